@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CosmoFlow: regress four cosmological parameters from the dark matter of a simulated universe."""
