@@ -9,6 +9,8 @@ Source: Mathuriya et al., "CosmoFlow: using deep learning to learn the universe 
 the reference implementation of MLPerf HPC.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -51,7 +53,7 @@ class CosmoFlow(nn.Module):
             )
         channels = (num_channels, *BLOCK_FILTERS)
         self.blocks = nn.Sequential(
-            *(_block(c_in, c_out, kernel_size, pool_first) for c_in, c_out in zip(channels, channels[1:], strict=False))
+            *(_block(c_in, c_out, kernel_size, pool_first) for c_in, c_out in pairwise(channels))
         )
         self.hidden1 = nn.Linear(BLOCK_FILTERS[-1] * (input_size // shrink) ** 3, 128)
         self.hidden2 = nn.Linear(128, 64)

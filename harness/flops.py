@@ -56,8 +56,8 @@ def _convolution_backward_flops(
 ) -> int:
     """Operations of aten.convolution_backward, groups included: torch 2.13 counts grouped ones as if they were dense.
 
-    Each of the two gradients takes one multiply-add for every use of a weight, as the forward pass does: a weight is used
-    once at every output voxel (for a transposed convolution: at every input voxel) of every sample.
+    Each of the two gradients takes one multiply-add for every use of a weight, as the forward pass does: a weight is
+    used once at every output voxel (for a transposed convolution: at every input voxel) of every sample.
     """
     positions = (input_shape if transposed else grad_output_shape)[2:]
     one_gradient = 2 * math.prod(weight_shape) * input_shape[0] * math.prod(positions)

@@ -20,7 +20,7 @@ def num_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("kernel_size, expected", [(3, 8_907_556), (2, 5_597_604)])
+@pytest.mark.parametrize(("kernel_size", "expected"), [(3, 8_907_556), (2, 5_597_604)])
 def test_parameter_count_of_the_published_networks(kernel_size, expected):
     with torch.device("meta"):
         assert num_parameters(CosmoFlow(kernel_size=kernel_size)) == expected

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The counter against formulae written out by hand: 2 for every multiply-add."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -18,11 +20,10 @@ def cosmoflow_forward_flops(input_size: int) -> list[int]:
     """Layer by layer: 2 x 27 x inputs x outputs x voxels, and 2 x inputs x outputs of the dense layers."""
     channels = [4, 32, 64, 128, 256, 512]
     convolutions = [
-        2 * 27 * c_in * c_out * (input_size // 2**depth) ** 3
-        for depth, (c_in, c_out) in enumerate(zip(channels, channels[1:], strict=False))
+        2 * 27 * c_in * c_out * (input_size // 2**depth) ** 3 for depth, (c_in, c_out) in enumerate(pairwise(channels))
     ]
     features = 512 * (input_size // 32) ** 3
-    return convolutions + [2 * features * 128, 2 * 128 * 64, 2 * 64 * 4]
+    return [*convolutions, 2 * features * 128, 2 * 128 * 64, 2 * 64 * 4]
 
 
 @pytest.mark.parametrize("input_size", [32, 128])
