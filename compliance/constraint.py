@@ -8,7 +8,8 @@ from typing import Any
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Comparing, unlike math.isfinite, also survives an integer of 400 digits.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def _is_integer(value: object) -> bool:

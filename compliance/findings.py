@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rule, Finding and @rule: a check is a small function whose docstring is its documentation.
+
+    @rule("T102", needs=("L101",))
+    def init_within_limit(log: RunLog, limits: Limits) -> Iterator[Fault]:
+        \"\"\"Initialisation ends within the allowed time.
+
+        Why: work moved before run_start would be free.
+        Example: init_start 0 s, init_stop 2052 s, limit 1800 s.
+        Mend: move training work after run_start.
+        \"\"\"
+
+The first parameter's name says what a rule looks at: `log`, `entry`, `organisation` or `submission`; the second, where there is
+one, is the Limits of that log or entry. A rule whose prerequisite found an error on the same thing is skipped.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from compliance.ruleset import Benchmark, RuleSet
+
+SCOPES = ("log", "entry", "organisation", "submission")
+SEVERITIES = ("error", "warning", "manual")
+SECTIONS = re.compile(r"^(Why|Example|Mend): ", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What holds for one entry: rule set, benchmark and division."""
+
+    ruleset: RuleSet
+    benchmark: Benchmark
+    division: str
+    """closed or open."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a rule yields: where and what. The engine adds rule, severity and mend."""
+
+    path: Path
+    message: str
+    line: int = 0
+    """0: the whole file or folder."""
+    expected: str = ""
+    found: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One fault with its rule; the fields are those of `check --format json`."""
+
+    rule: str
+    severity: str
+    path: str
+    line: int
+    message: str
+    expected: str
+    found: str
+    mend: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        expected = f", expected {self.expected}" if self.expected else ""
+        return f"{where}: {self.rule} {self.severity}: {self.message}{expected}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A registered check."""
+
+    id: str
+    severity: str
+    scope: str
+    needs: tuple[str, ...]
+    check: Callable[..., Iterator[Fault]]
+    summary: str
+    why: str
+    example: str
+    mend: str
+
+    @property
+    def takes_limits(self) -> bool:
+        return len(inspect.signature(self.check).parameters) > 1
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) -> Callable:
+    """Register a check under its id; its docstring must hold a summary, Why, Example and Mend."""
+
+    def register(check: Callable[..., Iterator[Fault]]) -> Callable[..., Iterator[Fault]]:
+        assert rule_id not in RULES, f"{rule_id} is taken by {RULES[rule_id].check.__name__}"
+        scope = next(iter(inspect.signature(check).parameters))
+        assert scope in SCOPES and severity in SEVERITIES, (rule_id, scope, severity)
+        parts = SECTIONS.split(inspect.getdoc(check))
+        sections = {name.lower(): " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+        RULES[rule_id] = Rule(
+            id=rule_id,
+            severity=severity,
+            scope=scope,
+            needs=needs,
+            check=check,
+            summary=" ".join(parts[0].split()),
+            **sections,
+        )
+        return check
+
+    return register
