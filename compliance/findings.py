@@ -10,8 +10,8 @@
         Mend: move training work after run_start.
         \"\"\"
 
-The first parameter's name says what a rule looks at: `log`, `entry`, `organisation` or `submission`; the second, where there is
-one, is the Limits of that log or entry. A rule whose prerequisite found an error on the same thing is skipped.
+The first parameter's name says what a rule looks at: `log`, `entry`, `organisation` or `submission`; the second, where
+there is one, is the Limits of that log or entry. A rule whose prerequisite found an error on the same thing is skipped.
 """
 
 import inspect
@@ -96,7 +96,8 @@ def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) 
     def register(check: Callable[..., Iterator[Fault]]) -> Callable[..., Iterator[Fault]]:
         assert rule_id not in RULES, f"{rule_id} is taken by {RULES[rule_id].check.__name__}"
         scope = next(iter(inspect.signature(check).parameters))
-        assert scope in SCOPES and severity in SEVERITIES, (rule_id, scope, severity)
+        assert scope in SCOPES, scope
+        assert severity in SEVERITIES, severity
         parts = SECTIONS.split(inspect.getdoc(check))
         sections = {name.lower(): " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
         RULES[rule_id] = Rule(

@@ -4,8 +4,8 @@
     log = read(Path("result_0.txt"))
     log.first("run_start").time_ms, log.value("global_batch_size"), log.bad_lines
 
-Every line with the marker is accounted for: an event, a bad line, or an event past the cap. The file is read in blocks and
-no line is kept, so that memory does not grow with other output; a line without end costs one block.
+Every line with the marker is accounted for: an event, a bad line, or an event past the cap. The file is read in blocks
+and no line is kept, so that memory does not grow with other output; a line without end costs one block.
 """
 
 import json
