@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CosmoFlow data set and its loaders: one interface over HDF5, numpy and TFRecord files.
+
+    dataset = open_split("data", "train", cache=True)
+    batches = loader(dataset, batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True, num_workers=2)
+    for epoch in range(num_epochs):
+        batches.set_epoch(epoch)
+        for volume_NCDHW, target_N4 in batches:      # int16 and float32; log1p belongs to the device
+            ...
+
+A data set is a folder with `train/` and `validation/`, and the `manifest.json` that prepare.py and synthesize.py write;
+without a manifest the files found are the data set.
+
+Shape legend: N samples, C = 4 redshifts, D = H = W voxels along each edge.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from cosmoflow import samples
+from cosmoflow.samples import FORMATS, SampleError, SampleFormat
+from harness import manifest
+from harness.manifest import Manifest, ManifestError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class DataError(ValueError):
+    """A data set that cannot be used; the text names the folder or file, what was found and what was expected."""
+
+
+def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int = 0, num_ranks: int = 1) -> "Dataset":
+    """The samples of one split ("train" or "validation"), checked as far as it is cheap.
+
+    With a manifest: every file is there with its size, each rank looking at its share. Without: the files found have
+    one form and are complete. Either way the first sample is read. `cache` keeps the whole split in memory as int16.
+    Raises DataError.
+    """
+    folder = Path(folder)
+    if not (folder / split).is_dir():
+        raise DataError(f"{folder / split}: no such folder; expected the {split} split of a prepared data set there")
+    try:
+        if (folder / manifest.FILE_NAME).exists():
+            listed = Manifest.load(folder)
+            listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
+            sample_format, stems = _listed_stems(folder, split, listed)
+        else:
+            listed = None
+            sample_format, stems = _found_stems(folder / split)
+        dataset = Dataset(sample_format=sample_format, stems=stems, manifest=listed)
+    except (ManifestError, SampleError) as error:
+        raise DataError(str(error)) from None
+    if cache:
+        dataset.fill_cache()
+    return dataset
+
+
+class Dataset(torch.utils.data.Dataset):
+    """Samples in a fixed order: sample i is (volume_CDHW int16, target float32 (4,)), as numpy arrays."""
+
+    def __init__(self, *, sample_format: SampleFormat, stems: list[str], manifest: Manifest | None = None):
+        self.sample_format = sample_format
+        self.stems = stems
+        """Paths of the samples without their suffixes."""
+        self.manifest = manifest
+        self.sample_shape: tuple[int, ...] = samples.read(sample_format, Path(stems[0]))[0].shape
+        """(4, D, D, D)."""
+        self._cache: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def synthetic(self) -> bool | None:
+        """Whether the data were simulated here; None where no manifest says."""
+        return self.manifest.synthetic if self.manifest else None
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        volume_NCDHW, target_N4 = self.read([index])
+        return volume_NCDHW[0], target_N4[0]
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """A whole batch at once, which torch's DataLoader asks for: saves stacking."""
+        volume_NCDHW, target_N4 = self.read(indices)
+        return torch.from_numpy(volume_NCDHW), torch.from_numpy(target_N4)
+
+    def read(self, indices: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """(volume_NCDHW int16, target_N4 float32) of the given samples."""
+        if self._cache is not None:
+            return self._cache[0][indices], self._cache[1][indices]
+        volume_NCDHW = np.empty((len(indices), *self.sample_shape), dtype=np.int16)
+        target_N4 = np.empty((len(indices), samples.NUM_TARGETS), dtype=np.float32)
+        for row, index in enumerate(indices):
+            volume_CDHW, target_N4[row] = samples.read(self.sample_format, Path(self.stems[index]))
+            if volume_CDHW.shape != self.sample_shape:
+                path = self.sample_format.paths(Path(self.stems[index]))[0]
+                raise SampleError(f"{path}: shape: found {volume_CDHW.shape}, expected {self.sample_shape}")
+            volume_NCDHW[row] = volume_CDHW
+        return volume_NCDHW, target_N4
+
+    def fill_cache(self) -> None:
+        """Read every sample into memory, as int16; DataError where it does not fit."""
+        num_bytes = len(self) * int(np.prod(self.sample_shape)) * 2
+        available_bytes = psutil.virtual_memory().available
+        if num_bytes > available_bytes:
+            raise DataError(
+                f"{Path(self.stems[0]).parent}: caching takes {num_bytes / 2**30:.1f} GiB, found "
+                f"{available_bytes / 2**30:.1f} GiB of free memory; set cache = false or use more ranks"
+            )
+        self._cache = self.read(list(range(len(self))))
+
+
+class EpochBatches:
+    """The sample indices of one rank's batches in one epoch.
+
+    Shuffled (training): a permutation of the run's seed and the epoch; the k-th global batch is the k-th stretch of
+    num_ranks * batch_size samples, whatever the number of ranks, and each rank takes an equal slice of it. The last one
+    is shorter where it must be; only what cannot be shared equally, fewer than num_ranks samples, is left out
+    (`num_left_out`), other samples each epoch, because ranks that step together need equally many batches.
+
+    In order (evaluation): every sample exactly once, never dropped or repeated; ranks' counts differ by at most one.
+    """
+
+    def __init__(self, num_samples: int, *, batch_size: int, num_ranks: int, rank: int, seed: int, shuffle: bool):
+        self.num_samples, self.batch_size = num_samples, batch_size
+        self.num_ranks, self.rank = num_ranks, rank
+        self.seed, self.shuffle = seed, shuffle
+        self.epoch = 0
+        self.num_left_out = num_samples % num_ranks if shuffle else 0
+
+    def indices(self) -> list[np.ndarray]:
+        """One array of indices a batch."""
+        order = np.arange(self.num_samples)
+        if not self.shuffle:
+            share = order[self.rank :: self.num_ranks]
+            return [share[start : start + self.batch_size] for start in range(0, len(share), self.batch_size)]
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        order = order[: self.num_samples - self.num_left_out]
+        global_batch = self.batch_size * self.num_ranks
+        global_batches = (order[start : start + global_batch] for start in range(0, len(order), global_batch))
+        return [np.split(batch, self.num_ranks)[self.rank] for batch in global_batches]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (batch.tolist() for batch in self.indices())
+
+    def __len__(self) -> int:
+        share = len(range(self.rank, self.num_samples - self.num_left_out, self.num_ranks))
+        return -(-share // self.batch_size)
+
+
+class Loader:
+    """A rank's batches of the current epoch: (volume_NCDHW int16, target_N4 float32) on the CPU."""
+
+    def __init__(self, reader: Iterable[Batch], batches: EpochBatches):
+        self._reader, self._batches = reader, batches
+
+    @property
+    def num_left_out(self) -> int:
+        """Samples of an epoch that no rank gets: see EpochBatches."""
+        return self._batches.num_left_out
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+        self._batches.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._reader)
+
+
+def loader(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    num_ranks: int = 1,
+    rank: int = 0,
+    seed: int = 0,
+    shuffle: bool = False,
+    num_workers: int = 0,
+    kind: str = "plain",
+) -> Loader:
+    """Batches of `batch_size` samples a rank, the last one shorter; `shuffle` is for training, see EpochBatches.
+
+    kind "plain" reads in `num_workers` processes (0: in this one); "dali" in as many threads of NVIDIA DALI. Both give
+    the same samples in the same order. Raises DataError.
+    """
+    if len(dataset) < num_ranks:
+        found = f"found {len(dataset)} samples, expected at least one for each of {num_ranks} ranks"
+        raise DataError(f"{Path(dataset.stems[0]).parent}: {found}")
+    batches = EpochBatches(
+        len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+    )
+    if kind == "plain":
+        return Loader(_plain_reader(dataset, batches, num_workers), batches)
+    if kind == "dali":
+        from cosmoflow import dali  # only where asked for: the extra [dali] may be missing
+
+        return Loader(dali.Reader(dataset, batches, num_threads=max(1, num_workers)), batches)
+    raise DataError(f"loader kind: found {kind!r}, expected 'plain' or 'dali'")
+
+
+def _plain_reader(dataset: Dataset, batches: EpochBatches, num_workers: int) -> Iterable[Batch]:
+    return torch.utils.data.DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=lambda batch: batch,  # __getitems__ has stacked it
+        generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
+    )
+
+
+def _listed_stems(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:
+    """Form and samples of a split as its manifest lists them."""
+    sample_format = FORMATS.get(listed.format)
+    if listed.benchmark != "cosmoflow" or sample_format is None:
+        found = f"found {listed.benchmark} data in form {listed.format!r}"
+        raise DataError(f"{folder / manifest.FILE_NAME}: {found}, expected cosmoflow data in one of {list(FORMATS)}")
+    suffix = sample_format.suffixes[0]
+    paths = (file.path for file in listed.split(split).files)
+    stems = [str(folder / path.removesuffix(suffix)) for path in paths if path.endswith(suffix)]
+    if not stems or len(stems) != listed.split(split).num_samples:
+        expected = f"expected {listed.split(split).num_samples} and at least 1"
+        raise DataError(f"{folder / manifest.FILE_NAME}: {split}: found {len(stems)} files *{suffix}, {expected}")
+    return sample_format, stems
+
+
+def _found_stems(folder: Path) -> tuple[SampleFormat, list[str]]:
+    """Form and samples of a split without a manifest: the one form whose files lie in its folder."""
+    names = {entry.name for entry in os.scandir(folder)}
+    found = {
+        name: sorted(stem for stem in names if stem.endswith(sample_format.suffixes[0]))
+        for name, sample_format in FORMATS.items()
+    }
+    forms = [name for name, paths in found.items() if paths]
+    if len(forms) != 1:
+        raise DataError(f"{folder}: found files of the forms {forms}, expected exactly one of {list(FORMATS)}")
+    sample_format = FORMATS[forms[0]]
+    stems = [str(folder / name.removesuffix(sample_format.suffixes[0])) for name in found[forms[0]]]
+    for path in (path for stem in stems for path in sample_format.paths(Path(stem))):
+        if path.name not in names:
+            raise DataError(f"{path}: found no such file, expected it beside the sample's other file")
+    return sample_format, stems
