@@ -106,7 +106,7 @@ class Manifest:
         path = Path(folder) / FILE_NAME
         temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        os.replace(temporary, path)
+        temporary.replace(path)
         return path
 
     def split(self, name: str) -> Split:
@@ -145,7 +145,7 @@ def describe(folder: Path, path: Path) -> DataFile:
 
 def sha256(path: Path) -> str:
     """Checksum of a whole file."""
-    with open(path, "rb") as stream:
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
