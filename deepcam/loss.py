@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss: cross-entropy with a weight a class, averaged over pixels.
+
+A pixel of class c weighs f(c)^-1/8, where f(c) is the class's share of all pixels of the real data set: a cyclone's
+pixel is two thousand times as rare as the background's and weighs 2.6 times as much. The weighted losses are divided by
+the number of pixels, not by the sum of the weights as PyTorch's "mean" does (MLPerf HPC reference).
+
+Shapes: N samples, K classes, H x W pixels.
+"""
+
+from torch import Tensor
+from torch.nn import functional
+
+CLASS_NAMES = ("background", "tropical cyclone", "atmospheric river")
+CLASS_SHARES = (0.98627, 0.000458, 0.01327)
+"""Share of each class among the pixels of the real data set."""
+CLASS_WEIGHTS = tuple(share**-0.125 for share in CLASS_SHARES)
+"""1.0017, 2.6146, 1.7164."""
+
+
+def weighted_cross_entropy(
+    logits_NKHW: Tensor, labels_NHW: Tensor, class_weights: tuple[float, ...] = CLASS_WEIGHTS
+) -> Tensor:
+    """The mean over all pixels of weight(label) x -log softmax(logits)[label], in single precision.
+
+    Labels are integers of any width; they are widened here, on the device, so that a byte a pixel travels.
+    """
+    logits_NKHW = logits_NKHW.float()
+    weights_K = logits_NKHW.new_tensor(class_weights)
+    total = functional.cross_entropy(logits_NKHW, labels_NHW.long(), weight=weights_K, reduction="sum")
+    return total / labels_NHW.numel()
