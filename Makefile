@@ -1,0 +1,52 @@
+# HPC AI Bench. `make demo` trains, checks and scores; `make test` runs the tests; each sets up all that it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# On Linux, PyPI's torch brings CUDA along. A laptop wants the CPU build, from PyTorch's own index:
+#   make demo PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'
+PIP_ARGS ?=
+EXTRAS ?= test
+DEMO := output/demo
+
+.PHONY: help venv demo test test-slow lint bench clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(VENV)/installed ## .venv with what training, checking and scoring need
+
+$(VENV)/installed: setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11; name a newer one: make venv PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: venv ## simulate universes, train CosmoFlow from ten seeds, check, score, report: under 6 minutes on 2 cores
+	rm -rf $(DEMO)
+	$(BIN)/python -m cosmoflow.synthesize $(DEMO)/data
+	$(BIN)/python -m harness.campaign cosmoflow/configs/demo --runs 10 --data $(DEMO)/data --output $(DEMO)/submission
+	$(BIN)/python -m compliance check $(DEMO)/submission
+	$(BIN)/python -m compliance score $(DEMO)/submission
+	$(BIN)/python -m compliance report $(DEMO)/submission --output $(DEMO)/report.html
+
+test: $(VENV)/installed-test ## the tests, without the slow ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed-test ## the slow tests
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-test ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/installed-test ## measure against named peers in one run; writes docs/performance.md
+	$(BIN)/python -m perf
+
+clean: ## what the targets above made
+	rm -rf $(VENV) output build *.egg-info .pytest_cache .hypothesis .ruff_cache
