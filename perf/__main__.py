@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the measurements and write docs/performance.md.
+
+python -m perf                      all of them: about half an hour on 2 cores
+python -m perf compliance           some of them; the other sections stay as they were measured
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from perf.measurement import Measurement, as_markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAD = """# Performance
+
+Written by `make bench`: every figure is measured, against a named peer or the machine's own limit, in one run. A ratio
+above 1 means that ours is better; where we lose, it says so.
+"""
+
+
+def measurements() -> dict[str, Callable[[], Measurement]]:
+    """Measurements by name, imported when asked for."""
+    from perf import compliance, cosmoflow
+
+    return {"compliance": compliance.measure, "cosmoflow": cosmoflow.measure}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    known = measurements()
+    parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(known)} (default: all)")
+    parser.add_argument("--output", type=Path, default=ROOT / "perf" / "results", help="folder of the JSON records")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(known))
+    if unknown:
+        parser.error(f"no measurement {', '.join(unknown)}; known: {', '.join(known)}")
+    for name in options.names or known:
+        measurement = known[name]()
+        measurement.write(options.output)
+        print(as_markdown(json.loads((options.output / f"{measurement.name}.json").read_text())), flush=True)
+    write_page(options.output, ROOT / "docs" / "performance.md")
+    return 0
+
+
+def write_page(records: Path, page: Path) -> None:
+    """docs/performance.md from all records there are."""
+    sections = [as_markdown(json.loads(path.read_text())) for path in sorted(records.glob("*.json"))]
+    temporary = page.with_suffix(".md.tmp")
+    temporary.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
+    temporary.replace(page)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

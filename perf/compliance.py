@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checker's speed: whole processes, ours against mlperf_logging's package checker on the same files in one run.
+
+    python -m perf compliance
+
+HPC_RESULTS may name a folder that holds hpc_results_v2.0; the public round is measured where it is found.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from perf.measurement import Measurement, Row
+
+ROOT = Path(__file__).resolve().parent.parent
+EVENTS_PER_EPOCH = 400
+EPOCHS = 20
+
+
+def measure() -> Measurement:
+    with tempfile.TemporaryDirectory(prefix="hpc_ai_bench_") as folder:
+        rows = [*_split_rows(_synthetic_submission(Path(folder) / "synthetic"))]
+        rows.append(_against_peer("synthetic submission", Path(folder) / "synthetic", Path(folder)))
+        public = _public_round()
+        if public:
+            shutil.copytree(public, Path(folder) / "public")
+            rows.append(_against_peer("public round v2.0", Path(folder) / "public", Path(folder)))
+        rows.append(_startup())
+    return Measurement(
+        name="compliance",
+        title="Checker: a whole submission, parsed, checked and scored",
+        peer="`python -m mlperf_logging.package_checker`, once an organisation, on a copy of the same files",
+        method="Wall time of whole processes with warm caches; ours the median of 3, the peer once (it takes minutes).",
+        rows=rows,
+        versions=("mlperf-logging", "msgspec"),
+    )
+
+
+def _public_round() -> Path | None:
+    folder = Path(os.environ.get("HPC_RESULTS", ROOT.parent / "shared" / "results")) / "hpc_results_v2.0"
+    return folder if folder.is_dir() else None
+
+
+def _against_peer(what: str, tree: Path, folder: Path) -> Row:
+    megabytes = sum(file.stat().st_size for file in tree.rglob("*.txt")) / 1e6
+    organisations = [tree] if (tree / "results").is_dir() else sorted(path for path in tree.iterdir() if path.is_dir())
+    check = [sys.executable, "-m", "compliance", "check", str(tree), "--rules", "mlperf_hpc_2.0", "--format", "json"]
+    ours = _median(lambda: _run(check), 3)
+    # The peer writes its log into the working folder and scaling.json into what it checks: hence the copy.
+    peer = sum(
+        _run([sys.executable, "-m", "mlperf_logging.package_checker", str(path), "hpc", "2.0.0"], folder)
+        for path in organisations
+    )
+    return Row(
+        what=f"check, {what} ({megabytes:.0f} MB)",
+        unit="s",
+        ours=ours,
+        peer=peer,
+        ratio=peer / ours,
+        note=f"{megabytes / ours:.0f} MB/s; peak memory {_peak_megabytes(check):.0f} MB",
+    )
+
+
+def _startup() -> Row:
+    help_text = [sys.executable, "-m", "compliance", "--help"]
+    bare = [sys.executable, "-c", "pass"]
+    ours, python = _median(lambda: _run(help_text), 9), _median(lambda: _run(bare), 9)
+    return Row(what="start-up of --help", unit="s", ours=ours, note=f"of which {python:.3f} s is Python itself")
+
+
+def _split_rows(tree: Path) -> list[Row]:
+    """Where the time goes inside the process: reading, parsing (against the JSON parser alone), checking."""
+    import msgspec
+
+    from compliance import checks, mllog, ruleset, submission
+
+    files = sorted(tree.rglob("result_*.txt"))
+    megabytes = sum(file.stat().st_size for file in files) / 1e6
+    contents = [file.read_bytes() for file in files]
+    lines = [line[len(mllog.MARKER) :] for text in contents for line in text.split(b"\n") if line[:9] == mllog.MARKER]
+    decode = msgspec.json.Decoder(mllog.Event).decode
+    read_s = _median(lambda: _timed(lambda: [file.read_bytes() for file in files]), 3)
+    json_s = _median(lambda: _timed(lambda: [decode(line) for line in lines]), 3)
+    parse_s = _median(lambda: _timed(lambda: [mllog.read(file) for file in files]), 3)
+    tree_read = submission.read(tree)
+    rules = ruleset.load("mlperf_hpc_2.0")
+    check_s = _median(lambda: _timed(lambda: checks.check(tree_read, rules)), 3)
+    return [
+        Row(what="read the bytes", unit="MB/s", ours=megabytes / read_s),
+        Row(
+            what="read and parse, against the JSON parser alone on the same lines",
+            unit="MB/s",
+            ours=megabytes / parse_s,
+            peer=megabytes / json_s,
+            ratio=json_s / parse_s,
+            note="the peer of this row is msgspec itself",
+        ),
+        Row(what="check, already parsed", unit="MB/s", ours=megabytes / check_s),
+    ]
+
+
+def _synthetic_submission(root: Path) -> Path:
+    """About 200 MB: 20 CosmoFlow entries of ten runs, with thousands of events each, as large public logs have."""
+    for system in range(20):
+        folder = root / "results" / f"system_{system}" / "strong" / "cosmoflow"
+        folder.mkdir(parents=True)
+        for run in range(10):
+            (folder / f"result_{run}.txt").write_text(_log(seed=1 + 10 * system + run, start_ms=1.66e12 + 4e9 * run))
+        systems = root / "systems"
+        systems.mkdir(exist_ok=True)
+        (systems / f"system_{system}.json").write_text(json.dumps({"division": "closed", "status": "onprem"}))
+    return root
+
+
+def _log(seed: int, start_ms: float) -> str:
+    lines: list[str] = []
+
+    def event(kind: str, key: str, value: object = None, **metadata: object) -> None:
+        metadata = {"file": "/workspace/cosmoflow/train.py", "lineno": 100, **metadata}
+        record = {"namespace": "", "time_ms": int(start_ms + 50 * len(lines)), "event_type": kind, "key": key}
+        lines.append(":::MLLOG " + json.dumps({**record, "value": value, "metadata": metadata}))
+
+    for key, value in _header(seed).items():
+        event("POINT_IN_TIME", key, value)
+    event("INTERVAL_START", "init_start")
+    event("INTERVAL_END", "init_stop")
+    event("INTERVAL_START", "run_start")
+    for epoch in range(1, EPOCHS + 1):
+        event("INTERVAL_START", "epoch_start", epoch_num=epoch)
+        for step in range(EVENTS_PER_EPOCH):
+            event("POINT_IN_TIME", "tracked_stats", {"loss": 1 / (step + 1)}, epoch_num=epoch, step_num=step)
+        event("INTERVAL_START", "eval_start", epoch_num=epoch)
+        event("POINT_IN_TIME", "eval_error", 0.5 - 0.02 * epoch, epoch_num=epoch)
+        event("INTERVAL_END", "eval_stop", epoch_num=epoch)
+        event("INTERVAL_END", "epoch_stop", epoch_num=epoch)
+    event("INTERVAL_END", "run_stop", status="success")
+    return "\n".join(lines) + "\n"
+
+
+def _header(seed: int) -> dict[str, object]:
+    return {
+        "submission_benchmark": "cosmoflow",
+        "submission_org": "acme",
+        "submission_division": "closed",
+        "submission_status": "onprem",
+        "submission_platform": "synthetic",
+        "cache_clear": True,
+        "seed": seed,
+        "number_of_nodes": 1,
+        "accelerators_per_node": 8,
+        "global_batch_size": 64,
+        "train_samples": 524288,
+        "eval_samples": 65536,
+        "opt_name": "sgd",
+        "opt_base_learning_rate": 0.001,
+        "opt_learning_rate_warmup_epochs": 4,
+        "opt_learning_rate_warmup_factor": 1.0,
+        "opt_learning_rate_decay_boundary_epochs": [32, 64],
+        "opt_learning_rate_decay_factor": 0.25,
+    }
+
+
+def _run(command: Sequence[str], folder: Path | None = None) -> float:
+    """Wall seconds of a whole process."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return _timed(
+        lambda: subprocess.run(
+            command,
+            cwd=folder or ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+    )
+
+
+def _peak_megabytes(command: Sequence[str]) -> float:
+    """Peak resident memory of one process, measured by a parent that has no other child."""
+    script = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, *command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return int(result.stdout) * 1024 / 1e6
+
+
+def _timed(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _median(seconds: Callable[[], float], repeats: int) -> float:
+    return sorted(seconds() for _ in range(repeats))[repeats // 2]
