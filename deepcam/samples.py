@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sample on disk, in each of the three forms that DeepCAM comes in.
+
+    hdf5    data-<id>.h5                    `climate/data` (H, W, 16) float32, `climate/labels_0` (H, W) float32
+    numpy   data-<id>.npy, label-<id>.npy   (H, W, 16) float32; (H, W) uint8, a quarter of the bytes and lossless
+    fused   datalabel-<id>.npy              (H, W, 17) float32: the labels are the last channel; one read a sample
+
+<id> is the simulated date and run, such as 2000-01-01-00-0. Channels come last on disk; read so, a batch is what
+PyTorch calls channels_last, and nothing is ever transposed.
+
+Shape legend: H x W pixels (latitude x longitude), C = 16 channels; fields_HWC float32, labels_HW uint8.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from deepcam.model import InputSizeError, check_input_size
+
+CHANNELS = (
+    *("TMQ", "U850", "V850", "UBOT", "VBOT", "QREFHT", "PS", "PSL"),
+    *("T200", "T500", "PRECT", "TS", "TREFHT", "Z1000", "Z200", "ZBOT"),
+)
+"""The fields of a sample in their order on disk: the variables of the CAM5 climate model."""
+NUM_CHANNELS = len(CHANNELS)
+NUM_CLASSES = 3
+
+Sample = tuple[np.ndarray, np.ndarray]
+
+
+class SampleError(ValueError):
+    """A file that holds no DeepCAM sample; the text names the file, what was found and what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleFormat:
+    """How a sample is laid out in files."""
+
+    name: str
+    """Word of the command lines and the manifest."""
+    patterns: tuple[str, ...]
+    """Names of a sample's files, with {} for its identifier; the first holds the fields."""
+    read: Callable[[list[Path]], Sample]
+    """The files -> (fields, labels) as they lie on disk, unchecked."""
+    write: Callable[[list[Path], np.ndarray, np.ndarray], None]
+    """The files, fields_HWC and labels_HW -> the files."""
+
+    def paths(self, folder: Path, identifier: str) -> list[Path]:
+        """The files of one sample."""
+        return [folder / pattern.format(identifier) for pattern in self.patterns]
+
+    def identifier(self, name: str) -> str | None:
+        """The sample whose fields the file called `name` holds, or None."""
+        start, end = self.patterns[0].split("{}")
+        return name[len(start) : -len(end)] if name.startswith(start) and name.endswith(end) else None
+
+
+def read(sample_format: SampleFormat, folder: Path, identifier: str) -> Sample:
+    """(fields_HWC float32, labels_HW uint8) of one sample; SampleError where it is not one.
+
+    Every value is looked at: no NaN, no infinity and no fourth class goes into a training run.
+    """
+    paths = sample_format.paths(folder, identifier)
+    try:
+        fields, labels = sample_format.read(paths)
+    except OSError as error:  # h5py reports a truncated file so, without its name
+        raise SampleError(f"{error.filename or paths[0]}: cannot be read: {error.strerror or error}") from None
+    except KeyError as error:
+        raise SampleError(f"{paths[0]}: {error.args[0]}; expected 'climate/data' and 'climate/labels_0'") from None
+    except (ValueError, EOFError) as error:  # numpy reports a truncated or foreign .npy file so
+        raise SampleError(f"{paths[0]}: {error}") from None
+    return _checked_fields(paths[0], fields), _checked_labels(paths[-1], labels, fields.shape[:2])
+
+
+def write(sample_format: SampleFormat, folder: Path, identifier: str, fields: np.ndarray, labels: np.ndarray) -> None:
+    """Write one sample: each file at once or not at all."""
+    paths = sample_format.paths(folder, identifier)
+    temporaries = [path.with_name(f".{path.name}") for path in paths]
+    sample_format.write(temporaries, fields, labels)
+    for temporary, path in zip(temporaries, paths, strict=True):
+        temporary.replace(path)
+
+
+def _checked_fields(path: Path, fields: np.ndarray) -> np.ndarray:
+    if fields.ndim != 3 or fields.shape[-1] != NUM_CHANNELS:
+        raise SampleError(
+            f"{path}: fields: found shape {fields.shape}, expected (H, W, {NUM_CHANNELS}): {' '.join(CHANNELS)}"
+        )
+    try:
+        check_input_size(*fields.shape[:2])
+    except InputSizeError as error:
+        raise SampleError(f"{path}: {error}") from None
+    if fields.dtype != np.float32:
+        raise SampleError(f"{path}: fields: found {fields.dtype}, expected float32")
+    fields = np.ascontiguousarray(fields)
+    flat = fields.reshape(-1)
+    # A dot product with itself is not finite where a value is not, and is the cheapest pass over memory there is.
+    if not np.isfinite(np.dot(flat, flat)):
+        raise SampleError(f"{path}: {_first_fault(fields)}")
+    return fields
+
+
+def _first_fault(fields_HWC: np.ndarray) -> str:
+    row, column, channel = np.argwhere(~np.isfinite(fields_HWC))[0]
+    found = fields_HWC[row, column, channel]
+    return f"{CHANNELS[channel]}: found {found} at row {row}, column {column}, expected finite numbers"
+
+
+def _checked_labels(path: Path, labels: np.ndarray, expected_shape: tuple[int, ...]) -> np.ndarray:
+    if labels.shape != expected_shape:
+        raise SampleError(f"{path}: labels: found shape {labels.shape}, expected that of the fields, {expected_shape}")
+    if labels.dtype == np.uint8 and labels.max() < NUM_CLASSES:
+        return np.ascontiguousarray(labels)
+    wrong = ~np.isin(labels, np.arange(NUM_CLASSES))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise SampleError(
+            f"{path}: labels: found {labels[row, column]} at row {row}, column {column}, "
+            "expected 0 (background), 1 (tropical cyclone) or 2 (atmospheric river)"
+        )
+    return labels.astype(np.uint8)
+
+
+def _read_hdf5(paths: list[Path]) -> Sample:
+    with h5py.File(paths[0], "r") as file:
+        return file["climate/data"][()], file["climate/labels_0"][()]
+
+
+def _write_hdf5(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray) -> None:
+    with h5py.File(paths[0], "w") as file:
+        file["climate/data"] = fields_HWC.astype(np.float32, copy=False)
+        file["climate/labels_0"] = labels_HW.astype(np.float32)
+
+
+def _read_numpy(paths: list[Path]) -> Sample:
+    return np.load(paths[0]), np.load(paths[1])
+
+
+def _write_numpy(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray) -> None:
+    for path, array in zip(paths, (fields_HWC.astype(np.float32), labels_HW.astype(np.uint8)), strict=True):
+        with open(path, "wb") as stream:  # np.save would add .npy to a temporary name
+            np.save(stream, array)
+
+
+def _read_fused(paths: list[Path]) -> Sample:
+    joined = np.load(paths[0])
+    return joined[..., :-1], joined[..., -1]
+
+
+def _write_fused(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray) -> None:
+    with open(paths[0], "wb") as stream:
+        np.save(stream, np.concatenate([fields_HWC, labels_HW[..., None]], axis=-1, dtype=np.float32))
+
+
+FORMATS = {
+    sample_format.name: sample_format
+    for sample_format in (
+        SampleFormat(name="hdf5", patterns=("data-{}.h5",), read=_read_hdf5, write=_write_hdf5),
+        SampleFormat(name="numpy", patterns=("data-{}.npy", "label-{}.npy"), read=_read_numpy, write=_write_numpy),
+        SampleFormat(name="fused", patterns=("datalabel-{}.npy",), read=_read_fused, write=_write_fused),
+    )
+}
