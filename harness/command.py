@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line that the train commands of all benchmarks share, and their exit codes.
+
+def main() -> None:
+    arguments = command.parser(__doc__).parse_args()
+    ...
+
+if __name__ == "__main__":
+    sys.exit(command.exit_code(main))
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.interrupts import Terminated
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Options of a train command; hyperparameters have none, they are swapped by passing another file."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = options.add_argument
+    add("--config", type=Path, required=True, metavar="FOLDER", help="folder of hyperparameters.toml and system.toml")
+    add("--hyperparameters", type=Path, metavar="FILE", help="in place of the folder's hyperparameters.toml")
+    add("--system", type=Path, metavar="FILE", help="in place of the folder's system.toml")
+    add("--data", type=Path, metavar="FOLDER", help="prepared data set, in place of the one that system.toml names")
+    add("--output", type=Path, default=Path("result_0.txt"), metavar="FILE", help="event log (%(default)s)")
+    add("--seed", type=int, metavar="N", help="seed of the run, above 0 (drawn where it is left out, and logged)")
+    return options
+
+
+def exit_code(main: Callable[[], int | None]) -> int:
+    """Run a command: 2 and one line for what the user can mend, 130 for Ctrl-C, 143 for SIGTERM."""
+    try:
+        return main() or 0
+    except Terminated:
+        return 128 + signal.SIGTERM
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except ValueError as error:
+        if type(error) is ValueError:  # errors for users are subclasses of it; a plain one is a fault of ours
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two TOML files of a configuration -> frozen dataclasses, checked against the rules before anything runs.
+
+    settings = config.load(folder, hyperparameters_type=Hyperparameters, system_type=System)
+    settings.hyperparameters.opt_base_learning_rate
+    settings.rules.values["clock"]["staging"], settings.benchmark.target
+
+hyperparameters.toml, which a reviewer may borrow as a group:
+
+    rules = "mlperf_hpc_3.0"
+    division = "closed"
+    [hyperparameters]                # and [batch], apart: both fill the benchmark's Hyperparameters
+    opt_base_learning_rate = 0.001
+    [batch]
+    global_batch_size = 64
+
+system.toml, which belongs to the machine:
+
+    [submission]
+    org = "Example"
+    platform = "4 nodes of 8 accelerators"
+    status = "research"
+    [system]                         # fills the benchmark's System
+    num_workers = 4
+
+A name is spelt once: the TOML key is the dataclass field, the key of the rules and the key of the event log.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+
+from compliance import ruleset
+from compliance.constraint import Constraint
+
+
+class ConfigError(ValueError):
+    """A configuration file that cannot be used: the text names file, key, what was found and what is expected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """Who submits what; the keys submission_* of the event log."""
+
+    org: str
+    """Organisation, as it is to be published."""
+    platform: str
+    """The system in a few words."""
+    status: str
+    """cloud, onprem, preview, research or available."""
+    poc_name: str = ""
+    """Point of contact."""
+    poc_email: str = ""
+    """Address of the point of contact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a run is told, from two files."""
+
+    benchmark: ruleset.Benchmark
+    """The benchmark under its rules: name, target, quality key, number of runs."""
+    rules: ruleset.RuleSet
+    """The rule set that hyperparameters.toml names."""
+    division: str
+    """closed or open."""
+    hyperparameters: Any
+    """The benchmark's Hyperparameters; every field is logged."""
+    system: Any
+    """The benchmark's System; belongs to the machine and leaves the mathematics alone."""
+    submission: Submission
+    hyperparameters_path: Path
+    """File that the hyperparameters were read from."""
+    system_path: Path
+    """File that the system settings were read from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HyperparametersFile:
+    rules: str
+    division: Literal["closed", "open"]
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    batch: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SystemFile:
+    submission: dict[str, Any]
+    system: dict[str, Any] = field(default_factory=dict)
+
+
+def load(
+    folder: Path | str,
+    hyperparameters_path: Path | str | None = None,
+    system_path: Path | str | None = None,
+    *,
+    hyperparameters_type: type,
+    system_type: type,
+    benchmark: str | None = None,
+) -> Config:
+    """Read folder/hyperparameters.toml and folder/system.toml, or the files given in their place.
+
+    `benchmark` is the name in the rules; left out, the package that hyperparameters_type belongs to.
+    Raises ConfigError, or ruleset.RuleSetError for a rule set or benchmark that does not exist.
+    """
+    hyperparameters_path = Path(hyperparameters_path or Path(folder, "hyperparameters.toml"))
+    system_path = Path(system_path or Path(folder, "system.toml"))
+    tables = _fill(_HyperparametersFile, _read(hyperparameters_path), hyperparameters_path)
+    system_tables = _fill(_SystemFile, _read(system_path), system_path)
+    given = _join(tables, hyperparameters_path)
+    rules = _rules(tables, hyperparameters_path)
+    config = Config(
+        benchmark=rules.benchmark(benchmark or hyperparameters_type.__module__.partition(".")[0]),
+        rules=rules,
+        division=tables.division,
+        hyperparameters=_fill(hyperparameters_type, given, hyperparameters_path, "[hyperparameters] "),
+        system=_fill(system_type, system_tables.system, system_path, "[system] "),
+        submission=_fill(Submission, system_tables.submission, system_path, "[submission] "),
+        hyperparameters_path=hyperparameters_path,
+        system_path=system_path,
+    )
+    check(config, given)
+    return config
+
+
+def logged_values(hyperparameters: Any) -> dict[str, Any]:
+    """The fields as the event log and the rules know them: a tuple is a list, None is absent."""
+    values = {item.name: getattr(hyperparameters, item.name) for item in fields(hyperparameters)}
+    present = {key: value for key, value in values.items() if value is not None}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in present.items()}
+
+
+def check(config: Config, given: Mapping[str, Any]) -> None:
+    """Raise ConfigError naming everything in which the configuration breaks its rules; `given` are the file's keys."""
+    faults = [
+        *(f"{config.system_path}: [submission] {fault}" for fault in _submission_faults(config)),
+        *(f"{config.hyperparameters_path}: {fault}" for fault in _hyperparameter_faults(config, given)),
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _submission_faults(config: Config) -> Iterator[str]:
+    constraints = _constraints(config.rules.values["keys"])
+    for name in ("org", "platform", "status"):
+        constraint = constraints[f"submission_{name}"]
+        value = getattr(config.submission, name)
+        if not constraint.accepts(value):
+            yield f"{name}: found {value!r}, expected {constraint.describe()}"
+
+
+def _hyperparameter_faults(config: Config, given: Mapping[str, Any]) -> Iterator[str]:
+    tunable = config.benchmark.hyperparameters(config.division)
+    allowed = {**_constraints(config.rules.values["keys"]), **config.benchmark.keys(), **tunable}
+    values = logged_values(config.hyperparameters)
+    where = f"{config.rules.name}, {config.benchmark.name} {config.division}"
+    if config.division == "closed":
+        for key in given.keys() - allowed.keys():
+            yield f"{key}: the rules ({where}) do not list it; leave it out, or submit in the open division"
+    for key, constraint in allowed.items():
+        if key not in values or not constraint.applies(values):
+            continue
+        if not constraint.accepts(values[key]):
+            yield f"{key}: found {values[key]!r}, expected {constraint.describe()} ({where})"
+
+
+def _constraints(table: Mapping[str, Any]) -> dict[str, Constraint]:
+    return {key: Constraint.from_toml(words) for key, words in table.items()}
+
+
+def _rules(tables: _HyperparametersFile, path: Path) -> ruleset.RuleSet:
+    try:
+        return ruleset.load(tables.rules)
+    except ruleset.RuleSetError as error:
+        raise ConfigError(f"{path}: rules: {error}") from None
+
+
+def _join(tables: _HyperparametersFile, path: Path) -> dict[str, Any]:
+    twice = tables.hyperparameters.keys() & tables.batch.keys()
+    if twice:
+        raise ConfigError(f"{path}: {min(twice)}: found in [hyperparameters] and in [batch], expected in one of them")
+    return {**tables.hyperparameters, **tables.batch}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def _fill(kind: type, table: Mapping[str, Any], path: Path, section: str = "") -> Any:
+    """An instance of the dataclass `kind` from a TOML table; every key must be a field and have its type."""
+    known = {item.name: item for item in fields(kind)}
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{path}: {section}{key}: unknown key; {ruleset.nearest(key, known)}")
+    for name, item in known.items():
+        if name not in table and item.default is MISSING and item.default_factory is MISSING:
+            raise ConfigError(f"{path}: {section}{name}: missing")
+    hints = get_type_hints(kind)
+    values = {key: _convert(value, hints[key], f"{path}: {section}{key}") for key, value in table.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:  # a dataclass may check itself in __post_init__
+        raise ConfigError(f"{path}: {section}{error}") from None
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    try:
+        return msgspec.convert(value, hint, dec_hook=_to_path)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        raise ConfigError(f"{where}: found {value!r}, {text[0].lower()}{text[1:]}") from None
+
+
+def _to_path(kind: type, value: Any) -> Path:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Progress: the bar of one epoch with throughput and loss, on stderr, silent when that is not a terminal.
+
+with run.progress(epoch, num_steps=len(loader)) as bar:
+    for volume, target in loader:
+        ...
+        bar.update(num_samples=len(target), loss=loss)       # this rank's samples; the loss stays on the device
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from rich import progress
+from rich.console import Console
+
+SECONDS_BETWEEN_LOSSES = 0.5  # reading a loss waits for the device
+
+
+class Progress:
+    """Counts samples, and shows them on rank 0's terminal."""
+
+    def __init__(self, bar: progress.Progress, description: str, num_steps: int | None, num_ranks: int) -> None:
+        self.num_samples = 0
+        """Samples of this rank so far."""
+        self._bar = bar
+        self._num_ranks = num_ranks
+        self._task = bar.add_task(description, total=num_steps, speed="", loss="")
+        self._start = time.perf_counter()
+        self._shown = self._start
+
+    def update(self, *, num_samples: int, loss: torch.Tensor | float | None = None) -> None:
+        """One step is done. The loss is read now and then only, since that waits for the device."""
+        self.num_samples += num_samples
+        if self._bar.disable:
+            return
+        now = time.perf_counter()
+        self._bar.advance(self._task)
+        if now - self._shown < SECONDS_BETWEEN_LOSSES:
+            return
+        self._shown = now
+        shown_loss = "" if loss is None else f"loss {float(loss):.4g}"
+        speed = f"{self.num_samples * self._num_ranks / (now - self._start):,.1f} samples/s"
+        self._bar.update(self._task, speed=speed, loss=shown_loss)
+
+    @property
+    def seconds(self) -> float:
+        """Time since the bar began."""
+        return time.perf_counter() - self._start
+
+
+@contextmanager
+def show(description: str, num_steps: int | None, *, num_ranks: int = 1, visible: bool = True) -> Iterator[Progress]:
+    """A Progress that is drawn where `visible` and stderr is a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[speed]}  {task.fields[loss]}"),
+        progress.TimeRemainingColumn(),
+    )
+    hidden = not (visible and console.is_terminal)
+    with progress.Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        yield Progress(bar, description, num_steps, num_ranks)

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run: the only writer of a run's event log, which owns the legal order of events, the target and the status.
+
+    with launch() as world, Run(settings, output, world=world, seed=arguments.seed, data=folder) as run:
+        run.log_data(manifest)                          # train_samples, eval_samples, and whether they are synthetic
+        model, optimizer, loaders = ...                 # initialisation: run.seed is the same on all ranks
+        run.start()                                     # init_stop, run_start: the clock runs
+        with run.staging(): ...                         # where there is something to stage
+        for epoch in run.epochs(limit):                 # 1, 2, ...
+            with run.progress(epoch, len(loader)) as bar:
+                ... bar.update(num_samples=len(target), loss=loss)
+            with run.evaluation(epoch) as result:
+                result.value = evaluate(...)            # the same on all ranks: sums and counts are reduced
+            if run.reached(result):
+                break
+
+All ranks call everything, rank 0 alone writes. A call in an illegal order raises RunError, so that a training loop
+cannot write a log that the checker rejects. However the block is left, open intervals are closed and run_stop is
+logged: `success` only where a logged evaluation met the target (with a fixed number of epochs: where all are done).
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from harness import progress
+from harness.caches import drop_caches
+from harness.config import Config, logged_values
+from harness.event_log import EventLog, EventLogError
+from harness.interrupts import Interrupts
+from harness.launch import World
+from harness.manifest import Manifest
+
+MAX_SEED = 2**31 - 1
+
+
+class RunError(RuntimeError):
+    """An event out of its legal order: a fault of the training loop."""
+
+
+@dataclass
+class Evaluation:
+    """The quality after an epoch; the loop sets `value`, a number or a tensor of one, the same on all ranks."""
+
+    epoch: int
+    value: Any = None
+
+
+class Run:
+    """One training run, as a context manager; see the module's head."""
+
+    def __init__(
+        self,
+        config: Config,
+        output: Path | str,
+        *,
+        world: World | None = None,
+        seed: int | None = None,
+        data: Path | None = None,
+    ) -> None:
+        """`data`: folder whose cached pages are dropped; `seed`: drawn on rank 0 where it is None."""
+        self.config = config
+        self.world = world or World()
+        self.output = Path(output)
+        self.seed = self.world.broadcast(seed if seed is not None else 1 + secrets.randbelow(MAX_SEED))
+        """Seed of the run, above 0, the same on all ranks."""
+        self._data = data
+        self._interrupts = Interrupts()
+        self._open: list[str] = []
+        self._logged: set[str] = set()
+        self._epoch = 0
+        self._num_epochs_done = 0
+        self._evaluation: Evaluation | None = None
+        self._target_met = False
+        self._throughput: float | None = None
+        self._stopped = False
+
+    def __enter__(self) -> "Run":
+        self._events = self._open_log()
+        self._interrupts.install()
+        try:
+            self._log_head()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self._stop(error)
+        finally:
+            self._interrupts.restore()
+            self._events.close()
+
+    def log(self, key: str, value: Any, **metadata: Any) -> None:
+        """A POINT_IN_TIME event of the benchmark's own; keys that the rules want once are refused a second time."""
+        if not self._open:
+            raise RunError(f"log({key!r}): outside the run")
+        if _of_interval(key) or key == self.config.benchmark.quality_key:
+            raise RunError(f"log({key!r}): the key belongs to an interval or an evaluation, which Run logs itself")
+        if key in self._logged and key in self.config.rules.values["events"]["exactly_once"]:
+            raise RunError(f"log({key!r}): logged twice; the rules want it exactly once")
+        self._logged.add(key)
+        self._events.point(key, list(value) if isinstance(value, tuple) else value, **metadata)
+
+    def log_data(self, manifest: Manifest) -> None:
+        """The data set's numbers of samples, and that it is synthetic where it is."""
+        self.log("train_samples", manifest.split("train").num_samples)
+        self.log("eval_samples", manifest.split("validation").num_samples)
+        if manifest.synthetic:
+            self.log("data_is_synthetic", True)
+
+    def start(self) -> None:
+        """The clock starts: initialisation is over on all ranks, and none of them has touched the data.
+
+        With a fixed number of epochs (HPC AI500) call it right before the first batch, where its clock starts.
+        """
+        self._require("start()", "init")
+        wanted = {key for key in self.config.rules.values["events"]["exactly_once"] if not _of_interval(key)}
+        missing = wanted - self._logged
+        if missing:
+            raise RunError(f"start(): not logged yet: {', '.join(sorted(missing))}; the rules want each before the run")
+        self.world.barrier()
+        self._close("init")
+        self._begin("run")
+        self.world.barrier()
+
+    @contextmanager
+    def staging(self) -> Iterator[None]:
+        """Copying data to the nodes. Before start() only where the rule set leaves staging off the clock."""
+        if self._open == ["init"] and self.config.rules.values["clock"]["staging"] == "timed":
+            raise RunError(f"staging(): {self.config.rules.name} wants it on the clock; call start() first")
+        if self._open != ["init"]:
+            self._require("staging()", "run")
+        if self._epoch:
+            raise RunError("staging(): an epoch has begun; stage before it")
+        start = time.perf_counter()
+        self._begin("staging")
+        try:
+            yield
+            self.world.barrier()
+        finally:
+            self._close("staging", staging_duration=time.perf_counter() - start)
+
+    def epochs(self, limit: int | None = None) -> Iterator[int]:
+        """Epoch numbers from 1, each an interval, up to `limit`; where the rules fix their number, up to that."""
+        limit = self.config.benchmark.num_epochs or limit
+        for epoch in count(1) if limit is None else range(1, limit + 1):
+            self._require("epochs()", "run")
+            self._epoch, self._evaluation = epoch, None
+            self._begin("epoch", epoch_num=epoch)
+            try:
+                yield epoch
+            finally:
+                self._close_epoch()
+            self._check_evaluated()
+            self._num_epochs_done = epoch
+        self.world.barrier()
+        self._stop(None)
+
+    @contextmanager
+    def progress(self, epoch: int, num_steps: int | None = None) -> Iterator[progress.Progress]:
+        """A bar for the training of an epoch; its throughput over all ranks is logged as tracked_stats."""
+        self._require("progress()", "run", "epoch")
+        world = self.world
+        with progress.show(f"epoch {epoch}", num_steps, num_ranks=world.num_ranks, visible=world.rank == 0) as bar:
+            yield bar
+            num_samples = int(world.all_reduce_sum(bar.num_samples))
+            if world.device.type == "cuda":
+                torch.cuda.synchronize(world.device)
+            self._throughput = num_samples / bar.seconds
+
+    @contextmanager
+    def evaluation(self, epoch: int) -> Iterator[Evaluation]:
+        """An evaluation in its epoch; the value that the block sets is logged, and is rank 0's everywhere."""
+        self._require("evaluation()", "run", "epoch")
+        if epoch != self._epoch or self._evaluation is not None:
+            raise RunError(f"evaluation({epoch}): expected once in each epoch, and this is epoch {self._epoch}")
+        result = Evaluation(epoch)
+        self._begin("eval", epoch_num=epoch)
+        try:
+            yield result
+            if result.value is None:
+                raise RunError(f"evaluation({epoch}): result.value was not set")
+            result.value = self.world.broadcast(float(result.value))
+            self._events.point(self.config.benchmark.quality_key, result.value, epoch_num=epoch)
+            self._evaluation = result
+            self._target_met |= self.config.benchmark.target.accepts(result.value)  # never so for NaN or infinity
+        finally:
+            self._close("eval", epoch_num=epoch)
+
+    def reached(self, result: Evaluation) -> bool:
+        """Whether training may stop: the target is met. Never early where the rules fix the number of epochs."""
+        if result is not self._evaluation:
+            raise RunError("reached(): expected the result of this epoch's evaluation")
+        return self.config.benchmark.num_epochs is None and self.config.benchmark.target.accepts(result.value)
+
+    def _log_head(self) -> None:
+        self._open.append("head")
+        self.log("submission_benchmark", self.config.benchmark.name)
+        self.log("submission_org", self.config.submission.org)
+        self.log("submission_division", self.config.division)
+        self.log("submission_status", self.config.submission.status)
+        self.log("submission_platform", self.config.submission.platform)
+        dropped, how = drop_caches(self._data) if self.world.local_rank == 0 else (False, "")
+        self.log("cache_clear", dropped, how=how)
+        self._open.clear()
+        self._begin("init")
+        self.log("seed", self.seed)
+        for key, value in logged_values(self.config.hyperparameters).items():
+            self.log(key, value)
+        self.log("number_of_nodes", self.world.num_nodes)
+        self.log("number_of_ranks", self.world.num_ranks)
+        self.log("accelerators_per_node", self.world.accelerators_per_node)
+
+    def _open_log(self) -> EventLog:
+        """The log on rank 0; an error there is an error on all ranks, none of which is left waiting."""
+        events, fault = EventLog(None), None
+        if self.world.rank == 0:
+            try:
+                events = EventLog(self.output)
+            except EventLogError as error:
+                fault = str(error)
+        fault = self.world.broadcast(fault)
+        if fault:
+            raise EventLogError(fault)
+        return events
+
+    def _require(self, call: str, *expected: str) -> None:
+        if self._open != list(expected):
+            found = " > ".join(self._open) or "nothing"
+            raise RunError(f"{call}: open is {found}, expected {' > '.join(expected)}; is the order of calls right?")
+
+    def _begin(self, interval: str, **metadata: Any) -> None:
+        with self._interrupts.deferred():
+            self._events.start(interval, **metadata)
+            self._open.append(interval)
+
+    def _close(self, interval: str, **metadata: Any) -> None:
+        """Close the interval, unless it was closed when the run was stopped."""
+        with self._interrupts.deferred():
+            if self._open and self._open[-1] == interval:
+                self._events.stop(interval, **metadata)
+                self._open.pop()
+
+    def _close_epoch(self) -> None:
+        if self._throughput is not None and self._open == ["run", "epoch"]:
+            self._events.point("tracked_stats", {"throughput": self._throughput}, epoch_num=self._epoch)
+        self._throughput = None
+        self._close("epoch", epoch_num=self._epoch)
+
+    def _check_evaluated(self) -> None:
+        if self._evaluation is None and self.config.benchmark.evaluation_every_epoch:
+            raise RunError(f"epoch {self._epoch}: {self.config.rules.name} wants an evaluation in every epoch")
+
+    def _stop(self, error: BaseException | None) -> None:
+        """Close whatever is open and log run_stop; a second call does nothing."""
+        with self._interrupts.deferred():
+            if self._stopped:
+                return
+            epoch = {"epoch_num": self._epoch} if self._epoch else {}
+            reason = {} if error is None else {"reason": type(error).__name__}
+            while self._open and self._open[-1] != "run":
+                self._close(self._open[-1], **epoch)
+            self._open.clear()
+            status = "success" if self._succeeded() and error is None else "aborted"
+            self._events.stop("run", status=status, **epoch, **reason)
+            self._stopped = True
+
+    def _succeeded(self) -> bool:
+        num_epochs = self.config.benchmark.num_epochs
+        return self._target_met if num_epochs is None else self._num_epochs_done == num_epochs
+
+
+def _of_interval(key: str) -> bool:
+    return key.endswith(("_start", "_stop"))
