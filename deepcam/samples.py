@@ -141,7 +141,7 @@ def _read_numpy(paths: list[Path]) -> Sample:
 
 def _write_numpy(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray) -> None:
     for path, array in zip(paths, (fields_HWC.astype(np.float32), labels_HW.astype(np.uint8)), strict=True):
-        with open(path, "wb") as stream:  # np.save would add .npy to a temporary name
+        with path.open("wb") as stream:  # np.save would add .npy to a temporary name
             np.save(stream, array)
 
 
@@ -151,7 +151,7 @@ def _read_fused(paths: list[Path]) -> Sample:
 
 
 def _write_fused(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray) -> None:
-    with open(paths[0], "wb") as stream:
+    with paths[0].open("wb") as stream:
         np.save(stream, np.concatenate([fields_HWC, labels_HW[..., None]], axis=-1, dtype=np.float32))
 
 

@@ -61,7 +61,8 @@ class Statistics:
         """The statistics of samples, read one at a time; sums are carried in double precision."""
         count, moments = 0, np.zeros((2, NUM_CHANNELS))
         low, high = np.full(NUM_CHANNELS, np.inf), np.full(NUM_CHANNELS, -np.inf)
-        for count, fields_HWC in enumerate(samples_HWC, start=1):
+        for fields_HWC in samples_HWC:
+            count += 1
             values = fields_HWC.reshape(-1, NUM_CHANNELS).astype(np.float64)
             moments += [values.mean(0), np.square(values).mean(0)]
             low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DeepCAM data set and its loaders: one interface over HDF5, numpy and fused numpy files.
+
+    dataset = open_split("data", "train")
+    normalise = Normalise(dataset.statistics).to(device)
+    batches = loader(dataset, batch_size=2, num_ranks=8, rank=3, seed=1, shuffle=True, num_workers=4)
+    for epoch in range(num_epochs):
+        batches.set_epoch(epoch)
+        for fields_NHWC, labels_NHW in batches:      # float32 and uint8, as on disk
+            fields_NCHW = normalise(fields_NHWC.to(device))
+
+A data set is a folder with `train/`, `validation/` and `stats.h5`, and the `manifest.json` that prepare.py and
+synthesize.py write; without a manifest the files found are the data set.
+
+Shape legend: N samples, H x W pixels, C = 16 channels.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from deepcam import samples
+from deepcam.samples import FORMATS, Sample, SampleError, SampleFormat
+from deepcam.statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.statistics import Statistics, StatisticsError
+from harness import manifest
+from harness.manifest import Manifest, ManifestError
+from harness.sampler import EpochBatches, SamplerError
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+TOLERANCE = {"train": 0.01, "validation": 0.5}
+"""By how much of its range a channel may leave what stats.h5 says: it was computed on the training samples."""
+
+
+class DataError(ValueError):
+    """A data set that cannot be used; the text names the folder or file, what was found and what was expected."""
+
+
+def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int = 0, num_ranks: int = 1) -> "Dataset":
+    """The samples of one split ("train" or "validation"), checked as far as it is cheap.
+
+    With a manifest: every file is there with its size, each rank looking at its share, and stats.h5 is the one that was
+    written with them. Without: the files found have one form and are complete. Either way the first sample is read and
+    must lie within stats.h5. `cache` keeps the whole split in memory. Raises DataError.
+    """
+    folder = Path(folder)
+    if not (folder / split).is_dir():
+        raise DataError(f"{folder / split}: no such folder; expected the {split} split of a prepared data set there")
+    try:
+        listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
+        if listed:
+            listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
+            _check_statistics_file(folder / STATISTICS_NAME, listed)
+        sample_format, identifiers = _listed(folder, split, listed) if listed else _found(folder / split)
+        dataset = Dataset(
+            folder=folder / split,
+            sample_format=sample_format,
+            identifiers=identifiers,
+            statistics=Statistics.load(folder / STATISTICS_NAME),
+            manifest=listed,
+        )
+        dataset.check_statistics(TOLERANCE[split])
+    except (ManifestError, SampleError, StatisticsError) as error:
+        raise DataError(str(error)) from None
+    if cache:
+        dataset.fill_cache()
+    return dataset
+
+
+class Dataset(torch.utils.data.Dataset):
+    """Samples in a fixed order: sample i is (fields_HWC float32, labels_HW uint8), as numpy arrays."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        sample_format: SampleFormat,
+        identifiers: list[str],
+        statistics: Statistics,
+        manifest: Manifest | None = None,
+    ) -> None:
+        self.folder, self.sample_format, self.identifiers = folder, sample_format, identifiers
+        self.statistics, self.manifest = statistics, manifest
+        self.sample_shape = samples.read(sample_format, folder, identifiers[0])[0].shape
+        """(H, W, 16)."""
+        self._cache: list[Sample] | None = None
+
+    @property
+    def synthetic(self) -> bool | None:
+        """Whether the data were invented here; None where no manifest says."""
+        return self.manifest.synthetic if self.manifest else None
+
+    @property
+    def cached(self) -> bool:
+        """Whether samples come from memory rather than from files."""
+        return self._cache is not None
+
+    def __len__(self) -> int:
+        return len(self.identifiers)
+
+    def __getitem__(self, index: int) -> Sample:
+        """One sample; SampleError where its file is broken or of another size than the first sample."""
+        if self._cache is not None:
+            return self._cache[index]
+        fields_HWC, labels_HW = samples.read(self.sample_format, self.folder, self.identifiers[index])
+        if fields_HWC.shape != self.sample_shape:
+            path = self.paths(index)[0]
+            raise SampleError(f"{path}: fields: found shape {fields_HWC.shape}, expected {self.sample_shape}")
+        return fields_HWC, labels_HW
+
+    def __getitems__(self, indices: list[int]) -> Batch | SampleError:
+        """A whole batch, which torch's DataLoader asks for. An error is a value here, for Loader to raise: a worker
+        process would bury its text under a traceback."""
+        try:
+            fields, labels = zip(*(self[index] for index in indices), strict=True)
+        except SampleError as error:
+            return error
+        return _joined(fields), _joined(labels)
+
+    def paths(self, index: int) -> list[Path]:
+        """The files of one sample."""
+        return self.sample_format.paths(self.folder, self.identifiers[index])
+
+    def check_statistics(self, tolerance: float) -> None:
+        """Raise StatisticsError where stats.h5 cannot be this data set's: see Statistics.check_covers."""
+        fields_HWC, _ = self[0]
+        self.statistics.check_covers(fields_HWC, sample=self.paths(0)[0], tolerance=tolerance)
+
+    def fill_cache(self) -> None:
+        """Read every sample into memory; DataError where one is broken or all do not fit."""
+        num_bytes = len(self) * int(np.prod(self.sample_shape)) * 4
+        available_bytes = psutil.virtual_memory().available
+        if num_bytes > available_bytes:
+            raise DataError(
+                f"{self.folder}: caching takes {num_bytes / 2**30:.1f} GiB, found {available_bytes / 2**30:.1f} GiB "
+                "of free memory; set cache = false or use more ranks"
+            )
+        try:
+            self._cache = [self[index] for index in range(len(self))]
+        except SampleError as error:
+            raise DataError(str(error)) from None
+
+
+class Loader:
+    """A rank's batches of the current epoch: (fields_NHWC float32, labels_NHW uint8) on the CPU."""
+
+    def __init__(self, reader: Iterable[Batch | SampleError], batches: EpochBatches) -> None:
+        self._reader, self._batches = reader, batches
+
+    @property
+    def global_sizes(self) -> list[int]:
+        """Samples of each training step over all ranks: what a sum of losses is divided by."""
+        return self._batches.global_sizes
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+        self._batches.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Raises SampleError, which names the sample's file, where one is broken."""
+        for batch in self._reader:
+            if isinstance(batch, SampleError):
+                raise batch
+            yield batch
+
+
+def loader(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    num_ranks: int = 1,
+    rank: int = 0,
+    seed: int = 0,
+    shuffle: bool = False,
+    num_workers: int = 0,
+    kind: str = "plain",
+) -> Loader:
+    """Batches of `batch_size` samples a rank; `shuffle` is for training. Every sample once an epoch: see EpochBatches.
+
+    kind "plain" reads in `num_workers` processes (0: in this one); "dali" in as many threads of NVIDIA DALI. Both give
+    the same samples in the same order. Raises DataError.
+    """
+    try:
+        batches = EpochBatches(
+            len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+        )
+    except SamplerError as error:
+        raise DataError(f"{dataset.folder}: {error}") from None
+    if kind == "plain":
+        return Loader(_plain_reader(dataset, batches, num_workers), batches)
+    if kind == "dali":
+        from deepcam import dali  # only where asked for: the extra [dali] may be missing
+
+        return Loader(dali.Reader(dataset, batches, num_threads=max(1, num_workers)), batches)
+    raise DataError(f"loader kind: found {kind!r}, expected 'plain' or 'dali'")
+
+
+def _plain_reader(dataset: Dataset, batches: EpochBatches, num_workers: int) -> Iterable[Batch | SampleError]:
+    return torch.utils.data.DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=lambda batch: batch,  # __getitems__ has joined it
+        generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
+    )
+
+
+def _joined(arrays: tuple[np.ndarray, ...]) -> torch.Tensor:
+    """A batch of arrays; that of one sample is a view."""
+    return torch.from_numpy(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
+
+
+def _check_statistics_file(path: Path, listed: Manifest) -> None:
+    expected = listed.provenance.get("statistics_sha256")
+    found = manifest.sha256(path) if path.exists() else None
+    if found != expected:
+        raise StatisticsError(
+            f"{path}: found checksum {found}, expected {expected}: it is not the one that was written with the samples; "
+            "copy it again, or prepare the data set again"
+        )
+
+
+def _listed(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:
+    """Form and samples of a split as its manifest lists them."""
+    sample_format = FORMATS.get(listed.format)
+    if listed.benchmark != "deepcam" or sample_format is None:
+        found = f"found {listed.benchmark} data in form {listed.format!r}"
+        raise DataError(f"{folder / manifest.FILE_NAME}: {found}, expected deepcam data in one of {list(FORMATS)}")
+    identifiers = _identifiers(sample_format, (Path(file.path).name for file in listed.split(split).files))
+    if not identifiers or len(identifiers) != listed.split(split).num_samples:
+        expected = f"expected {listed.split(split).num_samples} and at least 1"
+        raise DataError(f"{folder / manifest.FILE_NAME}: {split}: found {len(identifiers)} samples, {expected}")
+    return sample_format, identifiers
+
+
+def _found(folder: Path) -> tuple[SampleFormat, list[str]]:
+    """Form and samples of a split without a manifest: the one form whose files lie in its folder."""
+    names = {entry.name for entry in os.scandir(folder)}
+    found = {name: _identifiers(sample_format, names) for name, sample_format in FORMATS.items()}
+    forms = [name for name, identifiers in found.items() if identifiers]
+    if len(forms) != 1:
+        raise DataError(f"{folder}: found files of the forms {forms}, expected exactly one of {list(FORMATS)}")
+    sample_format, identifiers = FORMATS[forms[0]], found[forms[0]]
+    for path in (path for identifier in identifiers for path in sample_format.paths(folder, identifier)):
+        if path.name not in names:
+            raise DataError(f"{path}: found no such file, expected it beside the sample's other file")
+    return sample_format, identifiers
+
+
+def _identifiers(sample_format: SampleFormat, names: Iterable[str]) -> list[str]:
+    return sorted(identifier for name in names if (identifier := sample_format.identifier(name)) is not None)
