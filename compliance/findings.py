@@ -10,8 +10,9 @@
         Mend: move training work after run_start.
         \"\"\"
 
-The first parameter's name says what a rule looks at: `log`, `entry`, `organisation` or `submission`; the second, where
-there is one, is the Limits of that log or entry. A rule whose prerequisite found an error on the same thing is skipped.
+The first parameter's name says what a rule looks at: `log`, `entry`, `organisation`, `submission`, or `waivers` (once
+all others have run); the second, where there is one, is the Limits of that log or entry. A rule whose prerequisite
+found an error on the same thing is skipped.
 """
 
 import inspect
@@ -22,7 +23,8 @@ from pathlib import Path
 
 from compliance.ruleset import Benchmark, RuleSet
 
-SCOPES = ("log", "entry", "organisation", "submission")
+SCOPES = ("log", "entry", "organisation", "submission", "waivers")
+CONTEXTS = ("limits", "ruleset")
 SEVERITIES = ("error", "warning", "manual")
 SECTIONS = re.compile(r"^(Why|Example|Mend): ", re.MULTILINE)
 
@@ -75,16 +77,30 @@ class Rule:
     id: str
     severity: str
     scope: str
+    context: str | None
+    """limits, ruleset, or None: what the check takes besides its subject."""
     needs: tuple[str, ...]
     check: Callable[..., Iterator[Fault]]
+    takes_limits: bool
+    """Whether the check has a second parameter."""
     summary: str
     why: str
     example: str
     mend: str
 
-    @property
-    def takes_limits(self) -> bool:
-        return len(inspect.signature(self.check).parameters) > 1
+    def findings(self, subject: object, limits: Limits | None = None) -> Iterator[Finding]:
+        """What the rule has to say of its subject."""
+        for fault in self.check(subject, limits) if self.takes_limits else self.check(subject):
+            yield Finding(
+                rule=self.id,
+                severity=self.severity,
+                path=str(fault.path),
+                line=fault.line,
+                message=fault.message,
+                expected=fault.expected,
+                found=fault.found,
+                mend=self.mend,
+            )
 
 
 RULES: dict[str, Rule] = {}
@@ -95,7 +111,7 @@ def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) 
 
     def register(check: Callable[..., Iterator[Fault]]) -> Callable[..., Iterator[Fault]]:
         assert rule_id not in RULES, f"{rule_id} is taken by {RULES[rule_id].check.__name__}"
-        scope = next(iter(inspect.signature(check).parameters))
+        scope, *others = inspect.signature(check).parameters
         assert scope in SCOPES, scope
         assert severity in SEVERITIES, severity
         parts = SECTIONS.split(inspect.getdoc(check))
@@ -104,8 +120,10 @@ def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) 
             id=rule_id,
             severity=severity,
             scope=scope,
+            context=contexts[0] if contexts else None,
             needs=needs,
             check=check,
+            takes_limits=bool(others),
             summary=" ".join(parts[0].split()),
             **sections,
         )

@@ -3,21 +3,26 @@
 
 from collections.abc import Iterator
 
-from compliance.checks import hyperparameters, log, quality, results, system, timing
-from compliance.findings import RULES, Finding, Limits, Rule
+from compliance.checks import hyperparameters, log, package, quality, results, system, timing
+from compliance.findings import RULES, SCOPES, Finding, Limits, Rule
 from compliance.ruleset import RuleSet, RuleSetError
 from compliance.submission import Entry, Submission
 
-FAMILIES = (log, timing, results, quality, hyperparameters, system)
+FAMILIES = (log, timing, results, quality, hyperparameters, system, package)
 
 
 def check(submission: Submission, ruleset: RuleSet) -> list[Finding]:
     """Findings of all rules, by path and line."""
-    found = list(_run("submission", submission, None))
+    rules = {scope: _rules_of(scope) for scope in SCOPES}
+    found = list(_run(rules["submission"], submission, ruleset))
     for organisation in submission.organisations:
-        found += _run("organisation", organisation, None)
+        found += _run(rules["organisation"], organisation, ruleset)
     for entry in submission.entries:
-        found += _check_entry(entry, limits_of(entry, ruleset))
+        limits = limits_of(entry, ruleset)
+        found += _run(rules["entry"], entry, ruleset, limits)
+        for run_log in entry.logs:
+            if run_log.error is None:
+                found += _run(rules["log"], run_log, ruleset, limits)
     return sorted(found, key=lambda finding: (finding.path, finding.line, finding.rule))
 
 
@@ -29,35 +34,37 @@ def limits_of(entry: Entry, ruleset: RuleSet) -> Limits | None:
         return None
 
 
-def _check_entry(entry: Entry, limits: Limits | None) -> Iterator[Finding]:
-    yield from _run("entry", entry, limits)
-    for run_log in entry.logs:
-        if run_log.error is None:
-            yield from _run("log", run_log, limits)
+def _rules_of(scope: str) -> list[Rule]:
+    """The scope's rules in order of their ids, so that a prerequisite runs before what needs it."""
+    return [rule for _, rule in sorted(RULES.items()) if rule.scope == scope]
 
 
-def _run(scope: str, subject: object, limits: Limits | None) -> Iterator[Finding]:
-    """The scope's rules in order of their ids; one whose prerequisite found an error is skipped."""
+def _run(rules: list[Rule], subject: object, ruleset: RuleSet, limits: Limits | None = None) -> Iterator[Finding]:
+    """Findings on one thing; a rule whose prerequisite found something on it is skipped."""
+    contexts = {"ruleset": ruleset, "limits": limits}
     failed = set()
-    for rule in sorted(RULES.values(), key=lambda rule: rule.id):
-        if rule.scope != scope or failed.intersection(rule.needs) or (rule.takes_limits and limits is None):
+    for rule in rules:
+        if not failed.isdisjoint(rule.needs):
             continue
-        findings = list(_findings(rule, subject, limits))
-        if findings:
+        if rule.context is None:
+            faults = rule.check(subject)
+        elif (context := contexts[rule.context]) is not None:
+            faults = rule.check(subject, context)
+        else:
+            continue
+        for fault in faults:
             failed.add(rule.id)
-        yield from findings
+            yield _finding(rule, fault)
 
 
-def _findings(rule: Rule, subject: object, limits: Limits | None) -> Iterator[Finding]:
-    faults = rule.check(subject, limits) if rule.takes_limits else rule.check(subject)
-    for fault in faults:
-        yield Finding(
-            rule=rule.id,
-            severity=rule.severity,
-            path=str(fault.path),
-            line=fault.line,
-            message=fault.message,
-            expected=fault.expected,
-            found=fault.found,
-            mend=rule.mend,
-        )
+def _finding(rule: Rule, fault) -> Finding:
+    return Finding(
+        rule=rule.id,
+        severity=rule.severity,
+        path=str(fault.path),
+        line=fault.line,
+        message=fault.message,
+        expected=fault.expected,
+        found=fault.found,
+        mend=rule.mend,
+    )
