@@ -11,8 +11,8 @@
         \"\"\"
 
 The first parameter's name says what a rule looks at: `log`, `entry`, `organisation`, `submission`, or `waivers` (once
-all others have run); the second, where there is one, is the Limits of that log or entry. A rule whose prerequisite
-found an error on the same thing is skipped.
+all others have run); the second, where there is one, is `limits` (of that log or entry) or `ruleset`. A rule whose
+prerequisite found something on the same thing is skipped.
 """
 
 import inspect
@@ -81,16 +81,14 @@ class Rule:
     """limits, ruleset, or None: what the check takes besides its subject."""
     needs: tuple[str, ...]
     check: Callable[..., Iterator[Fault]]
-    takes_limits: bool
-    """Whether the check has a second parameter."""
     summary: str
     why: str
     example: str
     mend: str
 
-    def findings(self, subject: object, limits: Limits | None = None) -> Iterator[Finding]:
+    def findings(self, subject: object, context: Limits | RuleSet | None = None) -> Iterator[Finding]:
         """What the rule has to say of its subject."""
-        for fault in self.check(subject, limits) if self.takes_limits else self.check(subject):
+        for fault in self.check(subject) if self.context is None else self.check(subject, context):
             yield Finding(
                 rule=self.id,
                 severity=self.severity,
@@ -111,8 +109,9 @@ def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) 
 
     def register(check: Callable[..., Iterator[Fault]]) -> Callable[..., Iterator[Fault]]:
         assert rule_id not in RULES, f"{rule_id} is taken by {RULES[rule_id].check.__name__}"
-        scope, *others = inspect.signature(check).parameters
+        scope, *contexts = inspect.signature(check).parameters
         assert scope in SCOPES, scope
+        assert not contexts or (len(contexts) == 1 and contexts[0] in CONTEXTS), contexts
         assert severity in SEVERITIES, severity
         parts = SECTIONS.split(inspect.getdoc(check))
         sections = {name.lower(): " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
@@ -123,7 +122,6 @@ def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) 
             context=contexts[0] if contexts else None,
             needs=needs,
             check=check,
-            takes_limits=bool(others),
             summary=" ".join(parts[0].split()),
             **sections,
         )

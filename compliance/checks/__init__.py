@@ -41,30 +41,12 @@ def _rules_of(scope: str) -> list[Rule]:
 
 def _run(rules: list[Rule], subject: object, ruleset: RuleSet, limits: Limits | None = None) -> Iterator[Finding]:
     """Findings on one thing; a rule whose prerequisite found something on it is skipped."""
-    contexts = {"ruleset": ruleset, "limits": limits}
+    contexts = {None: subject, "ruleset": ruleset, "limits": limits}
     failed = set()
     for rule in rules:
-        if not failed.isdisjoint(rule.needs):
+        context = contexts[rule.context]
+        if context is None or not failed.isdisjoint(rule.needs):
             continue
-        if rule.context is None:
-            faults = rule.check(subject)
-        elif (context := contexts[rule.context]) is not None:
-            faults = rule.check(subject, context)
-        else:
-            continue
-        for fault in faults:
+        for finding in rule.findings(subject, context):
             failed.add(rule.id)
-            yield _finding(rule, fault)
-
-
-def _finding(rule: Rule, fault) -> Finding:
-    return Finding(
-        rule=rule.id,
-        severity=rule.severity,
-        path=str(fault.path),
-        line=fault.line,
-        message=fault.message,
-        expected=fault.expected,
-        found=fault.found,
-        mend=rule.mend,
-    )
+            yield finding
