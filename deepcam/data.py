@@ -224,8 +224,8 @@ def _check_statistics_file(path: Path, listed: Manifest) -> None:
     found = manifest.sha256(path) if path.exists() else None
     if found != expected:
         raise StatisticsError(
-            f"{path}: found checksum {found}, expected {expected}: it is not the one that was written with the samples; "
-            "copy it again, or prepare the data set again"
+            f"{path}: found checksum {found}, expected {expected}: it is not the one that was written "
+            "with the samples; copy it again, or prepare the data set again"
         )
 
 

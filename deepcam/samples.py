@@ -59,20 +59,32 @@ class SampleFormat:
 
 
 def read(sample_format: SampleFormat, folder: Path, identifier: str) -> Sample:
-    """(fields_HWC float32, labels_HW uint8) of one sample; SampleError where it is not one.
-
-    Every value is looked at: no NaN, no infinity and no fourth class goes into a training run.
-    """
+    """(fields_HWC float32, labels_HW uint8) of one sample; SampleError where it is not one."""
     paths = sample_format.paths(folder, identifier)
     try:
         fields, labels = sample_format.read(paths)
+    except FileNotFoundError as error:
+        raise SampleError(f"{error.filename or paths[0]}: no such file") from None
     except OSError as error:  # h5py reports a truncated file so, without its name
         raise SampleError(f"{error.filename or paths[0]}: cannot be read: {error.strerror or error}") from None
     except KeyError as error:
         raise SampleError(f"{paths[0]}: {error.args[0]}; expected 'climate/data' and 'climate/labels_0'") from None
     except (ValueError, EOFError) as error:  # numpy reports a truncated or foreign .npy file so
         raise SampleError(f"{paths[0]}: {error}") from None
+    return check(paths, fields, labels)
+
+
+def check(paths: list[Path], fields: np.ndarray, labels: np.ndarray) -> Sample:
+    """The sample as a network takes it; SampleError where it is not one.
+
+    Every value is looked at: no NaN, no infinity and no fourth class goes into a training run.
+    """
     return _checked_fields(paths[0], fields), _checked_labels(paths[-1], labels, fields.shape[:2])
+
+
+def split_fused(joined: np.ndarray) -> Sample:
+    """(..., 17) -> the fields and, as the last channel, the labels."""
+    return joined[..., :-1], joined[..., -1]
 
 
 def write(sample_format: SampleFormat, folder: Path, identifier: str, fields: np.ndarray, labels: np.ndarray) -> None:
@@ -146,8 +158,7 @@ def _write_numpy(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarra
 
 
 def _read_fused(paths: list[Path]) -> Sample:
-    joined = np.load(paths[0])
-    return joined[..., :-1], joined[..., -1]
+    return split_fused(np.load(paths[0]))
 
 
 def _write_fused(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray) -> None:

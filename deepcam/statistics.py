@@ -49,6 +49,8 @@ class Statistics:
             with h5py.File(path, "r") as file:
                 arrays = {name: file["climate"][name][()] for name in MOMENTS}
                 statistics = cls(count=int(file["climate/count"][()]), **arrays)
+        except FileNotFoundError:
+            raise StatisticsError(f"{path}: no such file; `python -m deepcam.prepare stats` computes it") from None
         except OSError as error:
             raise StatisticsError(f"{path}: cannot be read: {error.strerror or error}") from None
         except KeyError as error:

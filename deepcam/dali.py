@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loader's reading and decoding done by NVIDIA DALI's threads: numpy and fused numpy files, into CPU memory.
+
+Each epoch builds a pipeline (about 10 ms) that is fed the names of the rank's files batch by batch in the order of the
+plain loader, so both kinds give the same samples; the samples pass the same checks.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+try:
+    from nvidia.dali import fn, pipeline_def, types
+except ImportError:
+    pipeline_def = None
+
+from deepcam import samples
+from deepcam.data import Batch, DataError, Dataset
+from deepcam.samples import SampleError
+from harness.sampler import EpochBatches
+
+
+class Reader:
+    """Batches of one rank's current epoch, as deepcam.data.Loader hands them on. DataError where DALI cannot."""
+
+    def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_threads: int) -> None:
+        if pipeline_def is None:
+            raise DataError("loader kind: found no nvidia.dali to import; install the extra [dali] or use 'plain'")
+        if dataset.cached:
+            raise DataError(f"{dataset.folder}: loader kind 'dali' reads files, found a cached data set; use 'plain'")
+        if dataset.sample_format.name == "hdf5":
+            raise DataError(
+                f"{dataset.folder}: loader kind 'dali' reads the forms numpy and fused, found hdf5; "
+                "`python -m deepcam.prepare convert` writes them"
+            )
+        self.dataset, self.batches, self.num_threads = dataset, batches, num_threads
+
+    def __iter__(self) -> Iterator[Batch | SampleError]:
+        indices = [batch for batch in self.batches.indices() if len(batch)]
+        pipeline = self._pipeline(indices)
+        for batch in indices:
+            try:
+                outputs = [output.as_array() for output in pipeline.run()]
+            except RuntimeError as error:
+                yield SampleError(f"{self.dataset.paths(batch[0])[0]} or one beside it in the batch: DALI: {error}")
+                return
+            yield self._checked(batch, outputs)
+
+    def _checked(self, indices: np.ndarray, outputs: list[np.ndarray]) -> Batch | SampleError:
+        fields, labels = outputs if len(outputs) == 2 else samples.split_fused(outputs[0])
+        try:
+            checked = [
+                samples.check(self.dataset.paths(i), *sample)
+                for i, *sample in zip(indices, fields, labels, strict=True)
+            ]
+        except SampleError as error:
+            return error
+        # Stacking copies: the arrays outlive DALI's buffers, which the next run overwrites.
+        return tuple(torch.from_numpy(np.stack(part)) for part in zip(*checked, strict=True))
+
+    def _pipeline(self, indices: list[np.ndarray]):
+        num_files = len(self.dataset.sample_format.patterns)
+
+        def names() -> Iterator[tuple[list[np.ndarray], ...]]:
+            for batch in indices:
+                paths = [self.dataset.paths(index) for index in batch]
+                yield tuple([_bytes(sample[number]) for sample in paths] for number in range(num_files))
+
+        @pipeline_def(
+            batch_size=max(map(len, indices)), num_threads=self.num_threads, device_id=None, prefetch_queue_depth=2
+        )
+        def pipeline():
+            files = fn.external_source(source=names(), num_outputs=num_files, dtype=types.UINT8, ndim=1)
+            return tuple(fn.decoders.numpy(fn.io.file.read(file)) for file in files)
+
+        return pipeline()
+
+
+def _bytes(path) -> np.ndarray:
+    return np.frombuffer(str(path).encode(), dtype=np.uint8)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loaders give every sample once, whatever the form and the loader; bad data is refused by name."""
+
+import numpy as np
+import pytest
+import torch
+
+from deepcam import samples
+from deepcam.data import DataError, Dataset, loader, open_split
+from deepcam.samples import FORMATS, SampleError
+from harness import manifest
+from harness.manifest import Manifest
+
+
+def epoch_of(data: Dataset, epoch: int = 0, **options) -> tuple[torch.Tensor, torch.Tensor]:
+    batches = loader(data, **{"batch_size": 2, "seed": 3, "shuffle": True, **options})
+    batches.set_epoch(epoch)
+    fields, labels = zip(*batches, strict=True)
+    return torch.cat(fields), torch.cat(labels)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_all_forms_give_the_same_batches(make_data, form):
+    expected = epoch_of(open_split(make_data("hdf5", folder="plain"), "train"))
+    found = epoch_of(open_split(make_data(form), "train"))
+    assert found[0].dtype == torch.float32
+    assert found[1].dtype == torch.uint8
+    assert found[0].shape == (5, 16, 32, 16)
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_ranks_share_an_epoch_without_dropping_a_sample(make_data, num_workers):
+    data = open_split(make_data(train=7), "train")
+    seen = [epoch_of(data, rank=rank, num_ranks=3, num_workers=num_workers)[0] for rank in range(3)]
+    assert [len(own) for own in seen] == [3, 2, 2]  # one global batch of 6, which the seventh sample joined
+    first_pixels = sorted(torch.cat(seen)[:, 1, 1, 1].tolist())
+    assert first_pixels == sorted(float(data[index][0][1, 1, 1]) for index in range(7))
+
+
+def test_epochs_differ_and_seeds_repeat(make_data):
+    data = open_split(make_data(), "train")
+    assert torch.equal(epoch_of(data, epoch=1)[0], epoch_of(data, epoch=1)[0])
+    assert not torch.equal(epoch_of(data, epoch=0)[0], epoch_of(data, epoch=1)[0])
+    assert not torch.equal(epoch_of(data, seed=3)[0], epoch_of(data, seed=4)[0])
+
+
+def test_evaluation_runs_through_the_files_in_order(make_data):
+    data = open_split(make_data(), "validation")
+    fields, _ = epoch_of(data, shuffle=False)
+    assert np.array_equal(fields.numpy(), np.stack([data[index][0] for index in range(3)]))
+
+
+def test_the_cache_gives_the_same_batches(make_data):
+    folder = make_data()
+    expected, cached = epoch_of(open_split(folder, "train")), epoch_of(open_split(folder, "train", cache=True))
+    assert all(map(torch.equal, cached, expected))
+
+
+@pytest.mark.parametrize("form", ["numpy", "fused"])
+def test_dali_gives_the_same_batches(make_data, form):
+    pytest.importorskip("nvidia.dali", reason="the extra [dali] is not installed")
+    data = open_split(make_data(form, train=7), "train")
+    for options in ({}, {"rank": 0, "num_ranks": 3}, {"epoch": 2, "batch_size": 3}, {"shuffle": False}):
+        expected = epoch_of(data, **options)
+        assert all(map(torch.equal, epoch_of(data, kind="dali", num_workers=2, **options), expected))
+
+
+@pytest.mark.parametrize("kind", ["plain", "dali"])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_broken_sample_is_named_in_one_line(make_data, kind, num_workers):
+    if kind == "dali":
+        pytest.importorskip("nvidia.dali", reason="the extra [dali] is not installed")
+    folder = make_data("numpy")
+    data = open_split(folder, "train")
+    path = folder / "train" / "data-2000-01-04-00-0.npy"
+    fields = np.load(path)
+    fields[5, 6, 7] = np.nan
+    np.save(path, fields)
+    with pytest.raises(SampleError) as error:
+        epoch_of(data, num_workers=num_workers, kind=kind)
+    assert str(error.value) == f"{path}: PSL: found nan at row 5, column 6, expected finite numbers"
+
+
+def test_dali_refuses_hdf5_or_its_own_absence_by_name(make_data):
+    with pytest.raises(DataError, match=r"install the extra \[dali\]|reads the forms numpy and fused, found hdf5"):
+        loader(open_split(make_data(), "train"), batch_size=1, shuffle=True, kind="dali")
+
+
+def test_an_unknown_loader_is_refused(make_data):
+    with pytest.raises(DataError, match="found 'fast', expected 'plain' or 'dali'"):
+        loader(open_split(make_data(), "train"), batch_size=1, shuffle=True, kind="fast")
+
+
+def test_fewer_samples_than_ranks_are_refused(make_data):
+    with pytest.raises(DataError, match="5 training samples cannot be shared by 6 ranks"):
+        loader(open_split(make_data(), "train"), batch_size=1, num_ranks=6, shuffle=True)
+
+
+def test_a_missing_split_is_refused(make_data):
+    with pytest.raises(DataError, match="elsewhere/train: no such folder"):
+        open_split(make_data().parent / "elsewhere", "train")
+
+
+def test_mixed_forms_are_refused(make_data):
+    folder = make_data()
+    samples.write(FORMATS["numpy"], folder / "train", "x", *open_split(folder, "train")[0])
+    with pytest.raises(DataError, match=r"found files of the forms \['hdf5', 'numpy'\], expected exactly one"):
+        open_split(folder, "train")
+
+
+def test_a_missing_label_file_is_refused(make_data):
+    folder = make_data("numpy")
+    (folder / "train" / "label-2000-01-02-00-0.npy").unlink()
+    with pytest.raises(DataError, match=r"label-2000-01-02-00-0\.npy: found no such file"):
+        open_split(folder, "train")
+
+
+def test_the_statistics_of_another_set_are_refused(make_data):
+    folder = make_data()
+    from deepcam.statistics import Statistics
+
+    fields, _ = open_split(folder, "train")[0]
+    Statistics.of([fields / 2]).save(folder / "stats.h5")
+    with pytest.raises(
+        DataError, match=r"data-2000-01-01-00-0\.h5: TMQ: found values from -50 to 90.*another data set"
+    ):
+        open_split(folder, "train")
+
+
+def test_statistics_that_were_not_written_with_the_samples_are_refused(make_data):
+    folder = make_data()
+    files = [manifest.describe(folder, path) for path in sorted((folder / "train").iterdir())]
+    Manifest(
+        benchmark="deepcam",
+        synthetic=True,
+        format="hdf5",
+        arrays={},
+        splits={"train": manifest.Split(num_samples=5, files=tuple(files))},
+        provenance={"statistics_sha256": manifest.sha256(folder / "stats.h5")},
+        tool="test",
+        tool_version="0",
+    ).save(folder)
+    assert open_split(folder, "train").synthetic
+    stats = folder / "stats.h5"
+    stats.write_bytes(stats.read_bytes() + b" ")
+    with pytest.raises(DataError, match=r"stats\.h5: found checksum .* not the one that was written"):
+        open_split(folder, "train")
+
+
+def test_a_sample_of_another_size_is_refused(make_data):
+    folder = make_data()
+    samples.write(
+        FORMATS["hdf5"], folder / "train", "2000-02-01-00-0", np.zeros((32, 32, 16), np.float32), np.zeros((32, 32))
+    )
+    with pytest.raises(SampleError, match=r"found shape \(32, 32, 16\), expected \(16, 32, 16\)"):
+        epoch_of(open_split(folder, "train"))
