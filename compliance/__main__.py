@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks and scores benchmark run logs.
+
+    python -m compliance check PATH            findings, and whether the submission stands
+    python -m compliance score PATH            time to train, throughput or VFLOPS of every entry
+    python -m compliance report PATH --output report.html
+
+PATH is a log, a result folder, an organisation's submission, or a round of several organisations.
+Exit codes: 0 no error, 1 errors found, 2 wrong usage or input that could not be read.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+CHECK_FORMATS = ("text", "json", "csv", "markdown", "sarif", "junit")
+SCORE_FORMATS = ("text", "json", "csv", "markdown")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code; nothing but argparse is imported before the verb is known."""
+    try:
+        arguments = parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed its help or its complaint
+        return int(stop.code or 0)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot encode
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader has left, as `| head` does; without this the interpreter's own flush would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from compliance.verbs import USER_ERRORS
+
+    try:
+        return import_module(f"compliance.verbs.{arguments.verb}").run(arguments)
+    except BrokenPipeError:
+        raise
+    except USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(
+        prog="python -m compliance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = options.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_review_verbs(verbs)
+    _add_rule_verbs(verbs)
+    _add_submitter_verbs(verbs)
+    return options
+
+
+def _add_review_verbs(verbs) -> None:
+    check = _add(verbs, "check", "check PATH against its rules")
+    _add_path(check)
+    _add_format(check, CHECK_FORMATS)
+    check.add_argument("--all", action="store_true", help="text: every finding, where a rule is broken in many places")
+    check.add_argument("--diff", type=Path, metavar="OTHER", help="show hyperparameters beside those of another entry")
+    score = _add(verbs, "score", "score every entry of PATH")
+    _add_path(score)
+    _add_format(score, SCORE_FORMATS)
+    report = _add(verbs, "report", "write one self-contained page of scores, curves and findings")
+    _add_path(report)
+    report.add_argument("--output", type=Path, required=True, metavar="report.html", help="page to write")
+
+
+def _add_rule_verbs(verbs) -> None:
+    explain = _add(verbs, "explain", "say what a rule asks, why, and how to mend a fault")
+    explain.add_argument("rule", nargs="?", metavar="RULE", help="such as T102; left out, all rules are listed")
+    explain.add_argument("--all", action="store_true", help="all rules in Markdown, as in rules/README.md")
+    explain.add_argument("--output", type=Path, metavar="FILE", help="write to FILE")
+    rules = _add(verbs, "rules", "show a rule set; without NAME, list them")
+    rules.add_argument("name", nargs="?", metavar="NAME", help="such as mlperf_hpc_3.0")
+    rules.add_argument("--resolved", action="store_true", help="inherited values too, each with the file it comes from")
+
+
+def _add_submitter_verbs(verbs) -> None:
+    config = _add(verbs, "config", "check a hyperparameters.toml against the rules that it names")
+    config.add_argument("file", type=Path, metavar="FILE", help="hyperparameters.toml")
+    config.add_argument("--benchmark", metavar="NAME", help="where the file's folders do not tell")
+    borrow = _add(verbs, "borrow", "take over the hyperparameters of another submitter's entry")
+    borrow.add_argument("lender", type=Path, metavar="LENDER", help="result folder, log or hyperparameters.toml")
+    borrow.add_argument("mine", type=Path, metavar="MINE", help="own hyperparameters.toml; its [batch] is kept")
+    borrow.add_argument("--benchmark", metavar="NAME", help="where neither file nor folders tell")
+    borrow.add_argument("--output", type=Path, metavar="FILE", help="in place of <MINE>.borrowed.toml")
+    package = _add(verbs, "package", "lay out run logs and the code that ran as a submission")
+    package.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="logs, or folders of logs")
+    package.add_argument("--output", type=Path, required=True, metavar="DIR", help="organisation folder to make")
+    package.add_argument("--system", metavar="NAME", help="name of the system (made from the logs' platform)")
+    package.add_argument("--description", type=Path, metavar="FILE", help="system description, JSON")
+    package.add_argument("--scaling", choices=("strong", "weak"), default="strong", help="(%(default)s)")
+    package.add_argument("--commit", metavar="COMMIT", default="HEAD", help="commit that ran (%(default)s)")
+
+
+def _add(verbs, name: str, help_text: str) -> argparse.ArgumentParser:
+    return verbs.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
+
+
+def _add_path(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("path", type=Path, metavar="PATH", help="log, result folder, organisation or round")
+    verb.add_argument("--rules", metavar="NAME", help="rule set (submission.toml's, else what layout and logs imply)")
+
+
+def _add_format(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:
+    verb.add_argument("--format", choices=formats, default="text", help="(%(default)s)")
+    verb.add_argument("--output", type=Path, metavar="FILE", help="write to FILE, whole or not at all")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

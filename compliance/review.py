@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Review: a submission read, its rule set chosen, checked, waived and scored; what check, score and report share.
+
+outcome = review(Path("acme"))
+outcome.ok, outcome.findings, outcome.scores
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from compliance import checks, choice, score, submission, waivers
+from compliance.choice import Choice
+from compliance.findings import Finding
+from compliance.ruleset import RuleSet
+from compliance.score import Score
+from compliance.submission import Submission
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """What there is to say of a submission."""
+
+    submission: Submission
+    choice: Choice
+    """Rule set and the reason for it."""
+    findings: list[Finding]
+    """By path and line; waived ones have the severity `waived`."""
+    scores: list[Score]
+
+    @property
+    def ruleset(self) -> RuleSet:
+        return self.choice.ruleset
+
+    @property
+    def ok(self) -> bool:
+        """No finding is an error."""
+        return not self.counts["error"]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Findings by severity."""
+        return Counter(finding.severity for finding in self.findings)
+
+
+def review(path: Path, rules: str | None = None) -> Review:
+    """Read and judge PATH. Raises SubmissionError, RuleSetError or UserError where that is impossible."""
+    read, chosen = read_and_choose(path, rules)
+    findings = waivers.apply(read, checks.check(read, chosen.ruleset))
+    return Review(submission=read, choice=chosen, findings=findings, scores=score.score(read, chosen.ruleset))
+
+
+def read_and_choose(path: Path, rules: str | None = None) -> tuple[Submission, Choice]:
+    """What `score` needs: no rule is run."""
+    if rules is not None:
+        choice.ruleset.load(rules)  # a misspelt name is said before a large tree is read
+    read = submission.read(path)
+    return read, choice.choose(read, rules)

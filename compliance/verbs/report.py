@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`report PATH --output report.html`: one self-contained page. 0 whatever the page says: it is written for readers."""
+
+import argparse
+
+from compliance import html, report
+from compliance.review import review
+
+
+def run(arguments: argparse.Namespace) -> int:
+    outcome = review(arguments.path, arguments.rules)
+    html.write(outcome.submission, outcome.ruleset, outcome.findings, outcome.scores, arguments.output)
+    print(f"{report.verdict(outcome)}{arguments.output}")
+    return 0

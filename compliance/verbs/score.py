@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`score PATH`: time to train, throughput or VFLOPS of every entry whose benchmark the rule set knows."""
+
+import argparse
+import sys
+
+from compliance import report, score
+from compliance.review import read_and_choose
+from compliance.verbs import output
+
+
+def run(arguments: argparse.Namespace) -> int:
+    submission, choice = read_and_choose(arguments.path, arguments.rules)
+    scores = score.score(submission, choice.ruleset)
+    for entry in submission.entries:
+        if entry.benchmark not in choice.ruleset.values["benchmarks"]:
+            where = report.printable(report.entry_name(entry))
+            print(f"not scored: {where}, a benchmark that {choice.ruleset.file_name} does not know", file=sys.stderr)
+    text = report.SCORES[arguments.format](submission, choice, scores)
+    num_valid = sum(one.valid for one in scores)
+    summary = f"{num_valid} valid of {len(scores)} scored entries\nrules {report.printable(str(choice))}\n"
+    output.emit(text, arguments, choice, summary=summary)
+    return 0
