@@ -3,12 +3,12 @@
 
 from collections.abc import Iterator
 
-from compliance.checks import hyperparameters, log, package, quality, results, system, timing
+from compliance.checks import convergence, hyperparameters, log, package, quality, results, system, timing
 from compliance.findings import RULES, SCOPES, Finding, Limits, Rule
 from compliance.ruleset import RuleSet, RuleSetError
 from compliance.submission import Entry, Submission
 
-FAMILIES = (log, timing, results, quality, hyperparameters, system, package)
+FAMILIES = (log, timing, results, quality, hyperparameters, system, convergence, package)
 
 
 def check(submission: Submission, ruleset: RuleSet) -> list[Finding]:
