@@ -51,7 +51,9 @@ class Progress:
 
 
 @contextmanager
-def show(description: str, num_steps: int | None, *, num_ranks: int = 1, visible: bool = True) -> Iterator[Progress]:
+def show_progress(
+    description: str, num_steps: int | None, *, num_ranks: int = 1, visible: bool = True
+) -> Iterator[Progress]:
     """A Progress that is drawn where `visible` and stderr is a terminal."""
     console = Console(stderr=True)
     columns = (

@@ -31,13 +31,13 @@ from typing import Any
 
 import torch
 
-from harness import progress
 from harness.caches import drop_caches
 from harness.config import Config, logged_values
 from harness.event_log import EventLog, EventLogError
 from harness.interrupts import Interrupts
 from harness.launch import World
 from harness.manifest import Manifest
+from harness.progress import Progress, show_progress
 
 MAX_SEED = 2**31 - 1
 
@@ -169,11 +169,11 @@ class Run:
         self._stop(None)
 
     @contextmanager
-    def progress(self, epoch: int, num_steps: int | None = None) -> Iterator[progress.Progress]:
+    def progress(self, epoch: int, num_steps: int | None = None) -> Iterator[Progress]:
         """A bar for the training of an epoch; its throughput over all ranks is logged as tracked_stats."""
         self._require("progress()", "run", "epoch")
         world = self.world
-        with progress.show(f"epoch {epoch}", num_steps, num_ranks=world.num_ranks, visible=world.rank == 0) as bar:
+        with show_progress(f"epoch {epoch}", num_steps, num_ranks=world.num_ranks, visible=world.rank == 0) as bar:
             yield bar
             num_samples = int(world.all_reduce_sum(bar.num_samples))
             if world.device.type == "cuda":
@@ -195,7 +195,7 @@ class Run:
             result.value = self.world.broadcast(float(result.value))
             self._events.point(self.config.benchmark.quality_key, result.value, epoch_num=epoch)
             self._evaluation = result
-            self._target_met |= self.config.benchmark.target.accepts(result.value)  # never so for NaN or infinity
+            self._target_met |= self._meets_target(result.value)
         finally:
             self._close("eval", epoch_num=epoch)
 
@@ -203,7 +203,7 @@ class Run:
         """Whether training may stop: the target is met. Never early where the rules fix the number of epochs."""
         if result is not self._evaluation:
             raise RunError("reached(): expected the result of this epoch's evaluation")
-        return self.config.benchmark.num_epochs is None and self.config.benchmark.target.accepts(result.value)
+        return self.config.benchmark.num_epochs is None and self._meets_target(result.value)
 
     def _log_head(self) -> None:
         self._open.append("head")
@@ -258,6 +258,10 @@ class Run:
             self._events.point("tracked_stats", {"throughput": self._throughput}, epoch_num=self._epoch)
         self._throughput = None
         self._close("epoch", epoch_num=self._epoch)
+
+    def _meets_target(self, value: float) -> bool:
+        """As the checker judges it: NaN, infinity and what the quality cannot be never meet the target."""
+        return self.config.benchmark.possible.accepts(value) and self.config.benchmark.target.accepts(value)
 
     def _check_evaluated(self) -> None:
         if self._evaluation is None and self.config.benchmark.evaluation_every_epoch:

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of one benchmark from distinct seeds, one after another, laid out as a submission.
+
+    python -m harness.campaign cosmoflow/configs/demo --runs 10 --output output/demo --data output/data
+    python -m compliance check output/demo
+
+Each run is a process of its own, `python -m cosmoflow.train`. A run's log enters the submission when the run is
+complete; until then it stands in <output>.runs, beside what the run printed. A campaign that was stopped goes on where
+it stood: complete runs are kept. A run that fails stops the campaign unless --keep-going is given.
+"""
+
+import argparse
+import secrets
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+from rich import progress
+from rich.console import Console
+
+from compliance import mllog, runs
+from compliance.ruleset import Benchmark
+from harness import command, config, system_description
+from harness.config import Config
+from harness.interrupts import Interrupts
+from harness.submission_tree import SubmissionTree, folder_name
+from harness.training_process import TrainingProcess, is_complete
+
+MAX_SEED_BASE = 2**30
+
+
+class CampaignError(ValueError):
+    """A campaign that cannot be run as it was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """What is to be run, and where it goes."""
+
+    package: str
+    """Package of the benchmark: `<package>.train` is what runs."""
+    config: Config
+    tree: SubmissionTree
+    arguments: tuple[str, ...]
+    """Of the train command, but for seed and output."""
+    num_runs: int
+    seed_base: int
+    """Seed of the first run; the next ones count up, passing over seeds of runs that are kept."""
+    keep_going: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; `arguments` in place of the command line's."""
+    campaign = plan(parser().parse_args(arguments))
+    interrupts = Interrupts()
+    interrupts.install()
+    try:
+        return run(campaign)
+    finally:
+        interrupts.restore()
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(
+        prog="python -m harness.campaign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = options.add_argument
+    add("config", type=Path, metavar="CONFIG", help="configuration folder, such as cosmoflow/configs/demo")
+    add("--output", type=Path, required=True, metavar="DIR", help="root of the submission")
+    add("--runs", type=int, metavar="N", help="number of runs (as many as the rules ask for)")
+    add("--seed-base", type=int, metavar="N", help="seed of the first run, above 0 (drawn)")
+    add("--data", type=Path, metavar="FOLDER", help="prepared data set, passed on to each run")
+    add("--hyperparameters", type=Path, metavar="FILE", help="in place of the folder's hyperparameters.toml")
+    add("--system", type=Path, metavar="FILE", help="in place of the folder's system.toml")
+    add("--benchmark", metavar="PACKAGE", help="package of the benchmark (the one that CONFIG belongs to)")
+    add("--system-name", metavar="NAME", help="folder of the system (made from the platform of system.toml)")
+    add("--implementation", default="pytorch", metavar="NAME", help="folder of the source (%(default)s)")
+    add("--keep-going", action="store_true", help="go on with the next run after a failed one")
+    return options
+
+
+def plan(arguments: argparse.Namespace) -> Campaign:
+    """The campaign that the command line asks for; CampaignError or ConfigError before anything is run."""
+    package = arguments.benchmark or _package_of(arguments.config)
+    if not _is_benchmark(package):
+        raise CampaignError(f"{package}: found no {package}.train; run from the checkout, or name another --benchmark")
+    types = import_module(f"{package}.config")
+    settings = config.load(
+        arguments.config,
+        arguments.hyperparameters,
+        arguments.system,
+        hyperparameters_type=types.Hyperparameters,
+        system_type=types.System,
+    )
+    seed_base = arguments.seed_base if arguments.seed_base is not None else 1 + secrets.randbelow(MAX_SEED_BASE)
+    num_runs = arguments.runs if arguments.runs is not None else settings.benchmark.num_runs
+    for option, number in (("--runs", num_runs), ("--seed-base", seed_base)):
+        if number < 1:
+            raise CampaignError(f"{option}: found {number}, expected a number above 0")
+    return Campaign(
+        package=package,
+        config=settings,
+        tree=_tree(arguments, settings),
+        arguments=tuple(_passed_on(arguments)),
+        num_runs=num_runs,
+        seed_base=seed_base,
+        keep_going=arguments.keep_going,
+    )
+
+
+def run(campaign: Campaign) -> int:
+    """Run what is not complete yet; 0 where all runs are complete, else 1."""
+    _write_tree(campaign)
+    seeds = _seeds(campaign)
+    with _bar() as bar:
+        task = bar.add_task("", total=len(seeds))
+        for index, seed in enumerate(seeds):
+            result = campaign.tree.result(index)
+            if seed is None:
+                print(final_line(result, campaign.config.benchmark), "(kept)", flush=True)
+            elif failure := _run_once(campaign, result, seed, lambda text: bar.update(task, description=text)):
+                print(failure, file=sys.stderr, flush=True)
+                if not campaign.keep_going:
+                    break
+            else:
+                print(final_line(result, campaign.config.benchmark), flush=True)
+            bar.advance(task)
+    return _summarise(campaign)
+
+
+def final_line(path: Path, benchmark: Benchmark) -> str:
+    """One complete log in one line: seed, minutes, last quality, status."""
+    log = mllog.read(path)
+    words = [path.name, f"seed {log.value('seed')}", f"{runs.run_minutes(log) or 0:.2f} minutes"]
+    last = log.last(benchmark.quality_key)
+    if last is not None:
+        words.append(f"{last.key} {last.value:.4g} in epoch {last.metadata.epoch_num}")
+    words.append(str(log.last("run_stop").metadata.status))
+    words += ["synthetic data"] * bool(log.value("data_is_synthetic"))
+    return "  ".join(words)
+
+
+def _seeds(campaign: Campaign) -> list[int | None]:
+    """The seed of every run; None where the run is complete already."""
+    results = [campaign.tree.result(index) for index in range(campaign.num_runs)]
+    incomplete = [path for path in results if path.exists() and not is_complete(path)]
+    if incomplete:
+        raise CampaignError(f"{incomplete[0]}: has no run_stop, though only complete runs come here; move it away")
+    used = {mllog.read(path).value("seed") for path in results if path.exists()}
+    fresh = (seed for seed in count(campaign.seed_base) if seed not in used)
+    return [None if path.exists() else next(fresh) for path in results]
+
+
+def _run_once(campaign: Campaign, result: Path, seed: int, show: Callable[[str], None]) -> str:
+    """One run; '' where its log is now in the tree, else why not."""
+    process = TrainingProcess(
+        package=campaign.package,
+        arguments=campaign.arguments,
+        seed=seed,
+        folder=campaign.tree.work,
+        name=result.stem,
+    )
+    failure = process.run(lambda: show(f"{result.stem}, seed {seed}{_latest(process.log, campaign.config.benchmark)}"))
+    if not failure:
+        result.parent.mkdir(parents=True, exist_ok=True)
+        process.log.replace(result)
+    return failure
+
+
+def _latest(log: Path, benchmark: Benchmark) -> str:
+    last = mllog.read(log).last(benchmark.quality_key)
+    return "" if last is None else f", epoch {last.metadata.epoch_num}: {last.key} {last.value:.4g}"
+
+
+def _bar() -> progress.Progress:
+    console = Console(stderr=True, soft_wrap=True)
+    return progress.Progress(
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("{task.description}"),
+        console=console,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # the lines of the runs stay on stdout where it is a file
+        disable=not console.is_terminal,
+    )
+
+
+def _is_benchmark(package: str) -> bool:
+    try:
+        return find_spec(f"{package}.train") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _package_of(folder: Path) -> str:
+    parts = folder.resolve().parts
+    if len(parts) < 3 or parts[-2] != "configs":
+        raise CampaignError(f"{folder}: not a benchmark's configs/ folder; name the benchmark with --benchmark")
+    return parts[-3]
+
+
+def _tree(arguments: argparse.Namespace, settings: Config) -> SubmissionTree:
+    return SubmissionTree(
+        root=arguments.output,
+        org=folder_name(settings.submission.org),
+        system=folder_name(arguments.system_name or settings.submission.platform),
+        benchmark=settings.benchmark.name,
+        implementation=folder_name(arguments.implementation),
+    )
+
+
+def _passed_on(arguments: argparse.Namespace) -> Iterator[str]:
+    for option in ("config", "hyperparameters", "system", "data"):
+        value = getattr(arguments, option)
+        if value is not None:
+            yield from (f"--{option}", str(value))
+
+
+def _write_tree(campaign: Campaign) -> None:
+    submission, tree = campaign.config.submission, campaign.tree
+    description = system_description.describe(
+        submitter=submission.org,
+        division=campaign.config.division,
+        status=submission.status,
+        system_name=submission.platform,
+        number_of_nodes="1",
+    )
+    packages = [Path(find_spec(name).submodule_search_locations[0]) for name in (campaign.package, "harness")]
+    try:
+        tree.write(campaign.config, packages, description, _readme(campaign))
+    except OSError as error:
+        raise CampaignError(f"{error.filename}: {error.strerror}; choose an output that can be written") from None
+
+
+def _readme(campaign: Campaign) -> str:
+    line = shlex.join(["python", "-m", f"{campaign.package}.train", *campaign.arguments])
+    return (
+        f"# {campaign.config.benchmark.name} on {campaign.config.submission.platform}\n\n"
+        f"Rules: {campaign.config.rules.name}, {campaign.config.division} division.\n\n"
+        "1. `setup.sh` installs the software.\n"
+        "2. `init_datasets.sh` prepares the data set.\n"
+        "3. `run_and_time.sh` trains once; the configuration is in `hyperparameters.toml` and `system.toml`.\n\n"
+        f"The results come from `{line}`, each with the seed that its log holds.\n"
+    )
+
+
+def _summarise(campaign: Campaign) -> int:
+    tree, benchmark = campaign.tree, campaign.config.benchmark
+    logs = [mllog.read(path) for path in map(tree.result, range(campaign.num_runs)) if path.exists()]
+    reached = sum(runs.converged(log, benchmark) for log in logs)
+    print(f"{tree.root}: {len(logs)} of {campaign.num_runs} runs complete, {reached} reached the target")
+    unknown = system_description.unknown_keys(tree.read_description())
+    if unknown:
+        print(f"{tree.description}: for the submitter to fill in: {', '.join(unknown)}")
+    return 0 if len(logs) == campaign.num_runs else 1
+
+
+if __name__ == "__main__":
+    sys.exit(command.exit_code(main))
