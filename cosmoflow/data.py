@@ -77,6 +77,11 @@ class Dataset(torch.utils.data.Dataset):
         """Whether the data were simulated here; None where no manifest says."""
         return self.manifest.synthetic if self.manifest else None
 
+    @property
+    def cached(self) -> bool:
+        """Whether every sample is in memory."""
+        return self._cache is not None
+
     def __len__(self) -> int:
         return len(self.stems)
 
@@ -91,7 +96,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def read(self, indices: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """(volume_NCDHW int16, target_N4 float32) of the given samples."""
-        if self._cache is not None:
+        if self.cached:
             return self._cache[0][indices], self._cache[1][indices]
         volume_NCDHW = np.empty((len(indices), *self.sample_shape), dtype=np.int16)
         target_N4 = np.empty((len(indices), samples.NUM_TARGETS), dtype=np.float32)

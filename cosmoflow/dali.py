@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loader's reading done by NVIDIA DALI's threads: numpy and uncompressed TFRecord files, into CPU memory.
+
+The order is the plain loader's: each epoch a pipeline is built over the rank's files in the order of its batches (about
+10 ms), so both kinds give the same samples. DALI checks no CRC: `python -m cosmoflow.prepare --verify FOLDER` does.
+
+Shape legend: N samples, C = 4 redshifts, D = H = W voxels along each edge.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+try:
+    from nvidia.dali import fn, pipeline_def, types
+    from nvidia.dali import tfrecord as dali_tfrecord
+except ImportError:
+    pipeline_def = None
+
+from cosmoflow import samples, tfrecord
+from cosmoflow.data import Batch, DataError, Dataset, EpochBatches
+
+CHANNELS_FIRST = (3, 0, 1, 2)
+INDEX_SUFFIX = ".tfrecord.idx"
+
+
+class Reader:
+    """Batches of one rank's current epoch, as cosmoflow.data.Loader hands them on. DataError where DALI cannot."""
+
+    def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_threads: int):
+        _check_readable(dataset)
+        self.dataset, self.batches, self.num_threads = dataset, batches, num_threads
+
+    def __iter__(self) -> Iterator[Batch]:
+        indices = self.batches.indices()
+        stems = [self.dataset.stems[index] for batch in indices for index in batch]
+        pipeline = self._pipeline(stems)
+        for batch in indices:
+            try:
+                volume_NCDHW, target_N4 = (output.as_array() for output in pipeline.run())
+            except RuntimeError as error:
+                raise DataError(f"{Path(stems[0]).parent}: DALI could not read a sample: {error}") from None
+            # The last batch may be shorter: DALI starts over there. The copy outlives DALI's reused buffers.
+            yield torch.tensor(volume_NCDHW[: len(batch)]), torch.tensor(target_N4[: len(batch)])
+
+    def _pipeline(self, stems: Sequence[str]):
+        build = {"numpy": _numpy_pipeline, "tfrecord": _tfrecord_pipeline}[self.dataset.sample_format.name]
+        return build(
+            stems,
+            sample_shape=self.dataset.sample_shape,
+            batch_size=self.batches.batch_size,
+            num_threads=self.num_threads,
+            device_id=None,
+        )
+
+
+def _check_readable(dataset: Dataset) -> None:
+    """Raise DataError, before the clock starts, where DALI is missing or cannot read the data set's form."""
+    folder, first = Path(dataset.stems[0]).parent, Path(dataset.stems[0])
+    if pipeline_def is None:
+        raise DataError("loader kind: found no nvidia.dali to import; install the extra [dali] or use 'plain'")
+    if dataset.cached:
+        raise DataError(f"{folder}: loader kind 'dali' reads files, found a cached data set; use 'plain' or no cache")
+    if dataset.sample_format.name not in ("numpy", "tfrecord"):
+        found = f"found {dataset.sample_format.name}"
+        raise DataError(f"{folder}: loader kind 'dali' reads numpy or tfrecord, {found}; prepare.py converts")
+    if dataset.sample_format.name == "numpy":
+        return
+    if tfrecord.is_compressed(dataset.sample_format.paths(first)[0]):
+        raise DataError(f"{folder}: loader kind 'dali' reads uncompressed TFRecord files, found gzip; use 'plain'")
+    if not first.with_name(first.name + INDEX_SUFFIX).exists():
+        raise DataError(f"{first}{INDEX_SUFFIX}: found no such index, which DALI needs; prepare.py --index writes it")
+
+
+def _numpy_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **options):
+    data, labels = ([stem + suffix for stem in stems] for suffix in samples.FORMATS["numpy"].suffixes)
+    stored_channels_first = np.load(data[0], mmap_mode="r").shape == tuple(sample_shape)
+
+    @pipeline_def(**options)
+    def pipeline():
+        volume = fn.readers.numpy(files=data)
+        if not stored_channels_first:
+            volume = fn.transpose(volume, perm=CHANNELS_FIRST)
+        return volume, fn.readers.numpy(files=labels)
+
+    return pipeline()
+
+
+def _tfrecord_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **options):
+    features = {
+        "x": dali_tfrecord.FixedLenFeature([], dali_tfrecord.string, ""),
+        "y": dali_tfrecord.FixedLenFeature([samples.NUM_TARGETS], dali_tfrecord.float32, 0.0),
+    }
+    shape_DHWC = [*sample_shape[1:], sample_shape[0]]
+
+    @pipeline_def(**options)
+    def pipeline():
+        sample = fn.readers.tfrecord(
+            path=[f"{stem}.tfrecord" for stem in stems],
+            index_path=[f"{stem}{INDEX_SUFFIX}" for stem in stems],
+            features=features,
+        )
+        volume_DHWC = fn.reinterpret(sample["x"], dtype=types.INT16, shape=shape_DHWC)
+        return fn.transpose(volume_DHWC, perm=CHANNELS_FIRST), sample["y"]
+
+    return pipeline()

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulate small universes that a network can really learn from, in the layout of the original data.
+
+A data set ready for training, one file a universe, with its manifest (marked synthetic):
+
+    python -m cosmoflow.synthesize data --train 1024 --validation 256 --size 32
+
+Universes as they would be downloaded, for prepare.py to crop, split and convert:
+
+    python -m cosmoflow.synthesize raw --universes 16 --size 64
+
+The same seed gives the same universes whatever the number of processes. `--preview FILE.png` draws the first one.
+"""
+
+import argparse
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from cosmoflow import cosmology, universe
+from cosmoflow.cosmology import Cosmology
+from cosmoflow.universe import PARAMETER_NAMES, Universe
+from harness import manifest
+from harness.manifest import Array, DataFile, Manifest, ManifestError, Split
+
+LOWEST = Cosmology(omega_m=0.1, sigma_8=0.4, n_s=0.85, h_0=55.0)
+HIGHEST = Cosmology(omega_m=0.5, sigma_8=1.2, n_s=1.10, h_0=85.0)
+"""Parameters are drawn evenly between these. Omega_M and sigma_8 spread wider than in the original data, because 32^3
+voxels and a thousand samples must show in seconds what 128^3 voxels and half a million show in hours."""
+
+STREAMS = {"train": 1, "validation": 2, "universes": 3}
+"""Each split draws from its own random streams, so that its universes do not depend on how many the others have."""
+
+
+class SynthesizeError(ValueError):
+    """Options that no universe can be made from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """What all universes of a data set share."""
+
+    size: int = 32
+    """Voxels along each edge."""
+    cell: float = 8.0
+    """Edge of a voxel in Mpc/h. At 8, sigma_8 and Omega_M show most directly in the particle counts' averages."""
+    seed: int = 1
+    """Chooses all parameters and all initial conditions."""
+
+    def __post_init__(self):
+        if self.size < 2 or self.cell <= 0 or self.seed < 0:
+            found = f"size {self.size}, cell {self.cell}, seed {self.seed}"
+            raise SynthesizeError(f"simulation: found {found}, expected size >= 2, cell > 0 and seed >= 0")
+
+
+def simulate(simulation: Simulation, split: str, number: int) -> Universe:
+    """Universe `number` of a split: its own random stream gives its parameters, then its initial conditions."""
+    rng = np.random.default_rng([simulation.seed, STREAMS[split], number])
+    targets = rng.uniform(-1, 1, size=len(PARAMETER_NAMES))
+    values = physical_parameters(targets)
+    full = cosmology.universe(Cosmology(**values), size=simulation.size, cell=simulation.cell, rng=rng)
+    return Universe(
+        full=full,
+        unit_parameters=targets,
+        physical_parameters=np.array(list(values.values())),
+        names=np.array(PARAMETER_NAMES),
+        redshifts=np.array(cosmology.REDSHIFTS),
+        synthetic=True,
+    )
+
+
+def physical_parameters(targets: np.ndarray) -> dict[str, float]:
+    """Parameters by their name in Cosmology, of targets in [-1, 1]."""
+    lowest, highest = asdict(LOWEST), asdict(HIGHEST)
+    shares = dict(zip(lowest, (targets + 1) / 2, strict=True))
+    return {name: float(low + shares[name] * (highest[name] - low)) for name, low in lowest.items()}
+
+
+def synthesize(folder: Path, simulation: Simulation, num_universes: dict[str, int], *, num_processes: int) -> Manifest:
+    """Write the universes of every split, then the manifest; a finished data set of the same options is kept."""
+    described = partial(_describe, simulation, num_universes)
+    if kept := _finished(folder, described({})):
+        return kept
+    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
+    tasks = [(split, number) for split, count in num_universes.items() for number in range(count)]
+    for split in num_universes:
+        _split_folder(folder, split).mkdir(parents=True, exist_ok=True)
+    files = {split: [] for split in num_universes}
+    with ProcessPoolExecutor(num_processes) as pool:
+        written = pool.map(partial(_write, folder, simulation), *zip(*tasks, strict=True), chunksize=8)
+        for (split, _), file in zip(tasks, _with_progress(written, len(tasks)), strict=True):
+            files[split].append(file)
+    complete = described(files)
+    complete.save(folder)
+    return complete
+
+
+def _write(folder: Path, simulation: Simulation, split: str, number: int) -> DataFile:
+    """Simulate and write one universe; returns its line of the manifest."""
+    path = _split_folder(folder, split) / f"univ_ics_2019-03_a{STREAMS[split]}{number:07d}.hdf5"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    universe.write(temporary, simulate(simulation, split, number))
+    temporary.replace(path)
+    return manifest.describe(folder, path)
+
+
+def _split_folder(folder: Path, split: str) -> Path:
+    return folder if split == "universes" else folder / split
+
+
+def _describe(simulation: Simulation, num_universes: dict[str, int], files: dict[str, list[DataFile]]) -> Manifest:
+    size, ranges = simulation.size, zip(asdict(LOWEST).items(), asdict(HIGHEST).values(), strict=True)
+    return Manifest(
+        benchmark="cosmoflow",
+        synthetic=True,
+        format="hdf5",
+        arrays={
+            "full": Array(dtype="int16", shape=(size, size, size, len(cosmology.REDSHIFTS))),
+            "unitPar": Array(dtype="float32", shape=(len(PARAMETER_NAMES),)),
+        },
+        splits={
+            split: Split(num_samples=count, files=tuple(files.get(split, ()))) for split, count in num_universes.items()
+        },
+        provenance={
+            "source": "simulated in the Zel'dovich approximation",
+            **asdict(simulation),
+            **{name: f"{low} to {high}" for (name, low), high in ranges},
+        },
+        tool="cosmoflow.synthesize",
+        tool_version=manifest.tool_version(),
+    )
+
+
+def _finished(folder: Path, wanted: Manifest) -> Manifest | None:
+    """The manifest in `folder`, if it is complete and differs from the wanted one only by its files."""
+    try:
+        found = Manifest.load(folder)
+        found.verify(folder)
+    except ManifestError:
+        return None
+    counts = {split: len(found.splits[split].files) for split in found.splits}
+    same_options = found.provenance == wanted.provenance and found.tool_version == wanted.tool_version
+    same_counts = counts == {split: wanted.splits[split].num_samples for split in wanted.splits}
+    return found if same_options and same_counts else None
+
+
+def _with_progress(items, total: int):
+    console = Console(stderr=True)
+    return track(items, "simulating", total=total, console=console, disable=not console.is_terminal)
+
+
+def draw_preview(path: Path, drawn: Universe) -> None:
+    """A picture of one universe: the particles of a slice of a few voxels, at each redshift, oldest first."""
+    import matplotlib.pyplot as plt
+
+    thickness = max(1, len(drawn.full) // 16)
+    slices = np.log1p(drawn.full[:thickness].mean(axis=0))
+    figure, all_axes = plt.subplots(1, slices.shape[-1], figsize=(13, 3.6), layout="constrained")
+    for axes, channel in zip(all_axes, np.argsort(-drawn.redshifts), strict=True):
+        axes.imshow(slices[..., channel], vmin=0, vmax=slices.max(), cmap="magma")
+        axes.set_title(f"redshift {drawn.redshifts[channel]:g}")
+        axes.set_axis_off()
+    names = (name.decode() for name in drawn.names)
+    values = ", ".join(f"{name} {value:.3g}" for name, value in zip(names, drawn.physical_parameters, strict=True))
+    figure.suptitle(f"Synthetic universe: {values}")
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0, or 2 with one line on stderr."""
+    options = _parser().parse_args(arguments)
+    simulation_options = {"size": options.size, "cell": options.cell, "seed": options.seed}
+    num_universes = (
+        {"universes": options.universes}
+        if options.universes
+        else {"train": options.train, "validation": options.validation}
+    )
+    try:
+        if min(num_universes.values()) < 1:
+            raise SynthesizeError("counts: found 0, expected --train and --validation, or --universes, of at least 1")
+        simulation = Simulation(**simulation_options)
+        described = synthesize(options.folder, simulation, num_universes, num_processes=options.processes)
+        if options.preview:
+            draw_preview(options.preview, simulate(simulation, next(iter(num_universes)), 0))
+    except (ValueError, OSError) as error:
+        print(f"synthesize: {error}", file=sys.stderr)
+        return 2
+    counts = ", ".join(f"{split.num_samples} {name}" for name, split in described.splits.items())
+    print(f"{options.folder}: synthetic universes of {options.size}^3 voxels: {counts}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cosmoflow.synthesize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
+    parser.add_argument("--train", type=int, default=0, metavar="N", help="universes to train on")
+    parser.add_argument("--validation", type=int, default=0, metavar="N", help="universes to evaluate on")
+    parser.add_argument("--universes", type=int, default=0, metavar="N", help="universes without a split, instead")
+    parser.add_argument("--size", type=int, default=Simulation.size, help="voxels along each edge (%(default)s)")
+    parser.add_argument("--cell", type=float, default=Simulation.cell, help="edge of a voxel in Mpc/h (%(default)s)")
+    parser.add_argument("--seed", type=int, default=Simulation.seed, help="seed of the data, not of runs (%(default)s)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
+    parser.add_argument("--preview", type=Path, metavar="FILE.png", help="picture of the first universe")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
