@@ -1,34 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Findings and scores as text, JSON, CSV and Markdown; sarif.py and junit.py hold what other tools open.
+"""A review's findings in six formats: text, JSON, CSV, Markdown, SARIF and JUnit XML.
 
-What a log or a folder's name says is data: control characters are escaped, and so is what Markdown or a spreadsheet
-would take for its own.
+render(review, "text"), verdict(review)
+write(text, Path("findings.sarif"))
 """
 
-import csv
-import io
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
 from itertools import groupby
 from pathlib import Path
 
-from compliance import junit, sarif
-from compliance.choice import Choice
+from compliance import junit, sarif, scoreboard
 from compliance.findings import RULES, Finding
 from compliance.review import Review
-from compliance.score import Score
 from compliance.submission import Entry, Submission
+from compliance.tables import comma_separated, markdown, markdown_cell, printable
 
-SCHEMA = 1
 NUM_SHOWN = 5  # findings of one rule in one entry, before text says how many more there are
-SCORE_COLUMNS = ("entry", "division", "metric", "runs", "unconverged", "minutes", "scale", "scaled minutes", "valid")
-MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]<>|])")
+KINDS = {"error": "errors", "warning": "warnings", "manual": "to check by hand", "waived": "waived"}
 
 
-def findings_text(review: Review, *, show_all: bool = False) -> str:
+def render(review: Review, form: str, *, show_all: bool = False) -> str:
+    """The findings in a format of FORMATS."""
+    return _text(review, show_all=show_all) if form == "text" else FORMATS[form](review)
+
+
+def verdict(review: Review) -> str:
+    """Counts by severity, and the rule set with the reason for it."""
+    entries = review.submission.entries
+    counts = ", ".join(f"{review.counts[kind]} {_plural(kind, review.counts[kind])}" for kind in KINDS)
+    logs = sum(len(entry.logs) for entry in entries)
+    where = f"{logs} log{'s' * (logs != 1)} of {len(entries)} entr{'y' if len(entries) == 1 else 'ies'}"
+    choice = printable(str(review.choice))
+    return f"{'passed' if review.ok else 'FAILED'}: {counts} in {where}\nrules {choice}\n"
+
+
+def _plural(kind: str, count: int) -> str:
+    return kind if count == 1 and kind != "manual" else KINDS[kind]
+
+
+def _text(review: Review, *, show_all: bool) -> str:
     """Findings by entry, how to mend each rule's, and the verdict."""
     parts = [
         f"== {printable(label)}\n" + "".join(f"{line}\n" for line in _shown(group, show_all))
@@ -50,19 +63,6 @@ def _shown(findings: Iterable[Finding], show_all: bool) -> Iterator[str]:
             yield f"... {rule} {len(same) - len(shown)} times more (--all shows them)"
 
 
-def verdict(review: Review) -> str:
-    """Counts by severity, and the rule set with the reason for it."""
-    counts = review.counts
-    kinds = (("error", "errors"), ("warning", "warnings"), ("manual", "to be checked by hand"), ("waived", "waived"))
-    said = [f"{counts[kind]} {kind if counts[kind] == 1 and kind != 'manual' else plural}" for kind, plural in kinds]
-    num_logs = sum(len(entry.logs) for entry in review.submission.entries)
-    num_entries = len(review.submission.entries)
-    where = f"{num_logs} log{'s' * (num_logs != 1)} of {num_entries} entr{'ies' if num_entries != 1 else 'y'}"
-    return (
-        f"{'passed' if review.ok else 'FAILED'}: {', '.join(said)} in {where}\nrules {printable(str(review.choice))}\n"
-    )
-
-
 def grouped(submission: Submission, findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
     """Findings by the entry, organisation or submission whose folder holds their path, in the order of the paths."""
     labels = {submission.root: str(submission.root)}
@@ -81,108 +81,34 @@ def entry_name(entry: Entry) -> str:
     return "/".join(filter(None, (entry.org, entry.system, entry.scaling, entry.benchmark)))
 
 
-def scores_text(submission: Submission, choice: Choice, scores: Sequence[Score]) -> str:
-    rows = [SCORE_COLUMNS, *map(_score_row, scores)]
-    return f"{table(rows)}\nrules {printable(str(choice))}\n"
+def _json(review: Review) -> str:
+    scores = scoreboard.as_json(review.choice, review.scores)
+    findings = [asdict(finding) for finding in review.findings]
+    return as_text({"schema": 1, "rules": scores["rules"], "ok": review.ok, "findings": findings, **scores})
 
 
-def _score_row(score: Score) -> tuple[str, ...]:
-    minutes, scaled = ("" if value is None else f"{value:.3f}" for value in (score.minutes, score.scaled_minutes))
-    name = "/".join(filter(None, (score.org, score.system, score.benchmark)))
-    counts = (str(score.runs), str(score.unconverged))
-    valid = "yes" if score.valid else "NO"
-    return (printable(name), score.division, score.metric, *counts, minutes, f"{score.scale_factor:.4f}", scaled, valid)
+def _csv(review: Review) -> str:
+    columns = [field.name for field in fields(Finding)]
+    return comma_separated([asdict(finding) for finding in review.findings], columns)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns under a rule; what reads as a number stands to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(_aligned(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines) + "\n"
-
-
-def _aligned(cell: str, width: int) -> str:
-    return cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
-
-
-def findings_json(review: Review) -> str:
-    return _json(
-        {
-            "schema": SCHEMA,
-            "rules": review.ruleset.name,
-            "ok": review.ok,
-            "findings": [asdict(finding) for finding in review.findings],
-            "entries": [score.as_json() for score in review.scores],
-        }
-    )
-
-
-def scores_json(submission: Submission, choice: Choice, scores: Sequence[Score]) -> str:
-    entries = [score.as_json() for score in scores]
-    return _json({"schema": SCHEMA, "rules": choice.ruleset.name, "entries": entries})
-
-
-def _json(document: dict) -> str:
-    return json.dumps(document, indent=1) + "\n"
-
-
-def findings_csv(review: Review) -> str:
-    return _csv(list(Finding.__dataclass_fields__), (asdict(finding) for finding in review.findings))
-
-
-def scores_csv(submission: Submission, choice: Choice, scores: Sequence[Score]) -> str:
-    return _csv(list(Score.__dataclass_fields__), (score.as_json() for score in scores))
-
-
-def _csv(columns: Sequence[str], rows: Iterable[dict]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_csv_cell(row[column]) for column in columns] for row in rows)
-    return file.getvalue()
-
-
-def _csv_cell(value: object) -> str:
-    if value is None:
-        return ""
-    text = printable(" ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
-    is_formula = isinstance(value, str) and text.startswith(("=", "+", "-", "@"))
-    return f"'{text}" if is_formula else text
-
-
-def findings_markdown(review: Review) -> str:
-    parts = [f"# {'Passed' if review.ok else 'Failed'}: {_cell(review.submission.root)}\n\n{_cell(verdict(review))}\n"]
+def _markdown(review: Review) -> str:
+    title = f"# {'Passed' if review.ok else 'Failed'}: {markdown_cell(review.submission.root)}"
+    parts = [f"{title}\n\n{markdown_cell(verdict(review))}\n"]
     for label, group in grouped(review.submission, review.findings):
         rows = ((f"{one.path}:{one.line or ''}", one.rule, one.severity, one.message, one.expected) for one in group)
-        parts.append(f"## {_cell(label)}\n\n{_markdown(('where', 'rule', 'severity', 'message', 'expected'), rows)}")
-    parts.append(f"## Scores\n\n{_markdown(SCORE_COLUMNS, map(_score_row, review.scores))}")
-    return "\n".join(parts)
+        table = markdown(("where", "rule", "severity", "message", "expected"), rows)
+        parts.append(f"## {markdown_cell(label)}\n\n{table}")
+    return "\n".join([*parts, f"## Scores\n\n{scoreboard.as_markdown(review.choice, review.scores)}"])
 
 
-def scores_markdown(submission: Submission, choice: Choice, scores: Sequence[Score]) -> str:
-    return f"{_markdown(SCORE_COLUMNS, map(_score_row, scores))}\nRules: {_cell(choice)}\n"
-
-
-def _markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [columns, ["---"] * len(columns), *(map(_cell, row) for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return MARKDOWN_SPECIAL.sub(r"\\\1", printable(str(value).strip().replace("\n", "; ")))
-
-
-def printable(text: str) -> str:
-    """Text with whatever could move a cursor or hide a character written as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+def as_text(document: dict) -> str:
+    return json.dumps(document, indent=1) + "\n"
 
 
 def write(text: str, output: Path) -> None:
     """Write a file whole or not at all."""
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         temporary.replace(output)
@@ -190,17 +116,10 @@ def write(text: str, output: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-FINDINGS: dict[str, Callable[[Review], str]] = {
-    "text": findings_text,
-    "json": findings_json,
-    "csv": findings_csv,
-    "markdown": findings_markdown,
-    "sarif": lambda review: _json(sarif.document(review.findings, RULES)),
+FORMATS = {
+    "json": _json,
+    "csv": _csv,
+    "markdown": _markdown,
+    "sarif": lambda review: as_text(sarif.document(review.findings, RULES)),
     "junit": lambda review: junit.document(review.findings, review.submission),
-}
-SCORES: dict[str, Callable[[Submission, Choice, Sequence[Score]], str]] = {
-    "text": scores_text,
-    "json": scores_json,
-    "csv": scores_csv,
-    "markdown": scores_markdown,
 }

@@ -10,9 +10,6 @@ from compliance.verbs import output
 
 def run(arguments: argparse.Namespace) -> int:
     outcome = review(arguments.path, arguments.rules)
-    if arguments.format == "text":
-        text = report.findings_text(outcome, show_all=arguments.all)
-    else:
-        text = report.FINDINGS[arguments.format](outcome)
+    text = report.render(outcome, arguments.format, show_all=arguments.all)
     output.emit(text, arguments, outcome.choice, summary=report.verdict(outcome))
     return 0 if outcome.ok else 1

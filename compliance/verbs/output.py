@@ -6,6 +6,7 @@ import sys
 
 from compliance import report
 from compliance.choice import Choice
+from compliance.tables import printable
 
 
 def emit(text: str, arguments: argparse.Namespace, choice: Choice, *, summary: str) -> None:
@@ -15,5 +16,5 @@ def emit(text: str, arguments: argparse.Namespace, choice: Choice, *, summary: s
         print(f"{arguments.output}: {summary}", end="")
         return
     if arguments.format != "text":
-        print(f"rules {report.printable(str(choice))}", file=sys.stderr)
+        print(f"rules {printable(str(choice))}", file=sys.stderr)
     print(text, end="")

@@ -5,14 +5,15 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from compliance import report, ruleset, toml_text
+from compliance import ruleset, toml_text
 from compliance.ruleset import RuleSet
+from compliance.tables import aligned
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.name is None:
         rows = [(name, ruleset.load(name).values["title"]) for name in ruleset.names()]
-        print(report.table([("name", "title"), *rows]), end="")
+        print(aligned([("name", "title"), *rows]), end="")
     else:
         print(text(ruleset.load(arguments.name), resolved=arguments.resolved), end="")
     return 0

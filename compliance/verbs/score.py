@@ -4,8 +4,9 @@
 import argparse
 import sys
 
-from compliance import report, score
+from compliance import report, score, scoreboard
 from compliance.review import read_and_choose
+from compliance.tables import printable
 from compliance.verbs import output
 
 
@@ -14,10 +15,11 @@ def run(arguments: argparse.Namespace) -> int:
     scores = score.score(submission, choice.ruleset)
     for entry in submission.entries:
         if entry.benchmark not in choice.ruleset.values["benchmarks"]:
-            where = report.printable(report.entry_name(entry))
+            where = printable(report.entry_name(entry))
             print(f"not scored: {where}, a benchmark that {choice.ruleset.file_name} does not know", file=sys.stderr)
-    text = report.SCORES[arguments.format](submission, choice, scores)
+    rendered = scoreboard.FORMATS[arguments.format](choice, scores)
+    text = rendered if isinstance(rendered, str) else report.as_text(rendered)
     num_valid = sum(one.valid for one in scores)
-    summary = f"{num_valid} valid of {len(scores)} scored entries\nrules {report.printable(str(choice))}\n"
+    summary = f"{num_valid} valid of {len(scores)} scored entries\nrules {printable(str(choice))}\n"
     output.emit(text, arguments, choice, summary=summary)
     return 0
