@@ -21,6 +21,7 @@ from compliance import mllog
 from compliance.mllog import RunLog
 
 SCALINGS = ("strong", "weak")
+DIVISIONS = ("closed", "open", "hardware", "system", "free")
 RESULT_NAME = re.compile(r"result_(\d{1,9})\.txt")
 MAX_JSON_BYTES = 4 << 20
 NO_ORGANISATION = ""
@@ -64,13 +65,13 @@ class Entry:
 
     @property
     def division(self) -> str:
-        """closed or open: the system description's word, else the logs'."""
+        """closed or open, under HPC AI500 hardware, system or free: the system description's word, else the logs'."""
         declared = self.description.values.get("division") if self.description else None
         logged = (log.value("submission_division") for log in self.logs)
         for word in (declared, *logged):
-            if isinstance(word, str) and word.lower() in ("closed", "open"):
+            if isinstance(word, str) and word.lower() in DIVISIONS:
                 return word.lower()
-        return "closed"
+        return DIVISIONS[0]
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,12 @@ def images_per_second_per_rank(log: RunLog) -> float | None:
 
 
 def final_evaluation(log: RunLog, benchmark: Benchmark) -> Event | None:
-    """The evaluation of the last of the fixed epochs."""
-    of_last = [event for event in evaluations(log, benchmark) if epoch_of(event) == benchmark.num_epochs]
-    return of_last[-1] if of_last else None
+    """The last evaluation, where it is of the last of the fixed epochs (which count from 0 or from 1)."""
+    trained, evaluated = log.all("epoch_stop"), list(evaluations(log, benchmark))
+    if len(trained) != benchmark.num_epochs or not evaluated:
+        return None
+    last = epoch_of(trained[-1])
+    return evaluated[-1] if last is not None and epoch_of(evaluated[-1]) == last else None
 
 
 def trial(log: RunLog, benchmark: Benchmark) -> Trial | None:

@@ -3,12 +3,12 @@
 
 from collections.abc import Iterator
 
-from compliance.checks import convergence, hyperparameters, log, package, quality, results, system, timing
+from compliance.checks import convergence, hpc_ai500, hyperparameters, log, package, quality, results, system, timing
 from compliance.findings import RULES, SCOPES, Finding, Limits, Rule
 from compliance.ruleset import RuleSet, RuleSetError
 from compliance.submission import Entry, Submission
 
-FAMILIES = (log, timing, results, quality, hyperparameters, system, convergence, package)
+FAMILIES = (log, timing, results, quality, hyperparameters, system, convergence, hpc_ai500, package)
 
 
 def check(submission: Submission, ruleset: RuleSet) -> list[Finding]:
@@ -29,9 +29,13 @@ def check(submission: Submission, ruleset: RuleSet) -> list[Finding]:
 def limits_of(entry: Entry, ruleset: RuleSet) -> Limits | None:
     """What holds for an entry; None for a benchmark that the rule set does not know."""
     try:
-        return Limits(ruleset=ruleset, benchmark=ruleset.benchmark(entry.benchmark), division=entry.division)
+        benchmark = ruleset.benchmark(entry.benchmark)
     except RuleSetError:
         return None
+    divisions = ruleset.values["divisions"]
+    strictest = next(iter(divisions))  # holds for an entry that names a division of another suite
+    division = entry.division if entry.division in divisions else strictest
+    return Limits(ruleset=ruleset, benchmark=benchmark, division=division)
 
 
 def _rules_of(scope: str) -> list[Rule]:

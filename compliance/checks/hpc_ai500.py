@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of HPC AI500 V2.0 alone: fixed epochs, the clock, FLOPS, levels and the nine layers. Ids end in 5xx."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from compliance.findings import Fault, Limits, rule
+from compliance.mllog import RunLog
+from compliance.ruleset import RuleSet, nearest
+from compliance.runs import training_seconds
+from compliance.submission import Entry, Organisation
+from compliance.vflops import final_evaluation, images_per_second_per_rank, quality_factor, trial
+
+
+@rule("T501")
+def clock_spans_all_epochs(log: RunLog, limits: Limits) -> Iterator[Fault]:
+    """The clock runs from the first batch of training data to the end of the last epoch.
+
+    Why: with a fixed amount of training, an epoch off the clock is speed that the system does not have.
+    Example: epoch_start 20 s before run_start.
+    Mend: call start() right before the first batch, and end the run after the last epoch.
+    """
+    start, stop = log.first("run_start"), log.last("run_stop")
+    if limits.benchmark.num_epochs is None or start is None or stop is None:
+        return
+    for key in ("epoch_start", "epoch_stop", "eval_start", "eval_stop"):
+        for event in log.all(key):
+            if not start.time_ms <= event.time_ms <= stop.time_ms:
+                message = f"{key} lies outside run_start ... run_stop"
+                yield Fault(log.path, message, event.line, expected=f"{start.time_ms} to {stop.time_ms} ms")
+                return
+
+
+@rule("T502")
+def throughput_agrees_with_clock(log: RunLog, limits: Limits) -> Iterator[Fault]:
+    """The logged images per second are no more than the epochs' own times allow.
+
+    Why: FLOPS is this figure times constants; the epochs' times are the one witness that the log itself holds.
+    Example: 400 images/s/rank on 64 ranks, while the epochs took the time of 350.
+    Mend: log images of all epochs / seconds spent training / ranks, without leaving out slow steps.
+    """
+    speed, ranks = images_per_second_per_rank(log), log.value("number_of_ranks")
+    images, epochs = log.value("train_samples"), training_seconds(log)
+    if limits.benchmark.num_epochs is None or speed is None or not (_is_count(ranks) and _is_count(images)):
+        return
+    seconds = sum(duration for _, duration in epochs)
+    possible = images * len(epochs) / seconds if seconds > 0 else 0.0
+    if speed * ranks > possible * limits.ruleset.values["clock"]["throughput_tolerance"]:
+        yield Fault(
+            log.path,
+            f"{speed:.6g} images/s/rank on {ranks} ranks; {len(epochs)} epochs of {images} images took {seconds:.6g} s",
+            log.first("images_per_second_per_rank").line,
+            expected=f"about {possible / ranks:.6g} images/s/rank, as the epochs' times give it",
+            found=f"{speed:.6g}",
+        )
+
+
+@rule("Q501")
+def trains_fixed_epochs(log: RunLog, limits: Limits) -> Iterator[Fault]:
+    """A run trains exactly the benchmark's number of epochs.
+
+    Why: section 6.1.1 fixes the epochs so that all systems compute the same; stopping early computes less.
+    Example: 84 epochs of ImageNet because the target was met, where the rules fix 90.
+    Mend: train all epochs; quality above the target raises VFLOPS.
+    """
+    fixed, trained = limits.benchmark.num_epochs, len(log.all("epoch_stop"))
+    if fixed is not None and trained != fixed:
+        origin = limits.ruleset.origin("benchmarks", limits.benchmark.name, "num_epochs")
+        yield Fault(log.path, f"{trained} epochs trained", expected=f"exactly {fixed} ({origin})", found=str(trained))
+
+
+@rule("Q502", needs=("Q501",))
+def last_epoch_is_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
+    """The last epoch is evaluated: its quality is the achieved one.
+
+    Why: the best of several evaluations would be picked on the evaluation data itself.
+    Example: an evaluation after epoch 88 and none after epoch 90.
+    Mend: evaluate after the last epoch, whichever others are evaluated.
+    """
+    if limits.benchmark.num_epochs is not None and final_evaluation(log, limits.benchmark) is None:
+        message = f"no {limits.benchmark.quality_key} of the last epoch"
+        yield Fault(log.path, message, expected=f"one with the epoch_num of epoch {limits.benchmark.num_epochs}")
+
+
+@rule("Q503", severity="warning", needs=("Q501", "Q502"))
+def achieves_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
+    """The last epoch's quality meets the target; below it VFLOPS is penalised.
+
+    Why: section 5.4.1: VFLOPS = FLOPS x (achieved / target)^n.
+    Example: 0.7496 where the target is 0.763: VFLOPS is 0.92 FLOPS.
+    Mend: nothing is forbidden; a learning-rate policy for this batch size may win the quality back.
+    """
+    final = final_evaluation(log, limits.benchmark) if limits.benchmark.num_epochs is not None else None
+    target = limits.benchmark.target
+    if final is not None and not target.accepts(final.value):
+        factor = quality_factor(final.value, target.threshold, limits.benchmark.values["vflops_exponent"])
+        message = f"{final.key} of the last epoch is {final.value:.6g}: VFLOPS is {factor:.4f} x FLOPS"
+        yield Fault(log.path, message, final.line, expected=target.describe(), found=f"{final.value:.6g}")
+
+
+@rule("H501", severity="manual")
+def equivalence_is_reviewed(entry: Entry, limits: Limits) -> Iterator[Fault]:
+    """The layers that are not under test are equivalent to the reference's.
+
+    Why: section 4.1 makes this the committee's duty; no log proves that two implementations compute the same.
+    Example: model parallelism that is not mathematically equivalent, or updates that are not synchronous.
+    Mend: show the reviewer the code of layers 6 to 9; at free level disclose what was changed.
+    """
+    if limits.benchmark.num_epochs is None:
+        return
+    under_test = limits.ruleset.values["divisions"][limits.division]["layers_under_test"]
+    layers = limits.ruleset.values["layers"].items()
+    fixed = ", ".join(name for name, layer in layers if layer["number"] not in under_test)
+    message = f"{limits.division} level: compare with the reference what the logs cannot show: {fixed}"
+    yield Fault(entry.folder, message)
+
+
+@rule("R501")
+def enough_complete_runs(entry: Entry, limits: Limits) -> Iterator[Fault]:
+    """As many runs are complete as the rules require: timed, their last epoch evaluated, their FLOPS logged.
+
+    Why: sections 4.3 and 6.3.2 ask for a least number of valid runs, so that the variation means something.
+    Example: ten logs, of which one stopped after 40 epochs.
+    Mend: repeat the incomplete runs.
+    """
+    if limits.benchmark.num_epochs is None or entry.is_single_log or len(entry.runs) < limits.benchmark.num_runs:
+        return  # too few logs are another rule's finding
+    incomplete = [log.path.name for log in entry.runs if trial(log, limits.benchmark) is None]
+    complete = len(entry.runs) - len(incomplete)
+    if complete < limits.benchmark.num_runs:
+        message = f"{complete} complete runs; incomplete: {', '.join(incomplete[:5])}"
+        yield Fault(entry.folder, message, expected=f"at least {limits.benchmark.num_runs}", found=str(complete))
+
+
+@rule("R502", severity="warning")
+def energy_in_all_runs(entry: Entry, limits: Limits) -> Iterator[Fault]:
+    """Either every run of an entry logs its energy, or none does.
+
+    Why: a figure per watt over some of the runs is no figure of the entry, and is left out.
+    Example: energy_joules in 7 of 10 logs.
+    Mend: measure all runs from run_start to run_stop.
+    """
+    with_energy = sum(log.first("energy_joules") is not None for log in entry.runs)
+    if limits.benchmark.num_epochs is not None and 0 < with_energy < len(entry.runs):
+        message = f"energy_joules in {with_energy} of {len(entry.runs)} logs: no figures per watt"
+        yield Fault(entry.folder, message, expected="in all of them or in none")
+
+
+@rule("S501")
+def layers_are_declared(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+    """submission.toml declares each of the nine layers of the system under test.
+
+    Why: section 4.1: a level puts some layers under test and keeps the others intact; a reader must see which is what.
+    Example: [layers] without communication_libraries.
+    Mend: give every layer a line in submission.toml's [layers], such as ai_framework = "PyTorch 2.13".
+    """
+    known = ruleset.values.get("layers", {})
+    file, declared = organisation.folder / "submission.toml", _layers(organisation)
+    if not known or not _is_tree(organisation):
+        return
+    for name in known:
+        if not (isinstance(declared.get(name), str) and declared[name].strip()):
+            expected = f"a line on its {known[name]['holds']}"
+            yield Fault(file, f"[layers] {name} is not declared (layer {known[name]['number']})", expected=expected)
+    for name in declared.keys() - known.keys():
+        yield Fault(file, f"[layers] {name:.40} is none of the nine layers; {nearest(name, known)}")
+
+
+@rule("S502")
+def hardware_level_keeps_framework(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+    """At hardware level the framework is the reference implementation's.
+
+    Why: the same model reaches another accuracy in another framework; section 6.2 frees it at system level only.
+    Example: submission_division "hardware" and ai_framework = "TensorFlow 2.15".
+    Mend: submit at system level, or train with the reference's framework.
+    """
+    reference, framework = ruleset.values.get("reference_framework"), _layers(organisation).get("ai_framework")
+    if reference is None or not isinstance(framework, str) or reference.casefold() in framework.casefold():
+        return
+    for entry in organisation.entries:
+        if entry.division == "hardware":
+            file = organisation.folder / "submission.toml"
+            message = f"{entry.system} {entry.benchmark} is at hardware level, with ai_framework {framework!r:.60}"
+            yield Fault(file, message, expected=reference, found=f"{framework!r:.60}")
+
+
+def _is_tree(organisation: Organisation) -> bool:
+    """Whether it is a whole submission: a log or a folder of results has no submission.toml."""
+    return (organisation.folder / "results").is_dir()
+
+
+def _layers(organisation: Organisation) -> Mapping[str, Any]:
+    """[layers] of submission.toml; empty where there is none that can be read."""
+    file = organisation.folder / "submission.toml"
+    if file.is_symlink() or not file.is_file():
+        return {}
+    try:
+        layers = tomllib.loads(file.read_text(encoding="utf-8")).get("layers")
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return layers if isinstance(layers, dict) else {}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**15
