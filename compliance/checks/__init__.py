@@ -3,12 +3,23 @@
 
 from collections.abc import Iterator
 
-from compliance.checks import convergence, hpc_ai500, hyperparameters, log, package, quality, results, system, timing
+from compliance.checks import (
+    convergence,
+    copies,
+    hpc_ai500,
+    hyperparameters,
+    log,
+    package,
+    quality,
+    results,
+    system,
+    timing,
+)
 from compliance.findings import RULES, SCOPES, Finding, Limits, Rule
 from compliance.ruleset import RuleSet, RuleSetError
 from compliance.submission import Entry, Submission
 
-FAMILIES = (log, timing, results, quality, hyperparameters, system, convergence, hpc_ai500, package)
+FAMILIES = (log, timing, results, copies, quality, hyperparameters, system, convergence, hpc_ai500, package)
 
 
 def check(submission: Submission, ruleset: RuleSet) -> list[Finding]:

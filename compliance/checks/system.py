@@ -1,1 +1,219 @@
 # SPDX-License-Identifier: Apache-2.0
+"""S: systems/<system>.json, by itself and against the logs of its entries."""
+
+from collections.abc import Iterator
+
+from compliance.checks.values import shown
+from compliance.constraint import Constraint
+from compliance.findings import Fault, rule
+from compliance.mllog import RunLog
+from compliance.ruleset import RuleSet, nearest
+from compliance.submission import Entry, Organisation
+
+CONSTRAINED = ("division", "status", "number_of_nodes", "accelerators_per_node")
+
+
+@rule("S101")
+def systems_are_described(organisation: Organisation) -> Iterator[Fault]:
+    """Every system with results has its description in systems/<system>.json.
+
+    Why: a result without its system says nothing.
+    Example: results/dgx_n64/ without systems/dgx_n64.json.
+    Mend: write the description, named like the folder of results.
+    """
+    for system in organisation.result_systems:
+        if system not in organisation.descriptions:
+            near = f"; {nearest(system, organisation.descriptions)}" if organisation.descriptions else ""
+            message = f"no description of {system!r}{near}"
+            yield Fault(organisation.folder / "results" / system, message, 0, f"systems/{system}.json")
+
+
+@rule("S102")
+def descriptions_can_be_read(organisation: Organisation) -> Iterator[Fault]:
+    """A system description is a JSON object.
+
+    Why: what cannot be read describes nothing.
+    Example: a trailing comma after the last key.
+    Mend: correct the file; `python -m json.tool FILE` names the place.
+    """
+    for description in organisation.descriptions.values():
+        if description.error is not None:
+            yield Fault(description.path, f"cannot be read: {description.error}", expected="a JSON object")
+
+
+@rule("S103", severity="warning")
+def descriptions_are_complete(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+    """A system description has all keys that the rules list.
+
+    Why: a reader compares systems key by key.
+    Example: no system_type, as in most descriptions of the public rounds.
+    Mend: add the key; an empty text says that it does not apply.
+    """
+    for description in organisation.descriptions.values():
+        absent = [key for key in ruleset.values["system_description"]["keys"] if key not in description.values]
+        if absent and description.error is None:
+            yield Fault(description.path, f"lacks {', '.join(absent)}", expected="all keys of the rules")
+
+
+@rule("S104", severity="warning")
+def descriptions_are_filled_in(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+    """The keys without which a system cannot be recognised are not empty.
+
+    Why: nodes, processors, memory, network and framework are what a result is compared by.
+    Example: "host_networking": "".
+    Mend: fill the key in.
+    """
+    for description in organisation.descriptions.values():
+        values = description.values
+        wanted = [*ruleset.values["system_description"]["filled_in"]]
+        if _number(values.get("accelerators_per_node")):
+            wanted.append("accelerator_model_name")
+        empty = [key for key in wanted if key in values and values[key] in ("", None)]
+        if empty:
+            yield Fault(description.path, f"says nothing of {', '.join(empty)}", expected="filled in")
+
+
+@rule("S105")
+def descriptions_hold_allowed_values(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+    """Division, status and counts of a system description are of the kind that the rules name.
+
+    Why: the division decides which rules hold, the counts which scale.
+    Example: "division": "close"; "number_of_nodes": "sixty-four".
+    Mend: use the rules' words, and numbers for counts (as a number or as text).
+    """
+    for description in organisation.descriptions.values():
+        for key in CONSTRAINED:
+            constraint = Constraint.from_toml(ruleset.values["system_description"][key])
+            value = description.values.get(key)
+            if isinstance(value, str):
+                value = value.strip().lower() if constraint.type is None else _number(value)
+            if key in description.values and not constraint.accepts(value):
+                found = shown(description.values[key])
+                expected = f"{constraint.describe()} ({ruleset.origin('system_description', key)})"
+                yield Fault(description.path, f"{key} is {found}", 0, expected, found)
+
+
+@rule("S106")
+def division_is_the_logs(entry: Entry) -> Iterator[Fault]:
+    """The logs name the division that the system description names.
+
+    Why: the division decides which rules hold; an entry has one.
+    Example: "division": "open" in the description, submission_division closed in the logs.
+    Mend: correct whichever is wrong.
+    """
+    yield from _disagreement(entry, "division", "submission_division")
+
+
+@rule("S107", severity="warning")
+def status_is_the_logs(entry: Entry) -> Iterator[Fault]:
+    """The logs name the status (cloud, onprem, ...) that the system description names.
+
+    Why: a reader who filters by status should find the entry in one place.
+    Example: "status": "available" in the description, submission_status cloud in the logs.
+    Mend: correct whichever is wrong.
+    """
+    yield from _disagreement(entry, "status", "submission_status")
+
+
+def _disagreement(entry: Entry, key: str, logged_key: str) -> Iterator[Fault]:
+    """The first log whose value is not the description's."""
+    described = entry.description.values.get(key) if entry.description is not None else None
+    if not isinstance(described, str):
+        return
+    odd = [log for log in entry.logs if _other_word(log, logged_key, described)]
+    if odd:
+        event = odd[0].first(logged_key)
+        message = f"{logged_key} is {shown(event.value)} in {len(odd)} of {len(entry.logs)} logs"
+        yield Fault(odd[0].path, message, event.line, f"{described!r:.60}, as in {entry.description.path.name}")
+
+
+def _other_word(log: RunLog, key: str, word: str) -> bool:
+    value = log.value(key)
+    return isinstance(value, str) and value.strip().lower() != word.strip().lower()
+
+
+@rule("S108")
+def scale_is_the_descriptions(entry: Entry) -> Iterator[Fault]:
+    """The logs ran on as many nodes and accelerators a node as the description says; instances on no more nodes.
+
+    Why: the scale is half of the result.
+    Example: number_of_nodes 64 in the description, 128 in the logs.
+    Mend: describe the part of the system that ran, in a description of its own.
+    """
+    if entry.description is None:
+        return
+    for key in ("number_of_nodes", "accelerators_per_node"):
+        described = _number(entry.description.values.get(key))
+        part = key == "number_of_nodes" and entry.scaling == "weak"
+        odd = [log for log in entry.logs if _differs(log.value(key), described, part)]
+        if odd:
+            event = odd[0].first(key)
+            expected = f"{'at most ' if part else ''}{described}, as in {entry.description.path.name}"
+            message = f"{key} is {shown(event.value)} in {len(odd)} of {len(entry.logs)} logs"
+            yield Fault(odd[0].path, message, event.line, expected, shown(event.value))
+
+
+def _differs(logged: object, described: int | None, may_be_less: bool) -> bool:
+    number = _number(logged)
+    if number is None or described is None:
+        return False
+    return number > described if may_be_less else number != described
+
+
+def _number(value: object) -> int | None:
+    """A count, given as a number or, as most descriptions do, as text."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 16:
+        return int(value)
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15
+    return int(value) if is_whole and value == int(value) else None
+
+
+@rule("S109", severity="warning")
+def described_systems_have_results(organisation: Organisation) -> Iterator[Fault]:
+    """Every described system has results.
+
+    Why: a description without results is left over, or its results got lost.
+    Example: systems/dgx_n128.json without results/dgx_n128/.
+    Mend: add the results or remove the description.
+    """
+    for system, description in organisation.descriptions.items():
+        if system not in organisation.result_systems:
+            yield Fault(description.path, f"no results of {system!r}", expected=f"results/{system}/")
+
+
+@rule("S110", severity="warning")
+def organisation_is_the_logs(entry: Entry) -> Iterator[Fault]:
+    """submission_org is the organisation whose folder the results lie in.
+
+    Why: a result belongs to who submits it; another name is a copied or an unfilled configuration.
+    Example: submission_org "LBNL" in TACC's folder.
+    Mend: set the organisation in the submission's configuration before running.
+    """
+    folder = _letters(entry.org)
+    odd = [log for log in entry.logs if folder and not _same_organisation(log.value("submission_org"), folder)]
+    if odd:
+        event = odd[0].first("submission_org")
+        message = f"submission_org is {shown(event.value)} in {len(odd)} of {len(entry.logs)} logs"
+        yield Fault(odd[0].path, message, event.line, entry.org, shown(event.value))
+
+
+def _same_organisation(logged: object, folder: str) -> bool:
+    """One name holds the other ('Fujitsu' in 'Fujitsu+RIKEN'); what is no text is another rule's matter."""
+    name = _letters(logged) if isinstance(logged, str) else ""
+    return not name or name in folder or folder in name
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
+
+
+@rule("S901", severity="manual")
+def system_is_as_described(entry: Entry) -> Iterator[Fault]:
+    """The system that ran is the one that is described, with the software that is described.
+
+    Why: no log shows clock frequencies, memory, cooling or driver versions.
+    Example: results measured on a preproduction system and described as available.
+    Mend: a reviewer compares with what is known of the system; an available system can be asked for.
+    """
+    if entry.description is not None:
+        yield Fault(entry.folder, f"not provable from logs: the runs' system is that of {entry.description.path.name}")

@@ -131,7 +131,7 @@ def other_times_run_forward(entry: Entry, limits: Limits) -> Iterator[Fault]:
     late = [(log, event) for log in entry.logs if (event := _first_backwards(log, keys)) is not None]
     if late:
         log, event = late[0]
-        message = f"{event.key} is earlier than the event before it; {len(late)} of {len(entry.logs)} logs have such events"
+        message = f"{event.key} is earlier than the event before it; so in {len(late)} of {len(entry.logs)} logs"
         yield Fault(log.path, message, event.line, expected="times that do not decrease")
 
 
