@@ -47,7 +47,8 @@ class EventLog:
 
     def close(self) -> None:
         if self._handler is not None:
-            self._handler.close()
+            with suppress(OSError):  # a line that could not be written has been reported already
+                self._handler.close()
 
 
 class _LineHandler(logging.FileHandler):
@@ -64,10 +65,9 @@ class _LineHandler(logging.FileHandler):
 
 
 def _open(path: Path) -> _LineHandler:
-    with suppress(FileNotFoundError):
-        if path.stat().st_size > 0:
-            raise EventLogError(f"{path}: exists and is not empty; a log is not overwritten: move it or name another")
     try:
+        if path.exists() and path.stat().st_size > 0:
+            raise EventLogError(f"{path}: exists and is not empty; a log is not overwritten: move it or name another")
         path.parent.mkdir(parents=True, exist_ok=True)
         return _LineHandler(path, encoding="utf-8")
     except OSError as error:
