@@ -23,7 +23,6 @@ from cosmoflow import samples, tfrecord
 from cosmoflow.data import Batch, DataError, Dataset, EpochBatches
 
 CHANNELS_FIRST = (3, 0, 1, 2)
-INDEX_SUFFIX = ".tfrecord.idx"
 
 
 class Reader:
@@ -70,8 +69,10 @@ def _check_readable(dataset: Dataset) -> None:
         return
     if tfrecord.is_compressed(dataset.sample_format.paths(first)[0]):
         raise DataError(f"{folder}: loader kind 'dali' reads uncompressed TFRecord files, found gzip; use 'plain'")
-    if not first.with_name(first.name + INDEX_SUFFIX).exists():
-        raise DataError(f"{first}{INDEX_SUFFIX}: found no such index, which DALI needs; prepare.py --index writes it")
+    if not first.with_name(first.name + tfrecord.INDEX_SUFFIX).exists():
+        raise DataError(
+            f"{first}{tfrecord.INDEX_SUFFIX}: found no such index, which DALI needs; prepare.py --describe writes it"
+        )
 
 
 def _numpy_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **options):
@@ -99,7 +100,7 @@ def _tfrecord_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **o
     def pipeline():
         sample = fn.readers.tfrecord(
             path=[f"{stem}.tfrecord" for stem in stems],
-            index_path=[f"{stem}{INDEX_SUFFIX}" for stem in stems],
+            index_path=[f"{stem}{tfrecord.INDEX_SUFFIX}" for stem in stems],
             features=features,
         )
         volume_DHWC = fn.reinterpret(sample["x"], dtype=types.INT16, shape=shape_DHWC)

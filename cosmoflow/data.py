@@ -240,7 +240,7 @@ def _listed_stems(folder: Path, split: str, listed: Manifest) -> tuple[SampleFor
 
 def _found_stems(folder: Path) -> tuple[SampleFormat, list[str]]:
     """Form and samples of a split without a manifest: the one form whose files lie in its folder."""
-    names = {entry.name for entry in os.scandir(folder)}
+    names = {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
     found = {
         name: sorted(stem for stem in names if stem.endswith(sample_format.suffixes[0]))
         for name, sample_format in FORMATS.items()

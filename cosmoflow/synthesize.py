@@ -105,7 +105,7 @@ def synthesize(folder: Path, simulation: Simulation, num_universes: dict[str, in
 def _write(folder: Path, simulation: Simulation, split: str, number: int) -> DataFile:
     """Simulate and write one universe; returns its line of the manifest."""
     path = _split_folder(folder, split) / f"univ_ics_2019-03_a{STREAMS[split]}{number:07d}.hdf5"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}")
     universe.write(temporary, simulate(simulation, split, number))
     temporary.replace(path)
     return manifest.describe(folder, path)

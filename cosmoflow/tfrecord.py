@@ -18,6 +18,7 @@ import google_crc32c
 import numpy as np
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
+INDEX_SUFFIX = ".tfrecord.idx"
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
 

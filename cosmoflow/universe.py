@@ -10,6 +10,7 @@
 A file written by synthesize.py carries the attribute `synthetic`, and so do the crops cut from it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,12 +83,19 @@ class UniverseFile:
         """Whether it was simulated by synthesize.py."""
         return bool(self._file.attrs.get("synthetic", False))
 
-    def crops(self, edge: int):
-        """Crops of edge^3 voxels that tile the universe, as Universe, in order of x, y, z with z fastest."""
+    @property
+    def num_bytes(self) -> int:
+        """Size of `full`, and of all its crops, uncompressed."""
+        return self._full.nbytes
+
+    def check_crop(self, edge: int) -> None:
+        """Raise SampleError where crops of edge^3 voxels do not tile the universe."""
         if edge < 1 or self.size % edge:
-            raise SampleError(
-                f"{self.path}: full: found an edge of {self.size}, expected a multiple of the crop {edge}"
-            )
+            raise SampleError(f"{self.path}: full: found an edge of {self.size}, expected a multiple of {edge}")
+
+    def crops(self, edge: int) -> Iterator[Universe]:
+        """Crops of edge^3 voxels that tile the universe, as Universe, in order of x, y, z with z fastest."""
+        self.check_crop(edge)
         particles = np.zeros(NUM_REDSHIFTS, dtype=np.int64)
         header = self._header()
         for x in range(0, self.size, edge):
