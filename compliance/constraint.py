@@ -71,8 +71,7 @@ class Constraint:
         return self._accepts_size(value)
 
     def _accepts_size(self, value: object) -> bool:
-        bounds = (self.at_least, self.at_most, self.above, self.below)
-        if all(bound is None for bound in bounds):
+        if self.at_least is None and self.at_most is None and self.above is None and self.below is None:
             return True
         if not _is_number(value):
             return False

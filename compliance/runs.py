@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one run's log says of its clock and its quality: pure functions that checks, score and report share."""
 
-import math
 from collections.abc import Iterator
 
 from compliance.mllog import Event, RunLog
@@ -30,7 +29,9 @@ def evaluations(log: RunLog, benchmark: Benchmark) -> Iterator[Event]:
 
 def first_on_target(log: RunLog, benchmark: Benchmark) -> Event | None:
     """The first evaluation that meets the target."""
-    return next((event for event in evaluations(log, benchmark) if benchmark.target.accepts(event.value)), None)
+    on_target, possible = benchmark.target.accepts, benchmark.possible.accepts
+    events = log.all(benchmark.quality_key)
+    return next((event for event in events if on_target(event.value) and possible(event.value)), None)
 
 
 def converged(log: RunLog, benchmark: Benchmark) -> bool:
@@ -47,9 +48,9 @@ def best_evaluation(log: RunLog, benchmark: Benchmark) -> Event | None:
 def epoch_of(event: Event) -> int | None:
     """The event's epoch_num; None where it is missing or no whole number."""
     number = event.metadata.epoch_num if event.metadata is not None else None
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-        return None
-    return int(number) if number == int(number) else None
+    if type(number) is int:
+        return number
+    return int(number) if isinstance(number, float) and number.is_integer() else None
 
 
 def training_seconds(log: RunLog) -> list[tuple[Event, float]]:

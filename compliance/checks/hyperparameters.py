@@ -164,6 +164,5 @@ def closed_hyperparameters_are_listed(entry: Entry, limits: Limits) -> Iterator[
     unlisted = sorted(key for key in logged if key not in listed)
     if unlisted:
         log = logged[unlisted[0]]
-        origin = limits.ruleset.origin("benchmarks", limits.benchmark.name, "closed")
         message = f"not listed for Closed: {', '.join(unlisted)[:200]}"
-        yield Fault(log.path, message, log.first(unlisted[0]).line, f"keys of the rules ({origin})")
+        yield Fault(log.path, message, log.first(unlisted[0]).line, f"keys of {limits.ruleset.file_name}")

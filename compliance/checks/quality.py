@@ -30,7 +30,7 @@ def success_met_the_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
         return
     if first_on_target(log, limits.benchmark) is None:
         best = best_evaluation(log, limits.benchmark)
-        found = "no evaluation" if best is None else f"{best.value:.6g}"
+        found = "none" if best is None else f"{best.value:.6g}"
         message = f"run_stop says success, best {limits.benchmark.quality_key}: {found}"
         yield Fault(log.path, message, log.last("run_stop").line, _target(limits), found)
 
@@ -43,8 +43,10 @@ def aborted_missed_the_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
     Example: eval_error 0.1231 in epoch 20, run_stop with status aborted.
     Mend: log success as soon as the target is met.
     """
+    if limits.benchmark.num_epochs is not None or status_of(log) != "aborted":
+        return
     met = first_on_target(log, limits.benchmark)
-    if limits.benchmark.num_epochs is None and status_of(log) == "aborted" and met is not None:
+    if met is not None:
         message = f"run_stop says aborted, but line {met.line} meets the target with {met.value:.6g}"
         yield Fault(log.path, message, log.last("run_stop").line, "success", "aborted")
 

@@ -57,8 +57,8 @@ def at_most_one_run_is_unconverged(entry: Entry, limits: Limits) -> Iterator[Fau
     Example: two of ten runs aborted at an eval_error of 0.127.
     Mend: choose hyperparameters that converge, and run all runs again.
     """
-    missed = _unconverged(entry, limits)
-    if entry.scaling == "strong" and len(missed) > 1:
+    missed = _unconverged(entry, limits) if entry.scaling == "strong" else []
+    if len(missed) > 1:
         names = ", ".join(log.path.name for log in missed[:5]) + (", ..." if len(missed) > 5 else "")
         message = f"{len(missed)} runs did not reach the target: {names}"
         yield Fault(entry.folder, message, 0, "at most 1", str(len(missed)))
@@ -72,8 +72,8 @@ def unconverged_run_is_dropped(entry: Entry, limits: Limits) -> Iterator[Fault]:
     Example: one of ten runs ends at an eval_error of 0.1246, target 0.124.
     Mend: nothing has to be done; another missed run would invalidate the entry.
     """
-    missed = _unconverged(entry, limits)
-    if entry.scaling == "strong" and len(missed) == 1:
+    missed = _unconverged(entry, limits) if entry.scaling == "strong" else []
+    if len(missed) == 1:
         yield Fault(missed[0].path, "did not reach the target; dropped as the slowest run")
 
 
