@@ -32,7 +32,7 @@ class Reader:
         if dataset.sample_format.name == "hdf5":
             raise DataError(
                 f"{dataset.folder}: loader kind 'dali' reads the forms numpy and fused, found hdf5; "
-                "`python -m deepcam.prepare convert` writes them"
+                "`python -m deepcam.prepare` converts"
             )
         self.dataset, self.batches, self.num_threads = dataset, batches, num_threads
 

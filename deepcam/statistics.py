@@ -50,7 +50,9 @@ class Statistics:
                 arrays = {name: file["climate"][name][()] for name in MOMENTS}
                 statistics = cls(count=int(file["climate/count"][()]), **arrays)
         except FileNotFoundError:
-            raise StatisticsError(f"{path}: no such file; `python -m deepcam.prepare stats` computes it") from None
+            raise StatisticsError(
+                f"{path}: no such file; `python -m deepcam.prepare --describe FOLDER` computes it"
+            ) from None
         except OSError as error:
             raise StatisticsError(f"{path}: cannot be read: {error.strerror or error}") from None
         except KeyError as error:
@@ -59,18 +61,28 @@ class Statistics:
         return statistics
 
     @classmethod
-    def of(cls, samples_HWC: Iterable[np.ndarray]) -> "Statistics":
-        """The statistics of samples, read one at a time; sums are carried in double precision."""
-        count, moments = 0, np.zeros((2, NUM_CHANNELS))
-        low, high = np.full(NUM_CHANNELS, np.inf), np.full(NUM_CHANNELS, -np.inf)
-        for fields_HWC in samples_HWC:
-            count += 1
-            values = fields_HWC.reshape(-1, NUM_CHANNELS).astype(np.float64)
-            moments += [values.mean(0), np.square(values).mean(0)]
-            low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
-        mean, sqmean = moments / max(count, 1)
-        single = {"mean": mean, "sqmean": sqmean, "minval": low, "maxval": high}
-        return cls(count=count, **{name: value.astype(np.float32) for name, value in single.items()})
+    def of(cls, fields_HWC: np.ndarray) -> "Statistics":
+        """The statistics of one sample; sums are carried in double precision."""
+        values = fields_HWC.reshape(-1, NUM_CHANNELS)
+        mean, sqmean = values.mean(0, dtype=np.float64), np.square(values, dtype=np.float64).mean(0)
+        return cls(count=1, mean=mean, sqmean=sqmean, minval=values.min(0), maxval=values.max(0))
+
+    @classmethod
+    def joined(cls, parts: Iterable["Statistics"]) -> "Statistics":
+        """The statistics of all samples from those of its parts, which are taken one at a time."""
+        parts = iter(parts)
+        joint = next(parts)
+        for part in parts:
+            count = joint.count + part.count
+            weight = part.count / count
+            joint = cls(
+                count=count,
+                mean=joint.mean + weight * (part.mean - joint.mean),
+                sqmean=joint.sqmean + weight * (part.sqmean - joint.sqmean),
+                minval=np.minimum(joint.minval, part.minval),
+                maxval=np.maximum(joint.maxval, part.maxval),
+            )
+        return joint
 
     def save(self, path: Path) -> None:
         """Write stats.h5 at once or not at all."""
@@ -78,7 +90,7 @@ class Statistics:
         with h5py.File(temporary, "w") as file:
             file["climate/count"] = np.int64(self.count)
             for name in MOMENTS:
-                file[f"climate/{name}"] = getattr(self, name)
+                file[f"climate/{name}"] = getattr(self, name).astype(np.float32)
         temporary.replace(path)
 
     def check_covers(self, fields_HWC: np.ndarray, *, sample: Path, tolerance: float) -> None:
@@ -92,7 +104,7 @@ class Statistics:
             raise StatisticsError(
                 f"{sample}: {CHANNELS[channel]}: found values from {low[channel]:.6g} to {high[channel]:.6g}, but "
                 f"{FILE_NAME} says {self.minval[channel]:.6g} to {self.maxval[channel]:.6g}: it belongs to another "
-                "data set; `python -m deepcam.prepare stats` computes this one's"
+                "data set; remove it, and `python -m deepcam.prepare --describe FOLDER` computes this one's"
             )
 
     def _check(self, path: Path) -> None:

@@ -32,7 +32,7 @@ def make_data(tmp_path: Path) -> Callable[..., Path]:
             for number in range(count):
                 samples.write(samples.FORMATS[form], root / split, f"2000-01-{number + 1:02}-00-0", *noise(seed))
                 seed += 1
-        Statistics.of(noise(number)[0] for number in range(train)).save(root / "stats.h5")
+        Statistics.joined(Statistics.of(noise(number)[0]) for number in range(train)).save(root / "stats.h5")
         return root
 
     return make

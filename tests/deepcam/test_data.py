@@ -121,7 +121,7 @@ def test_the_statistics_of_another_set_are_refused(make_data):
     from deepcam.statistics import Statistics
 
     fields, _ = open_split(folder, "train")[0]
-    Statistics.of([fields / 2]).save(folder / "stats.h5")
+    Statistics.of(fields / 2).save(folder / "stats.h5")
     with pytest.raises(
         DataError, match=r"data-2000-01-01-00-0\.h5: TMQ: found values from -50 to 90.*another data set"
     ):

@@ -16,7 +16,7 @@ SAMPLES = [(GENERATOR.normal(size=(4, 6, 16)) * 3 + 100).astype(np.float32) for 
 
 
 def test_the_moments_are_those_of_all_pixels():
-    statistics = Statistics.of(SAMPLES)
+    statistics = Statistics.joined(map(Statistics.of, SAMPLES))
     together = np.stack(SAMPLES).reshape(-1, 16).astype(np.float64)
     assert statistics.count == 3
     np.testing.assert_allclose(statistics.mean, together.mean(0), rtol=1e-6)
@@ -26,7 +26,7 @@ def test_the_moments_are_those_of_all_pixels():
 
 
 def test_a_saved_file_has_the_real_layout_and_comes_back(tmp_path):
-    statistics = Statistics.of(SAMPLES)
+    statistics = Statistics.joined(map(Statistics.of, SAMPLES))
     statistics.save(tmp_path / "stats.h5")
     with h5py.File(tmp_path / "stats.h5") as file:
         assert sorted(file["climate"]) == ["count", "maxval", "mean", "minval", "sqmean"]
@@ -46,7 +46,7 @@ def test_the_real_file_is_read():
 
 
 def test_normalisation_maps_the_range_to_zero_and_one():
-    statistics = Statistics.of(SAMPLES)
+    statistics = Statistics.joined(map(Statistics.of, SAMPLES))
     normalised = Normalise(statistics)(torch.from_numpy(np.stack(SAMPLES)))
     assert normalised.shape == (3, 16, 4, 6)
     assert normalised.is_contiguous(memory_format=torch.channels_last)
@@ -57,7 +57,7 @@ def test_normalisation_maps_the_range_to_zero_and_one():
 
 
 def test_a_sample_outside_the_range_belongs_to_another_data_set():
-    statistics = Statistics.of(SAMPLES)
+    statistics = Statistics.joined(map(Statistics.of, SAMPLES))
     sample = Path("train/data-x.h5")
     statistics.check_covers(SAMPLES[0], sample=sample, tolerance=0.0)
     shifted = SAMPLES[0].copy()
@@ -68,7 +68,7 @@ def test_a_sample_outside_the_range_belongs_to_another_data_set():
 
 def damaged(tmp_path: Path, change) -> Path:
     path = tmp_path / "stats.h5"
-    Statistics.of(SAMPLES).save(path)
+    Statistics.joined(map(Statistics.of, SAMPLES)).save(path)
     with h5py.File(path, "a") as file:
         change(file["climate"])
     return path

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make up climates with cyclones and rivers that a network can really learn to find, in the layout of the real data.
+
+    python -m deepcam.synthesize data --train 64 --validation 16                      # 96 x 144 pixels
+    python -m deepcam.synthesize data --train 64 --validation 16 --height 768 --width 1152
+    python -m deepcam.synthesize data --train 64 --validation 16 --preview preview.png
+
+Writes train/, validation/, stats.h5 and a manifest, marked synthetic, and says how the pixels divide into classes. The
+same seed gives the same samples whatever the number of processes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from deepcam import climate, heuristics, samples, storms
+from deepcam.loss import CLASS_NAMES
+from deepcam.model import InputSizeError, check_input_size
+from deepcam.samples import CHANNELS, FORMATS, NUM_CLASSES, Sample
+from deepcam.statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.statistics import Statistics
+from harness import manifest
+from harness.manifest import Array, DataFile, Manifest, ManifestError, Split
+
+STREAMS = {"train": 1, "validation": 2}
+"""Each split draws from its own random streams, so that its samples do not depend on how many the others have."""
+SHARE_KEYS = tuple(f"share_{name.replace(' ', '_')}" for name in CLASS_NAMES)
+"""What the manifest calls the classes' shares of all pixels."""
+PREVIEWED = 4
+FIRST_DAY = datetime(2000, 1, 1)
+
+
+class SynthesizeError(ValueError):
+    """Options that no sample can be made from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What all samples of a data set share."""
+
+    height: int = 96
+    """Pixels from pole to pole, a multiple of 16."""
+    width: int = 144
+    """Pixels around the globe, a multiple of 16."""
+    seed: int = 1
+    """Chooses the geography, all weather and all storms."""
+
+    def __post_init__(self) -> None:
+        try:
+            check_input_size(self.height, self.width)
+        except InputSizeError as error:
+            raise SynthesizeError(str(error)) from None
+        if min(self.height, self.width) < 48 or self.seed < 0:
+            found = f"found {self.height} x {self.width} pixels and seed {self.seed}"
+            raise SynthesizeError(f"{found}, expected at least 48 x 48 and a seed of at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """One sample on disk."""
+
+    files: tuple[DataFile, ...]
+    """As the manifest lists them."""
+    statistics: Statistics
+    """Of this sample alone."""
+    pixels: np.ndarray
+    """Pixels of each class."""
+
+
+def make_sample(world: World, split: str, number: int) -> Sample:
+    """Sample `number` of a split: its own random stream draws the weather, then the storms; labels come last."""
+    grid = climate.Grid(world.height, world.width)
+    generator = np.random.default_rng([world.seed, STREAMS[split], number])
+    fields = climate.background(grid, generator, climate.elevation_km(grid, world.seed))
+    storms.add_weather(grid, fields, generator)
+    fields_HWC = np.stack([fields[name] for name in CHANNELS], axis=-1).astype(np.float32)
+    return fields_HWC, heuristics.labels(grid, fields)
+
+
+def synthesize(folder: Path, world: World, num_samples: dict[str, int], *, num_processes: int) -> Manifest:
+    """Write the samples of every split, stats.h5 and the manifest; a finished data set of the same options is kept."""
+    if kept := _finished(folder, world, num_samples):
+        return kept
+    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
+    tasks = [(split, number) for split, count in num_samples.items() for number in range(count)]
+    for split in num_samples:
+        (folder / split).mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(num_processes) as pool:
+        results = pool.map(partial(_write, folder, world), *zip(*tasks, strict=True), chunksize=4)
+        written = dict(zip(tasks, _with_progress(results, len(tasks)), strict=True))
+    training = (sample.statistics for (split, _), sample in written.items() if split == "train")
+    Statistics.joined(training).save(folder / STATISTICS_NAME)
+    complete = _describe(folder, world, num_samples, written)
+    complete.save(folder)
+    return complete
+
+
+def _write(folder: Path, world: World, split: str, number: int) -> Written:
+    """Make and write one sample."""
+    fields_HWC, labels_HW = make_sample(world, split, number)
+    day = FIRST_DAY + timedelta(hours=6 * number)
+    identifier = f"{day:%Y-%m-%d-%H}-{STREAMS[split]}"
+    samples.write(FORMATS["hdf5"], folder / split, identifier, fields_HWC, labels_HW)
+    paths = FORMATS["hdf5"].paths(folder / split, identifier)
+    return Written(
+        files=tuple(manifest.describe(folder, path) for path in paths),
+        statistics=Statistics.of(fields_HWC),
+        pixels=np.bincount(labels_HW.ravel(), minlength=NUM_CLASSES),
+    )
+
+
+def _describe(
+    folder: Path, world: World, num_samples: dict[str, int], written: dict[tuple[str, int], Written]
+) -> Manifest:
+    pixels = sum(sample.pixels for sample in written.values())
+    shape = (world.height, world.width)
+    return Manifest(
+        benchmark="deepcam",
+        synthetic=True,
+        format="hdf5",
+        arrays={
+            "climate/data": Array(dtype="float32", shape=(*shape, len(CHANNELS))),
+            "climate/labels_0": Array(dtype="float32", shape=shape),
+        },
+        splits={
+            name: Split(
+                num_samples=count,
+                files=tuple(file for (split, _), sample in written.items() if split == name for file in sample.files),
+            )
+            for name, count in num_samples.items()
+        },
+        provenance={
+            "source": "synthetic climates, labelled by heuristics",
+            **asdict(world),
+            **dict(zip(SHARE_KEYS, map(float, pixels / pixels.sum()), strict=True)),
+            "statistics_sha256": manifest.sha256(folder / STATISTICS_NAME),
+        },
+        tool="deepcam.synthesize",
+        tool_version=manifest.tool_version(),
+    )
+
+
+def _finished(folder: Path, world: World, num_samples: dict[str, int]) -> Manifest | None:
+    """The manifest in `folder`, if its files are complete and were made with the same options."""
+    try:
+        found = Manifest.load(folder)
+        found.verify(folder)
+    except ManifestError:
+        return None
+    wanted = {**asdict(world), "tool_version": manifest.tool_version()}
+    options = {name: found.provenance.get(name) for name in asdict(world)} | {"tool_version": found.tool_version}
+    counts = {name: split.num_samples for name, split in found.splits.items()}
+    return found if options == wanted and counts == num_samples else None
+
+
+def _with_progress(items: Iterable[Written], total: int) -> Iterator[Written]:
+    console = Console(stderr=True)
+    return track(items, "making up climates", total=total, console=console, disable=not console.is_terminal)
+
+
+def draw_preview(path: Path, world: World) -> None:
+    """A picture of the first training samples with their masks."""
+    from deepcam import preview  # matplotlib is slow to import, and only needed here
+
+    drawn = (make_sample(world, "train", number) for number in range(PREVIEWED))
+    preview.draw(path, drawn, f"Synthetic climates of {world.height} x {world.width} pixels, seed {world.seed}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0, or 2 with one line on stderr."""
+    options = _parser().parse_args(arguments)
+    num_samples = {"train": options.train, "validation": options.validation}
+    try:
+        if min(num_samples.values()) < 1:
+            raise SynthesizeError(f"samples: found {num_samples}, expected --train and --validation of at least 1")
+        world = World(height=options.height, width=options.width, seed=options.seed)
+        described = synthesize(options.folder, world, num_samples, num_processes=options.processes)
+        if options.preview:
+            draw_preview(options.preview, world)
+    except (SynthesizeError, OSError) as error:
+        print(f"synthesize: {error}", file=sys.stderr)
+        return 2
+    counts = ", ".join(f"{split.num_samples} {name}" for name, split in described.splits.items())
+    print(f"{options.folder}: synthetic climates of {world.height} x {world.width} pixels: {counts}")
+    shares = zip(SHARE_KEYS, CLASS_NAMES, strict=True)
+    print("pixels: " + ", ".join(f"{described.provenance[key]:.3%} {name}" for key, name in shares))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deepcam.synthesize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
+    parser.add_argument("--train", type=int, default=0, metavar="N", help="samples to train on")
+    parser.add_argument("--validation", type=int, default=0, metavar="N", help="samples to evaluate on")
+    parser.add_argument("--height", type=int, default=World.height, help="pixels from pole to pole (%(default)s)")
+    parser.add_argument("--width", type=int, default=World.width, help="pixels around the globe (%(default)s)")
+    parser.add_argument("--seed", type=int, default=World.seed, help="seed of the data, not of runs (%(default)s)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
+    parser.add_argument(
+        "--preview", type=Path, metavar="FILE.png", help="picture of the first samples with their masks"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
