@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be configured; the defaults are the MLPerf HPC reference at its batch of 64.
+
+A field of Hyperparameters is at once the TOML key, the rules' key and the event log's key. The reference scales its
+rates linearly: at a global batch of B the peak is 0.001 * B / 64 and the warm-up factor B / 64.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """What decides how training converges; logged with every run, and what a reviewer may borrow."""
+
+    global_batch_size: int = 64
+    """Samples of an optimizer step over all ranks."""
+    opt_name: str = "sgd"
+    """The optimizer; there is one."""
+    sgd_opt_momentum: float = 0.9
+    """Momentum, fixed in Closed."""
+    opt_base_learning_rate: float = 0.001
+    """The peak rate: the one at the end of warm-up."""
+    opt_learning_rate_warmup_epochs: int = 4
+    """Epochs of a linear rise to the peak."""
+    opt_learning_rate_warmup_factor: float = 1.0
+    """How many times smaller than the peak the first rate is."""
+    opt_learning_rate_decay_boundary_epochs: tuple[int, ...] = (32, 64)
+    """Epochs, counted from 0, after which the rate drops: `boundary < epoch`."""
+    opt_learning_rate_decay_factor: tuple[float, ...] | float = (0.25, 0.125)
+    """Each boundary's fraction of the peak; a single number multiplies once more at each boundary."""
+    dropout: float = 0.5
+    """Probability with which a hidden dense unit is dropped."""
+    opt_weight_decay: float = 0.0
+    """torch's weight decay of the two hidden dense kernels: twice the x of Keras' l2(x)."""
+
+    # Open division only; None leaves the reference's procedure, and is not logged.
+    opt_learning_rate_decay_schedule: Literal["linear", "polynomial", "cosine"] | None = None
+    """Decay in place of the steps at the boundary epochs, from the end of warm-up on."""
+    opt_learning_rate_decay_epochs: int | None = None
+    """Epoch, counted from 0, in which such a decay comes to its end."""
+    opt_learning_rate_decay_poly_power: float | None = None
+    """Power of the polynomial decay."""
+    opt_end_learning_rate: float | None = None
+    """Rate at its end; 0 where left out."""
+    augmentation: Literal["cube_symmetries"] | None = None
+    """Each training sample turned by one of the 48 symmetries of the cube, drawn anew each time."""
+
+    def __post_init__(self) -> None:
+        self._check_positive("global_batch_size", "opt_base_learning_rate", "opt_learning_rate_warmup_factor")
+        self._check_decay()
+        if self.opt_name.lower() != "sgd":
+            raise ValueError(f"opt_name: found {self.opt_name!r}, expected 'sgd'")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: found {self.dropout}, expected at least 0 and below 1")
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
+
+    def _check_decay(self) -> None:
+        boundaries, factors = self.opt_learning_rate_decay_boundary_epochs, self.opt_learning_rate_decay_factor
+        if list(boundaries) != sorted(boundaries):
+            raise ValueError(f"opt_learning_rate_decay_boundary_epochs: found {list(boundaries)}, expected them rising")
+        if isinstance(factors, tuple) and len(factors) != len(boundaries):
+            found = f"found {len(factors)} factors, expected one for each of {len(boundaries)} boundary epochs"
+            raise ValueError(f"opt_learning_rate_decay_factor: {found}, or a single number")
+        if self.opt_learning_rate_decay_schedule and self.opt_learning_rate_decay_epochs is None:
+            raise ValueError("opt_learning_rate_decay_epochs: missing, though a decay schedule is set")
+        if (self.opt_learning_rate_decay_schedule == "polynomial") != (
+            self.opt_learning_rate_decay_poly_power is not None
+        ):
+            raise ValueError(
+                "opt_learning_rate_decay_poly_power: expected with the polynomial schedule, and only there"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What belongs to the machine and leaves the mathematics alone."""
+
+    data_folder: Path = Path("data/cosmoflow")
+    """Prepared data set: train/, validation/ and manifest.json; --data takes its place."""
+    cache: bool = False
+    """Hold every sample in memory, as int16, instead of reading it anew each epoch."""
+    loader: Literal["plain", "dali"] = "plain"
+    """Who reads: PyTorch's DataLoader, or NVIDIA DALI where the extra [dali] is installed."""
+    num_workers: int = 0
+    """Processes (DALI: threads) that read for each rank; 0: the training process itself."""
+    evaluation_batch_size: int = 4
+    """Samples a rank evaluates at once."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Of convolutions and dense layers; "auto" is bf16 where the device computes with it, else fp32."""
+    channels_last: bool = False
+    """Lay volumes out with the channels last (NDHWC), which most convolution kernels prefer."""
+    pool_first: bool = False
+    """Pool before the activation: the same values, and an eighth of the activation's memory traffic."""
+    compile: bool = False
+    """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
+    max_epochs: int = 128
+    """Give up after so many epochs, as the reference does."""
+
+    def __post_init__(self) -> None:
+        for name in ("evaluation_batch_size", "max_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers: found {self.num_workers}, expected at least 0")

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train CosmoFlow until it meets its quality target, and write the event log of the run.
+
+    python -m cosmoflow.train --config cosmoflow/configs/demo --data output/data
+    torchrun --nproc-per-node 8 -m cosmoflow.train --config cosmoflow/configs/closed --data /scratch/cosmoflow
+
+The same seed in one process on the CPU gives the same losses; several ranks give those of one at the same global batch.
+
+Shapes: N samples of a rank's batch, C = 4 redshifts, D H W voxels, T = 4 target parameters.
+"""
+
+import sys
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD, Optimizer
+
+from cosmoflow.config import Hyperparameters, System
+from cosmoflow.data import Dataset, Loader, loader, open_split
+from cosmoflow.model import CosmoFlow, log_counts
+from cosmoflow.symmetries import turn_randomly
+from harness import command, config, optim
+from harness.config import Config, ConfigError
+from harness.launch import World, launch
+from harness.run import Run
+
+KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
+"""Rounds whose network had another kernel size than the 3 of all later ones."""
+
+
+def main() -> None:
+    arguments = command.parser(__doc__).parse_args()
+    settings = config.load(
+        arguments.config,
+        arguments.hyperparameters,
+        arguments.system,
+        hyperparameters_type=Hyperparameters,
+        system_type=System,
+    )
+    folder = arguments.data or settings.system.data_folder
+    with launch() as world:
+        check_shares(settings, world)
+        train_set = open_split(folder, "train", rank=world.rank, num_ranks=world.num_ranks)
+        validation_set = open_split(folder, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        with Run(settings, arguments.output, world=world, seed=arguments.seed, data=folder) as run:
+            train(run, train_set, validation_set)
+
+
+def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
+    """The whole procedure: initialisation, then epochs and evaluations until the target is met."""
+    hyperparameters, system = run.config.hyperparameters, run.config.system
+    log_data(run, train_set, validation_set)
+    train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
+    validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
+    model = build_model(run, input_size=train_set.sample_shape[-1])
+    optimizer = build_optimizer(model, hyperparameters)
+    seed_of_rank(run)
+
+    run.start()
+    if system.cache:
+        with run.staging():
+            train_set.fill_cache()
+            validation_set.fill_cache()
+    for epoch in run.epochs(system.max_epochs):
+        optim.set_learning_rate(optimizer, learning_rate(epoch - 1, hyperparameters))
+        train_batches.set_epoch(epoch)
+        train_epoch(run, epoch, model, optimizer, train_batches)
+        with run.evaluation(epoch) as result:
+            result.value = mean_absolute_error(run, model, validation_batches)
+        if run.reached(result):
+            break
+
+
+def train_epoch(run: Run, epoch: int, model: nn.Module, optimizer: Optimizer, batches: Loader) -> None:
+    """One pass over the training samples."""
+    model.train()
+    augmented = run.config.hyperparameters.augmentation is not None
+    with run.progress(epoch, len(batches)) as progress:
+        for counts_NCDHW, target_NT in batches:
+            if augmented:
+                counts_NCDHW = turn_randomly(counts_NCDHW)
+            prediction_NT = predict(run, model, counts_NCDHW)
+            # All ranks hold equally many samples of a step: the mean of their gradients is the global batch's gradient.
+            loss = mse_loss(prediction_NT, target_NT.to(run.world.device))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            progress.update(num_samples=len(target_NT), loss=loss)
+
+
+@torch.no_grad()
+def mean_absolute_error(run: Run, model: nn.Module, batches: Loader) -> float:
+    """The quality metric: over all validation samples of all ranks and their four normalised targets."""
+    model.eval()
+    total, num_values = torch.zeros((), dtype=torch.float64, device=run.world.device), 0
+    for counts_NCDHW, target_NT in batches:
+        error_NT = predict(run, model, counts_NCDHW) - target_NT.to(run.world.device)
+        total += error_NT.abs().sum()
+        num_values += error_NT.numel()
+    return run.world.mean(total, num_values)
+
+
+def predict(run: Run, model: nn.Module, counts_NCDHW: Tensor) -> Tensor:
+    """int16 particle counts -> (N, T) in fp32, computed in the precision and memory layout that the system asks for."""
+    device, system = run.world.device, run.config.system
+    layout = torch.channels_last_3d if system.channels_last else torch.contiguous_format
+    counts_NCDHW = counts_NCDHW.to(device, non_blocking=True).contiguous(memory_format=layout)
+    with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(system.precision, device.type)):
+        return model(log_counts(counts_NCDHW)).float()
+
+
+def learning_rate(epoch: int, hyperparameters: Hyperparameters) -> float:
+    """The rate of an epoch, counted from 0: it changes between epochs only."""
+    peak = hyperparameters.opt_base_learning_rate
+    return optim.warmed_up(
+        epoch,
+        _decayed_rate(epoch, hyperparameters),
+        peak=peak,
+        warmup=hyperparameters.opt_learning_rate_warmup_epochs,
+        warmup_factor=hyperparameters.opt_learning_rate_warmup_factor,
+    )
+
+
+def _decayed_rate(epoch: int, hyperparameters: Hyperparameters) -> float:
+    peak, schedule = hyperparameters.opt_base_learning_rate, hyperparameters.opt_learning_rate_decay_schedule
+    if schedule is None:
+        return optim.step_decay(
+            epoch,
+            peak=peak,
+            boundaries=hyperparameters.opt_learning_rate_decay_boundary_epochs,
+            factors=hyperparameters.opt_learning_rate_decay_factor,
+        )
+    span = {
+        "peak": peak,
+        "start": hyperparameters.opt_learning_rate_warmup_epochs,
+        "stop": hyperparameters.opt_learning_rate_decay_epochs,
+        "end": hyperparameters.opt_end_learning_rate or 0.0,
+    }
+    if schedule == "polynomial":
+        return optim.polynomial_decay(epoch, power=hyperparameters.opt_learning_rate_decay_poly_power, **span)
+    return {"linear": optim.linear_decay, "cosine": optim.cosine_decay}[schedule](epoch, **span)
+
+
+def check_shares(settings: Config, world: World) -> None:
+    """Every rank takes an equal share of a global batch; ConfigError where that cannot be."""
+    global_batch_size = settings.hyperparameters.global_batch_size
+    if global_batch_size % world.num_ranks:
+        found = f"{global_batch_size} samples cannot be shared equally by {world.num_ranks} ranks: use a multiple"
+        raise ConfigError(
+            f"{settings.hyperparameters_path}: global_batch_size: {found}; use a multiple of their number"
+        )
+
+
+def log_data(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
+    """How many samples there are, and whether they are synthetic."""
+    if train_set.manifest:
+        run.log_data(train_set.manifest)
+    else:
+        run.log("train_samples", len(train_set))
+        run.log("eval_samples", len(validation_set))
+
+
+def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
+    """This rank's batches of `batch_size` samples; the order of training follows the run's seed."""
+    return loader(
+        dataset,
+        batch_size=batch_size,
+        num_ranks=run.world.num_ranks,
+        rank=run.world.rank,
+        seed=run.seed,
+        shuffle=shuffle,
+        num_workers=run.config.system.num_workers,
+        kind=run.config.system.loader,
+    )
+
+
+def build_model(run: Run, *, input_size: int) -> nn.Module:
+    """The network of the round, from the run's seed: the same initial state whatever the system and the ranks."""
+    system = run.config.system
+    torch.manual_seed(run.seed)
+    model = CosmoFlow(
+        input_size=input_size,
+        kernel_size=KERNEL_SIZES.get(run.config.rules.name, 3),
+        dropout=run.config.hyperparameters.dropout,
+        pool_first=system.pool_first,
+    )
+    layout = torch.channels_last_3d if system.channels_last else torch.contiguous_format
+    model = model.to(run.world.device, memory_format=layout)
+    if system.compile:
+        model.compile()
+    return DistributedDataParallel(model) if run.world.num_ranks > 1 else model
+
+
+def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters) -> SGD:
+    """SGD with momentum, and weight decay on the hidden dense kernels only."""
+    network = model.module if isinstance(model, DistributedDataParallel) else model
+    groups = optim.decay_groups(network, network.decayed_kernels(), hyperparameters.opt_weight_decay)
+    return SGD(groups, lr=hyperparameters.opt_base_learning_rate, momentum=hyperparameters.sgd_opt_momentum)
+
+
+def seed_of_rank(run: Run) -> None:
+    """Dropout and augmentation draw differently on each rank: drawn alike, they would repeat each other's masks."""
+    state = np.random.SeedSequence([run.seed, run.world.rank]).generate_state(1)
+    torch.manual_seed(int(state[0]))
+
+
+@cache
+def uses_bf16(precision: str, device_type: str) -> bool:
+    """Whether autocast to bf16 is on; "auto" asks the device whether it computes with bf16 rather than emulates it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+if __name__ == "__main__":
+    sys.exit(command.exit_code(main))
