@@ -87,7 +87,7 @@ def descriptions_hold_allowed_values(organisation: Organisation, ruleset: RuleSe
             value = description.values.get(key)
             if isinstance(value, str):
                 value = value.strip().lower() if constraint.type is None else _number(value)
-            if key in description.values and not constraint.accepts(value):
+            if description.values.get(key) not in ("", None) and not constraint.accepts(value):
                 found = shown(description.values[key])
                 expected = f"{constraint.describe()} ({ruleset.origin('system_description', key)})"
                 yield Fault(description.path, f"{key} is {found}", 0, expected, found)
