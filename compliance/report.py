@@ -6,7 +6,6 @@ write(text, Path("findings.sarif"))
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from itertools import groupby
@@ -104,16 +103,6 @@ def _markdown(review: Review) -> str:
 
 def as_text(document: dict) -> str:
     return json.dumps(document, indent=1) + "\n"
-
-
-def write(text: str, output: Path) -> None:
-    """Write a file whole or not at all."""
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 FORMATS = {

@@ -21,8 +21,11 @@ TERA, GIGA = 1e12, 1e9
 def text(choice: Choice, scores: Sequence[Score]) -> str:
     """One table a kind of metric, then what the figures rest on."""
     parts = [aligned([columns, *rows]) for columns, rows in _tables(scores)]
-    if notes := "".join(f"{printable(name(score))}: {printable(note)}\n" for score in scores for note in _notes(score)):
-        parts.append(notes)
+    parts += [
+        f"{printable(name(score))}\n" + "".join(f"  {printable(note)}\n" for note in notes)
+        for score in scores
+        if (notes := list(_notes(score)))
+    ]
     return "\n".join([*parts, f"rules {printable(str(choice))}\n"])
 
 

@@ -106,7 +106,7 @@ def _faults(table: Any) -> Iterator[str]:
         yield f"path = {path!r}, expected a path beneath the organisation's folder"
 
 
-@rule("P901")
+@rule("P951")
 def waiver_is_complete(waivers: Waivers) -> Iterator[Fault]:
     """Every waiver names a known rule, a path, the reason and the approver.
 
@@ -118,7 +118,7 @@ def waiver_is_complete(waivers: Waivers) -> Iterator[Fault]:
         yield Fault(waivers.path, fault)
 
 
-@rule("P902", severity="warning")
+@rule("P952", severity="warning")
 def waiver_is_used(waivers: Waivers) -> Iterator[Fault]:
     """Every waiver covers a finding.
 

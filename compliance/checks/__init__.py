@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 
 from compliance.checks import (
+    borrowed,
     convergence,
     copies,
     hpc_ai500,
@@ -19,7 +20,7 @@ from compliance.findings import RULES, SCOPES, Finding, Limits, Rule
 from compliance.ruleset import RuleSet, RuleSetError
 from compliance.submission import Entry, Submission
 
-FAMILIES = (log, timing, results, copies, quality, hyperparameters, system, convergence, hpc_ai500, package)
+FAMILIES = (log, timing, results, copies, quality, hyperparameters, borrowed, system, convergence, hpc_ai500, package)
 
 
 def check(submission: Submission, ruleset: RuleSet) -> list[Finding]:

@@ -3,7 +3,7 @@
 
 import argparse
 
-from compliance import explain, report
+from compliance import explain, whole_file
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -12,7 +12,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         text = explain.readme() if arguments.all else explain.listing()
     if arguments.output is not None:
-        report.write(text, arguments.output)
+        whole_file.write(arguments.output, text)
     else:
         print(text, end="")
     return 0

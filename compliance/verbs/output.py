@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-from compliance import report
+from compliance import whole_file
 from compliance.choice import Choice
 from compliance.tables import printable
 
@@ -12,7 +12,7 @@ from compliance.tables import printable
 def emit(text: str, arguments: argparse.Namespace, choice: Choice, *, summary: str) -> None:
     """Machine formats hold no reason for the rule set: it goes to standard error, out of the way of pipes."""
     if arguments.output is not None:
-        report.write(text, arguments.output)
+        whole_file.write(arguments.output, text)
         print(f"{arguments.output}: {summary}", end="")
         return
     if arguments.format != "text":

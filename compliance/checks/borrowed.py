@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""H: hyperparameters borrowed from another submitter, against the logs of both.
+
+A file benchmarks/<benchmark>/<system>/*.toml with a [borrowed] table, as `python -m compliance borrow` writes it, says
+that this entry's hyperparameters are another's.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from compliance import borrow, config_file
+from compliance.checks.values import shown
+from compliance.config_file import HyperparametersFile
+from compliance.errors import UserError
+from compliance.findings import Fault, rule
+from compliance.ruleset import RuleSetError
+from compliance.submission import Entry, Organisation, Submission
+
+KEYS = ("lender", "path", "sha256")
+
+
+@dataclass(frozen=True)
+class Borrowing:
+    """One borrowed file and the entry whose runs it configured."""
+
+    path: Path
+    entry: Entry
+    file: HyperparametersFile | None
+    """None where it cannot be used."""
+    fault: str = ""
+    """Why not."""
+
+
+@rule("H951")
+def borrowed_file_is_complete(submission: Submission) -> Iterator[Fault]:
+    """A borrowed configuration names its rules and division, and in [borrowed] the lender, path and sha256.
+
+    Why: without them nobody can look up whose hyperparameters these are.
+    Example: a [borrowed] table without sha256.
+    Mend: write the file with `python -m compliance borrow LENDER MINE`, and leave it as it is.
+    """
+    for borrowing in _borrowings(submission):
+        if borrowing.file is None:
+            yield Fault(borrowing.path, borrowing.fault)
+
+
+@rule("H952")
+def borrowed_hyperparameters_were_used(submission: Submission) -> Iterator[Fault]:
+    """The runs of a borrowing entry have the hyperparameters of its borrowed file; the batch may be its own.
+
+    Why: what is borrowed is taken as a group; one value changed is a configuration of one's own.
+    Example: borrowed opt_lr 0.004, trained with 0.0055.
+    Mend: train with the borrowed file: `--hyperparameters hyperparameters.borrowed.toml`.
+    """
+    for borrowing in _usable(submission):
+        for log in borrowing.entry.logs:
+            for key, found in borrow.differences(borrowing.file.hyperparameters, log):
+                event = log.first(key)
+                expected = f"{shown(borrowing.file.hyperparameters[key])}, as in {borrowing.path.name}"
+                message = f"{key} is {shown(found)}" if event else f"{key} is missing"
+                yield Fault(log.path, message, event.line if event else 0, expected, shown(found))
+
+
+@rule("H953")
+def borrowed_hyperparameters_are_the_lenders(submission: Submission) -> Iterator[Fault]:
+    """A borrowed file holds all hyperparameters that the lender's runs had, as they were.
+
+    Why: a group with one value left out or improved is not the lender's.
+    Example: opt_lr 0.0041 in the borrowed file, 0.004 in the lender's log.
+    Mend: write the file anew with `python -m compliance borrow LENDER MINE`.
+    """
+    for borrowing in _usable(submission):
+        lender = _lender(borrowing.file, submission)
+        if lender is None:
+            continue
+        organisation, entry = lender
+        source = _file_of(borrowing.file, organisation, entry)
+        if source is None or borrow.sha256(source) != borrowing.file.borrowed["sha256"]:
+            found = "another file" if source else "no such file"
+            yield Fault(borrowing.path, f"{borrowing.file.borrowed['path']} is {found}", expected="that sha256")
+        yield from _departures(borrowing, entry)
+
+
+def _departures(borrowing: Borrowing, lender: Entry) -> Iterator[Fault]:
+    """Values that are not those of the lender's first run, and values of it that were not taken."""
+    log = lender.runs[0]
+    taken = borrowing.file.hyperparameters
+    for key, found in borrow.differences(taken, log):
+        yield Fault(borrowing.path, f"{key} is {shown(taken[key])}", expected=f"{shown(found)}, as in {log.path}")
+    for key in borrow.lendable_keys(borrowing.file):
+        if key in log.by_key and key not in taken:
+            yield Fault(
+                borrowing.path, f"{key} was not taken over", expected=f"{shown(log.value(key))}, as in {log.path}"
+            )
+
+
+@rule("H954", severity="manual")
+def lender_is_in_the_round(submission: Submission) -> Iterator[Fault]:
+    """The lender's entry is part of what is checked.
+
+    Why: borrowed hyperparameters can only be compared with logs that are there.
+    Example: an organisation's submission checked alone, though it borrowed from another.
+    Mend: check the whole round, with the lender's submission beside this one.
+    """
+    for borrowing in _usable(submission):
+        if _lender(borrowing.file, submission) is None:
+            path = borrowing.file.borrowed["path"]
+            yield Fault(borrowing.path, f"not compared with the lender's logs: {path} is not in {submission.root}")
+
+
+def _borrowings(submission: Submission) -> Iterator[Borrowing]:
+    for organisation in submission.organisations:
+        for entry in organisation.entries:
+            for path in _toml_files(organisation, entry.benchmark, entry.system):
+                borrowing = _read(path, entry)
+                if borrowing is not None:
+                    yield borrowing
+
+
+def _usable(submission: Submission) -> Iterator[Borrowing]:
+    return (borrowing for borrowing in _borrowings(submission) if borrowing.file is not None)
+
+
+def _toml_files(organisation: Organisation, benchmark: str, system: str) -> list[Path]:
+    """Real files in real folders: a link could lead out of the submission."""
+    folder = organisation.folder
+    for name in ("benchmarks", benchmark, system):
+        folder = folder / name
+        if folder.is_symlink() or not folder.is_dir():
+            return []
+    return [path for path in sorted(folder.glob("*.toml")) if path.is_file() and not path.is_symlink()]
+
+
+def _read(path: Path, entry: Entry) -> Borrowing | None:
+    """None where the file does not speak of borrowing, or is no TOML at all."""
+    try:
+        if "borrowed" not in tomllib.loads(path.read_text(encoding="utf-8")):
+            return None
+    except (OSError, ValueError, RecursionError):
+        return None
+    try:
+        file = config_file.read(path, entry.benchmark)
+    except (UserError, RuleSetError) as error:
+        return Borrowing(path, entry, None, str(error).removeprefix(f"{path}: "))
+    missing = [key for key in KEYS if not isinstance(file.borrowed.get(key), str) or not file.borrowed[key]]
+    fault = f"[borrowed] lacks {', '.join(missing)}"
+    return Borrowing(path, entry, None, fault) if missing else Borrowing(path, entry, file)
+
+
+def _lender(file: HyperparametersFile, submission: Submission) -> tuple[Organisation, Entry] | None:
+    """The entry whose logs `path` names, or whose configuration it is."""
+    org, *parts = file.borrowed["path"].split("/")
+    if len(parts) < 4:
+        return None
+    system, benchmark = (parts[1], parts[-2]) if parts[0] == "results" else (parts[2], parts[1])
+    for organisation in submission.organisations:
+        for entry in organisation.entries if organisation.name == org else ():
+            if (entry.system, entry.benchmark) == (system, benchmark) and entry.runs:
+                return organisation, entry
+    return None
+
+
+def _file_of(file: HyperparametersFile, organisation: Organisation, lender: Entry) -> Path | None:
+    """The lender's file that `path` names, among those that were read; nothing else is opened."""
+    known = [log.path for log in lender.logs]
+    known += _toml_files(organisation, lender.benchmark, lender.system)
+    by_name = {f"{organisation.name}/{path.relative_to(organisation.folder).as_posix()}": path for path in known}
+    return by_name.get(file.borrowed["path"])
