@@ -6,24 +6,27 @@ write(text, Path("findings.sarif"))
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from itertools import groupby
 from pathlib import Path
 
-from compliance import junit, sarif, scoreboard
+from compliance import difference, junit, sarif, scoreboard
+from compliance.difference import Difference
 from compliance.findings import RULES, Finding
 from compliance.review import Review
-from compliance.submission import Entry, Submission
+from compliance.submission import Submission
 from compliance.tables import comma_separated, markdown, markdown_cell, printable
 
 NUM_SHOWN = 5  # findings of one rule in one entry, before text says how many more there are
 KINDS = {"error": "errors", "warning": "warnings", "manual": "to check by hand", "waived": "waived"}
 
 
-def render(review: Review, form: str, *, show_all: bool = False) -> str:
-    """The findings in a format of FORMATS."""
-    return _text(review, show_all=show_all) if form == "text" else FORMATS[form](review)
+def render(review: Review, form: str, *, show_all: bool = False, differences: Sequence[Difference] = ()) -> str:
+    """The findings in a format of FORMATS; hyperparameters beside another entry's in text and JSON alone."""
+    if form == "text":
+        return _text(review, show_all, differences)
+    return _json(review, differences) if form == "json" else FORMATS[form](review)
 
 
 def verdict(review: Review) -> str:
@@ -40,7 +43,7 @@ def _plural(kind: str, count: int) -> str:
     return kind if count == 1 and kind != "manual" else KINDS[kind]
 
 
-def _text(review: Review, *, show_all: bool) -> str:
+def _text(review: Review, show_all: bool, differences: Sequence[Difference]) -> str:
     """Findings by entry, how to mend each rule's, and the verdict."""
     parts = [
         f"== {printable(label)}\n" + "".join(f"{line}\n" for line in _shown(group, show_all))
@@ -50,6 +53,8 @@ def _text(review: Review, *, show_all: bool) -> str:
     if mends:
         lines = (f"{rule}  {mend}\n" for rule, mend in sorted(mends.items()))
         parts.append("== How to mend (more: python -m compliance explain RULE)\n" + "".join(lines))
+    if differences:
+        parts.append(difference.text(differences))
     return "\n".join([*parts, verdict(review)])
 
 
@@ -66,7 +71,7 @@ def grouped(submission: Submission, findings: Iterable[Finding]) -> list[tuple[s
     """Findings by the entry, organisation or submission whose folder holds their path, in the order of the paths."""
     labels = {submission.root: str(submission.root)}
     labels |= {one.folder: one.name for one in submission.organisations if one.name}
-    labels |= {entry.folder: entry_name(entry) for entry in submission.entries}
+    labels |= {entry.folder: entry.label for entry in submission.entries}
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         path = Path(finding.path)
@@ -75,15 +80,11 @@ def grouped(submission: Submission, findings: Iterable[Finding]) -> list[tuple[s
     return list(groups.items())
 
 
-def entry_name(entry: Entry) -> str:
-    """org/system/scaling/benchmark; what a log that stands alone does not tell is left out."""
-    return "/".join(filter(None, (entry.org, entry.system, entry.scaling, entry.benchmark)))
-
-
-def _json(review: Review) -> str:
+def _json(review: Review, differences: Sequence[Difference]) -> str:
     scores = scoreboard.as_json(review.choice, review.scores)
     findings = [asdict(finding) for finding in review.findings]
-    return as_text({"schema": 1, "rules": scores["rules"], "ok": review.ok, "findings": findings, **scores})
+    document = {"schema": 1, "rules": scores["rules"], "ok": review.ok, "findings": findings, **scores}
+    return as_text(document | ({"differences": difference.as_json(differences)} if differences else {}))
 
 
 def _csv(review: Review) -> str:
@@ -106,7 +107,6 @@ def as_text(document: dict) -> str:
 
 
 FORMATS = {
-    "json": _json,
     "csv": _csv,
     "markdown": _markdown,
     "sarif": lambda review: as_text(sarif.document(review.findings, RULES)),

@@ -88,7 +88,8 @@ def _valid(score: Score) -> str:
 def _notes(score: Score) -> Iterator[str]:
     """What the table has no column for."""
     if score.dropped:
-        yield f"dropped as fastest and slowest: {', '.join(score.dropped)}"
+        extremes = "highest and lowest" if score.metric == "vflops" else "fastest and slowest"
+        yield f"dropped as {extremes}: {', '.join(score.dropped)}"
     if (one := score.throughput) is not None:
         scale = f" of {one.instance_scale}" if one.instance_scale else ""
         total = f" on {one.total_scale} accelerators or nodes" if one.total_scale else ""

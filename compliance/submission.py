@@ -60,6 +60,11 @@ class Entry:
     """PATH was one log: what concerns several runs does not apply."""
 
     @property
+    def label(self) -> str:
+        """org/system/scaling/benchmark; what a log that stands alone does not tell is left out."""
+        return "/".join(filter(None, (self.org, self.system, self.scaling, self.benchmark)))
+
+    @property
     def logs(self) -> tuple[RunLog, ...]:
         return self.runs + self.pruned
 

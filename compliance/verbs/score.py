@@ -15,7 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
     scores = score.score(submission, choice.ruleset)
     for entry in submission.entries:
         if entry.benchmark not in choice.ruleset.values["benchmarks"]:
-            where = printable(report.entry_name(entry))
+            where = printable(entry.label)
             print(f"not scored: {where}, a benchmark that {choice.ruleset.file_name} does not know", file=sys.stderr)
     rendered = scoreboard.FORMATS[arguments.format](choice, scores)
     text = rendered if isinstance(rendered, str) else report.as_text(rendered)
