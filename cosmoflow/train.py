@@ -32,8 +32,9 @@ KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
 """Rounds whose network had another kernel size than the 3 of all later ones."""
 
 
-def main() -> None:
-    arguments = command.parser(__doc__).parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    """The command; `arguments` in place of the command line's."""
+    arguments = command.parser(__doc__).parse_args(arguments)
     settings = config.load(
         arguments.config,
         arguments.hyperparameters,
