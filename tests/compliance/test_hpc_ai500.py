@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A synthetic HPC AI500 V2.0 submission that passes check and is scored, and what this suite refuses."""
 
+import dataclasses
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,11 +89,8 @@ def _log(
         if not last or evaluated:
             add("eval_start", kind="INTERVAL_START", epoch_num=epoch)
             now_s += EVALUATION_SECONDS
-            add(
-                "eval_accuracy",
-                quality + number * 1e-6 if last else 0.6 + epoch * 1e-3 + number * 1e-6,
-                epoch_num=epoch,
-            )
+            value = quality if last else 0.764 if epoch >= reached else 0.6 + epoch * 1e-3
+            add("eval_accuracy", value + number * 1e-6, epoch_num=epoch)
             add("eval_stop", kind="INTERVAL_END", epoch_num=epoch)
         add("epoch_stop", kind="INTERVAL_END", epoch_num=epoch)
     if joules is not None:
@@ -156,12 +153,6 @@ def test_valid_submission_is_scored(tmp_path):
     assert found.vflops.rank == 1
 
 
-def test_score_is_json(tmp_path):
-    fields = json.loads(json.dumps(_score(_write(tmp_path)).as_json()))
-    assert len(fields["vflops"]["trials"]) == 10
-    assert fields["vflops"]["flops_per_watt"] is None
-
-
 def test_time_to_quality_is_the_first_evaluation_on_target(tmp_path):
     found = _score(_write(tmp_path, [{"reached": 80}] * 10))
     assert found.vflops.time_to_quality_minutes == 80
@@ -177,6 +168,7 @@ def test_achieved_quality_is_the_last_epochs_not_the_best(tmp_path):
 def test_energy_gives_figures_per_watt(tmp_path):
     joules = 20_000 * RUN_MINUTES * 60  # 20 kW
     found = _score(_write(tmp_path, [{"joules": joules}] * 10)).vflops
+    assert json.loads(json.dumps(dataclasses.asdict(found)))["trials"][0]["flops_per_watt"] > 0
     assert found.flops_per_watt == pytest.approx(found.flops / 20_000)
     assert found.vflops_per_watt == pytest.approx(found.vflops / 20_000)
 
@@ -292,12 +284,6 @@ def test_energy_in_some_runs_only_is_said(tmp_path):
     assert _score(read).vflops.flops_per_watt is None
 
 
-def test_too_few_runs_are_refused(tmp_path):
-    read = _write(tmp_path, [{}] * 9)
-    assert _ids(read) == {"R101"}
-    assert not _score(read).valid
-
-
 def test_level_of_another_suite_is_refused(tmp_path):
     assert {"L106", "S105"} <= _ids(_write(tmp_path, level="closed"))
 
@@ -357,11 +343,3 @@ def test_demo_rules_reject_what_the_full_rules_accept_and_say_why(tmp_path):
     found = _findings(_write(tmp_path), rules="hpc_ai500_demo")
     assert {one.rule for one in found} == {"Q501", "R501", "H101", "H102"}
     assert any("hpc_ai500_demo.toml" in one.expected for one in found)
-
-
-def test_demo_file_gives_a_reason_for_each_number():
-    text = (Path(ruleset.__file__).parents[1] / "rules/hpc_ai500_demo.toml").read_text()
-    assert tomllib.loads(text)["synthetic"] is True
-    changed = [line for line in text.splitlines() if line.startswith(("num_epochs", "target", "train_samples"))]
-    assert len(changed) == 6
-    assert all("  # " in line for line in changed)
