@@ -72,8 +72,8 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("config", type=Path, metavar="CONFIG", help="configuration folder, such as cosmoflow/configs/demo")
     add("--output", type=Path, required=True, metavar="DIR", help="root of the submission")
-    add("--runs", type=int, metavar="N", help="number of runs (as many as the rules ask for)")
-    add("--seed-base", type=int, metavar="N", help="seed of the first run, above 0 (drawn)")
+    add("--runs", type=command.positive, metavar="N", help="number of runs (as many as the rules ask for)")
+    add("--seed-base", type=command.positive, metavar="N", help="seed of the first run, above 0 (drawn)")
     add("--data", type=Path, metavar="FOLDER", help="prepared data set, passed on to each run")
     add("--hyperparameters", type=Path, metavar="FILE", help="in place of the folder's hyperparameters.toml")
     add("--system", type=Path, metavar="FILE", help="in place of the folder's system.toml")
@@ -97,18 +97,13 @@ def plan(arguments: argparse.Namespace) -> Campaign:
         hyperparameters_type=types.Hyperparameters,
         system_type=types.System,
     )
-    seed_base = arguments.seed_base if arguments.seed_base is not None else 1 + secrets.randbelow(MAX_SEED_BASE)
-    num_runs = arguments.runs if arguments.runs is not None else settings.benchmark.num_runs
-    for option, number in (("--runs", num_runs), ("--seed-base", seed_base)):
-        if number < 1:
-            raise CampaignError(f"{option}: found {number}, expected a number above 0")
     return Campaign(
         package=package,
         config=settings,
         tree=_tree(arguments, settings),
         arguments=tuple(_passed_on(arguments)),
-        num_runs=num_runs,
-        seed_base=seed_base,
+        num_runs=arguments.runs or settings.benchmark.num_runs,
+        seed_base=arguments.seed_base or 1 + secrets.randbelow(MAX_SEED_BASE),
         keep_going=arguments.keep_going,
     )
 

@@ -27,8 +27,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--system", type=Path, metavar="FILE", help="in place of the folder's system.toml")
     add("--data", type=Path, metavar="FOLDER", help="prepared data set, in place of the one that system.toml names")
     add("--output", type=Path, default=Path("result_0.txt"), metavar="FILE", help="event log (%(default)s)")
-    add("--seed", type=int, metavar="N", help="seed of the run, above 0 (drawn where it is left out, and logged)")
+    add("--seed", type=positive, metavar="N", help="seed of the run, above 0 (drawn where it is left out, and logged)")
     return options
+
+
+def positive(text: str) -> int:
+    """An option's whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"found {number}, expected a whole number above 0")
+    return number
 
 
 def exit_code(main: Callable[[], int | None]) -> int:

@@ -85,6 +85,7 @@ class _HyperparametersFile:
     division: Literal["closed", "open"]
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     batch: dict[str, Any] = field(default_factory=dict)
+    borrowed: dict[str, Any] = field(default_factory=dict)  # from whom, for the reviewer
 
 
 @dataclass(frozen=True, kw_only=True)

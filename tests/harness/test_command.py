@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exit codes and options that all train commands share."""
+
+from pathlib import Path
+
+import pytest
+
+from harness import command
+from harness.config import ConfigError
+from harness.interrupts import Terminated
+
+
+def fail(error: BaseException):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("main", "code"),
+    [
+        (lambda: None, 0),
+        (lambda: 1, 1),
+        (fail(KeyboardInterrupt()), 130),
+        (fail(Terminated()), 143),
+        (fail(ConfigError("system.toml: org: missing")), 2),
+    ],
+)
+def test_exit_code(main, code):
+    assert command.exit_code(main) == code
+
+
+def test_error_for_the_user_is_one_line_on_stderr(capsys):
+    command.exit_code(fail(ConfigError("system.toml: org: missing")))
+    assert capsys.readouterr() == ("", "error: system.toml: org: missing\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("a fault of ours"), RuntimeError("likewise")])
+def test_fault_of_the_program_keeps_its_traceback(error):
+    with pytest.raises(type(error), match=str(error)):
+        command.exit_code(fail(error))
+
+
+def test_options():
+    arguments = command.parser("trains").parse_args(["--config", "folder", "--seed", "3", "--data", "d"])
+    assert (arguments.config, arguments.seed, arguments.data) == (Path("folder"), 3, Path("d"))
+    assert (arguments.output, arguments.hyperparameters, arguments.system) == (Path("result_0.txt"), None, None)
+
+
+@pytest.mark.parametrize("options", [["--config", "x", "--seed", "0"], [], ["--config", "x", "--dropout", "0.1"]])
+def test_wrong_usage_exits_with_2(options, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.parser("trains").parse_args(options)
+    assert stopped.value.code == 2
+    assert "usage" in capsys.readouterr().err

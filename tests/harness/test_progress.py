@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bar of an epoch: on a terminal only, and without a wait for the device in each step."""
+
+import pytest
+from rich.console import Console
+
+from harness import progress
+from harness.progress import show_progress
+
+
+class Loss:
+    """Counts how often its value is read."""
+
+    def __init__(self) -> None:
+        self.num_reads = 0
+
+    def __float__(self) -> float:
+        self.num_reads += 1
+        return 0.25
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setattr(progress, "Console", lambda **options: Console(**options, force_terminal=True, width=120))
+
+
+def steps(loss: Loss, **options) -> progress.Progress:
+    with show_progress("epoch 1", 50, **options) as bar:
+        for _ in range(50):
+            bar.update(num_samples=4, loss=loss)
+    return bar
+
+
+def test_silent_where_stderr_is_no_terminal(capfd):
+    loss = Loss()
+    assert steps(loss).num_samples == 200
+    assert loss.num_reads == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_silent_on_other_ranks(terminal, capfd):
+    loss = Loss()
+    steps(loss, visible=False)
+    assert loss.num_reads == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_loss_is_read_now_and_then_only(terminal, capfd):
+    loss = Loss()
+    steps(loss)
+    assert loss.num_reads < 10
+
+
+def test_throughput_and_loss_are_shown(terminal, capfd, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOSSES", 0)
+    steps(Loss(), num_ranks=2)
+    printed = capfd.readouterr().err
+    assert "epoch 1" in printed
+    assert "samples/s" in printed
+    assert "loss 0.25" in printed
+
+
+def test_time_runs(monkeypatch):
+    with show_progress("epoch 1", None) as bar:
+        first = bar.seconds
+        assert bar.seconds > first >= 0
