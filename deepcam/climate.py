@@ -157,4 +157,4 @@ def _moisture(latitude: np.ndarray, wetness: np.ndarray, elevation: np.ndarray, 
     saturation = np.exp(0.065 * (fields["TREFHT"] - 300))
     column = 72 * saturation * humidity * np.exp(-elevation / 2.2)
     rain = 1.2e-8 * np.exp(1.5 * wetness) * saturation
-    return {"TMQ": np.maximum(column, 0.05), "QREFHT": 0.019 * saturation * humidity, "PRECT": rain}
+    return {"TMQ": np.clip(column, 0.05, 75), "QREFHT": 0.019 * saturation * humidity, "PRECT": rain}

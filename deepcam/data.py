@@ -32,8 +32,9 @@ from harness.manifest import Manifest, ManifestError
 from harness.sampler import EpochBatches, SamplerError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-TOLERANCE = {"train": 0.01, "validation": 0.5}
-"""By how much of its range a channel may leave what stats.h5 says: it was computed on the training samples."""
+TOLERANCE = {"train": 0.01, "validation": 10.0}
+"""By how many of its ranges a channel may leave stats.h5, which was computed on the training samples. Rain has a long
+tail: among few training samples the next storm can be several times as wet as all before."""
 
 
 class DataError(ValueError):

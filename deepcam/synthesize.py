@@ -24,18 +24,16 @@ from rich.console import Console
 from rich.progress import track
 
 from deepcam import climate, heuristics, samples, storms
-from deepcam.loss import CLASS_NAMES
 from deepcam.model import InputSizeError, check_input_size
-from deepcam.samples import CHANNELS, FORMATS, NUM_CLASSES, Sample
+from deepcam.samples import CHANNELS, FORMATS, Sample
 from deepcam.statistics import FILE_NAME as STATISTICS_NAME
-from deepcam.statistics import Statistics
+from deepcam.writing import Written, describe_sample, finish, summary
 from harness import manifest
-from harness.manifest import Array, DataFile, Manifest, ManifestError, Split
+from harness.manifest import Manifest, ManifestError
 
 STREAMS = {"train": 1, "validation": 2}
 """Each split draws from its own random streams, so that its samples do not depend on how many the others have."""
-SHARE_KEYS = tuple(f"share_{name.replace(' ', '_')}" for name in CLASS_NAMES)
-"""What the manifest calls the classes' shares of all pixels."""
+FORM = FORMATS["hdf5"]
 PREVIEWED = 4
 FIRST_DAY = datetime(2000, 1, 1)
 
@@ -65,18 +63,6 @@ class World:
             raise SynthesizeError(f"{found}, expected at least 48 x 48 and a seed of at least 0")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """One sample on disk."""
-
-    files: tuple[DataFile, ...]
-    """As the manifest lists them."""
-    statistics: Statistics
-    """Of this sample alone."""
-    pixels: np.ndarray
-    """Pixels of each class."""
-
-
 def make_sample(world: World, split: str, number: int) -> Sample:
     """Sample `number` of a split: its own random stream draws the weather, then the storms; labels come last."""
     grid = climate.Grid(world.height, world.width)
@@ -92,62 +78,25 @@ def synthesize(folder: Path, world: World, num_samples: dict[str, int], *, num_p
     if kept := _finished(folder, world, num_samples):
         return kept
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
+    (folder / STATISTICS_NAME).unlink(missing_ok=True)
     tasks = [(split, number) for split, count in num_samples.items() for number in range(count)]
     for split in num_samples:
         (folder / split).mkdir(parents=True, exist_ok=True)
+    written = {split: [] for split in num_samples}
     with ProcessPoolExecutor(num_processes) as pool:
         results = pool.map(partial(_write, folder, world), *zip(*tasks, strict=True), chunksize=4)
-        written = dict(zip(tasks, _with_progress(results, len(tasks)), strict=True))
-    training = (sample.statistics for (split, _), sample in written.items() if split == "train")
-    Statistics.joined(training).save(folder / STATISTICS_NAME)
-    complete = _describe(folder, world, num_samples, written)
-    complete.save(folder)
-    return complete
+        for (split, _), sample in zip(tasks, _with_progress(results, len(tasks)), strict=True):
+            written[split].append(sample)
+    provenance = {"source": "synthetic climates, labelled by heuristics", **asdict(world)}
+    return finish(folder, written, FORM, synthetic=True, provenance=provenance, tool="deepcam.synthesize")
 
 
 def _write(folder: Path, world: World, split: str, number: int) -> Written:
     """Make and write one sample."""
-    fields_HWC, labels_HW = make_sample(world, split, number)
     day = FIRST_DAY + timedelta(hours=6 * number)
     identifier = f"{day:%Y-%m-%d-%H}-{STREAMS[split]}"
-    samples.write(FORMATS["hdf5"], folder / split, identifier, fields_HWC, labels_HW)
-    paths = FORMATS["hdf5"].paths(folder / split, identifier)
-    return Written(
-        files=tuple(manifest.describe(folder, path) for path in paths),
-        statistics=Statistics.of(fields_HWC),
-        pixels=np.bincount(labels_HW.ravel(), minlength=NUM_CLASSES),
-    )
-
-
-def _describe(
-    folder: Path, world: World, num_samples: dict[str, int], written: dict[tuple[str, int], Written]
-) -> Manifest:
-    pixels = sum(sample.pixels for sample in written.values())
-    shape = (world.height, world.width)
-    return Manifest(
-        benchmark="deepcam",
-        synthetic=True,
-        format="hdf5",
-        arrays={
-            "climate/data": Array(dtype="float32", shape=(*shape, len(CHANNELS))),
-            "climate/labels_0": Array(dtype="float32", shape=shape),
-        },
-        splits={
-            name: Split(
-                num_samples=count,
-                files=tuple(file for (split, _), sample in written.items() if split == name for file in sample.files),
-            )
-            for name, count in num_samples.items()
-        },
-        provenance={
-            "source": "synthetic climates, labelled by heuristics",
-            **asdict(world),
-            **dict(zip(SHARE_KEYS, map(float, pixels / pixels.sum()), strict=True)),
-            "statistics_sha256": manifest.sha256(folder / STATISTICS_NAME),
-        },
-        tool="deepcam.synthesize",
-        tool_version=manifest.tool_version(),
-    )
+    samples.write(FORM, folder / split, identifier, *make_sample(world, split, number))
+    return describe_sample(folder, split, FORM, identifier)
 
 
 def _finished(folder: Path, world: World, num_samples: dict[str, int]) -> Manifest | None:
@@ -190,10 +139,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (SynthesizeError, OSError) as error:
         print(f"synthesize: {error}", file=sys.stderr)
         return 2
-    counts = ", ".join(f"{split.num_samples} {name}" for name, split in described.splits.items())
-    print(f"{options.folder}: synthetic climates of {world.height} x {world.width} pixels: {counts}")
-    shares = zip(SHARE_KEYS, CLASS_NAMES, strict=True)
-    print("pixels: " + ", ".join(f"{described.provenance[key]:.3%} {name}" for key, name in shares))
+    print(f"{options.folder}: synthetic climates of {world.height} x {world.width} pixels")
+    print(summary(described))
     return 0
 
 

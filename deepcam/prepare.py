@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turn the downloaded climate data into a data set for training: split, converted, with stats.h5 and a manifest.
+
+    python -m deepcam.prepare RAW OUT --format numpy       # or fused, or hdf5: see deepcam.samples
+    python -m deepcam.prepare --verify OUT                 # every byte against the manifest
+    python -m deepcam.prepare --describe OUT               # stats.h5 and manifest of samples made elsewhere
+
+RAW holds either train/ and validation/, which are kept, or all data-*.h5 in one folder, which are split as the MLPerf
+HPC reference splits them: 80 % train, 10 % validation, 10 % test, by a shuffle of the sorted names that is the same
+everywhere. RAW's stats.h5, where there is one, is taken over; else it is computed on the training samples. Every sample
+is checked. Interrupted, the same command goes on where it was.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from deepcam import samples
+from deepcam.samples import FORMATS, SampleError, SampleFormat
+from deepcam.statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.statistics import Statistics, StatisticsError
+from deepcam.writing import Written, describe_sample, finish, summary
+from harness import manifest
+from harness.manifest import Manifest, ManifestError
+
+SPLITS = ("train", "validation", "test")
+TRAIN_FRACTION, VALIDATION_FRACTION = 0.8, 0.1
+SPLIT_SEED = 12345
+
+
+class PrepareError(ValueError):
+    """Data that cannot be prepared; the text names the folder, what was found and what was expected."""
+
+
+def prepare(raw: Path, out: Path, sample_format: SampleFormat, *, num_processes: int) -> Manifest:
+    """Convert every sample of `raw` into `out`; returns the manifest, which is written last."""
+    source_format, splits = find_samples(raw)
+    if out.resolve() == raw.resolve():
+        raise PrepareError(f"{out}: is RAW itself; choose another folder, or use --describe")
+    _check_out(out, sample_format)
+    _check_space(raw, out, source_format, splits, sample_format)
+    for split in splits:
+        (out / split).mkdir(parents=True, exist_ok=True)
+    for name in (manifest.FILE_NAME, STATISTICS_NAME):
+        (out / name).unlink(missing_ok=True)
+    if (raw / STATISTICS_NAME).exists():
+        Statistics.load(raw / STATISTICS_NAME)
+        shutil.copyfile(raw / STATISTICS_NAME, out / STATISTICS_NAME)
+    convert = partial(_convert, out=out, source_format=source_format, sample_format=sample_format)
+    tasks = {
+        (split, path.name): partial(convert, path.parent, split, path.name)
+        for split, paths in splits.items()
+        for path in paths
+    }
+    written = _run(tasks, splits, "converting", num_processes)
+    provenance = {"source": str(raw), "split_seed": SPLIT_SEED}
+    return finish(
+        out, written, sample_format, synthetic=_is_synthetic(raw), provenance=provenance, tool="deepcam.prepare"
+    )
+
+
+def describe(folder: Path, *, num_processes: int) -> Manifest:
+    """Write the manifest of a folder that already holds train/ and validation/, and stats.h5 where it lacks one."""
+    sample_format, splits = find_samples(folder)
+    if not all((folder / split).is_dir() for split in splits):
+        raise PrepareError(f"{folder}: found no {folder / 'train'}; expected samples already split")
+    tasks = {
+        (split, path.name): partial(describe_sample, folder, split, sample_format, path.name)
+        for split, paths in splits.items()
+        for path in paths
+    }
+    written = _run(tasks, splits, "reading", num_processes)
+    return finish(
+        folder, written, sample_format, synthetic=_is_synthetic(folder), provenance={}, tool="deepcam.prepare"
+    )
+
+
+def find_samples(raw: Path) -> tuple[SampleFormat, dict[str, list[Path]]]:
+    """The form of the samples in `raw`, and their folder / identifier in each split."""
+    if not raw.is_dir():
+        raise PrepareError(f"{raw}: no such folder; expected the downloaded samples there")
+    folders = {split: raw / split for split in SPLITS if (raw / split).is_dir()} or {"": raw}
+    names = {split: sorted(entry.name for entry in os.scandir(folder)) for split, folder in folders.items()}
+    for sample_format in FORMATS.values():
+        found = {
+            split: [
+                folders[split] / identifier for name in names[split] if (identifier := sample_format.identifier(name))
+            ]
+            for split in folders
+        }
+        if any(found.values()):
+            splits = split_by_name(sample_format, found[""]) if "" in found else found
+            return sample_format, _checked(raw, splits)
+    patterns = ", ".join(sample_format.patterns[0].format("*") for sample_format in FORMATS.values())
+    raise PrepareError(f"{raw}: found no samples, expected {patterns} there or in train/ and validation/ below")
+
+
+def split_by_name(sample_format: SampleFormat, paths: list[Path]) -> dict[str, list[Path]]:
+    """The reference's split: a seeded shuffle of the sorted file names, then 80, 10 and 10 % in that order."""
+    names = sorted(sample_format.patterns[0].format(path.name) for path in paths)
+    by_name = {sample_format.patterns[0].format(path.name): path for path in paths}
+    np.random.RandomState(SPLIT_SEED).shuffle(names)
+    num_train, num_validation = int(len(names) * TRAIN_FRACTION), int(len(names) * VALIDATION_FRACTION)
+    parts = (names[:num_train], names[num_train : num_train + num_validation], names[num_train + num_validation :])
+    return {split: sorted(by_name[name] for name in part) for split, part in zip(SPLITS, parts, strict=True)}
+
+
+def _checked(raw: Path, splits: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    for split in ("train", "validation"):
+        if not splits.get(split):
+            num_samples = sum(map(len, splits.values()))
+            raise PrepareError(f"{raw}: found no sample for {split} among {num_samples}; expected at least 10 in all")
+    return splits
+
+
+def _convert(
+    folder: Path, split: str, identifier: str, *, out: Path, source_format: SampleFormat, sample_format: SampleFormat
+) -> Written:
+    """One sample; one that is there already, from an interrupted run, is only read."""
+    if not all(path.exists() for path in sample_format.paths(out / split, identifier)):
+        samples.write(sample_format, out / split, identifier, *samples.read(source_format, folder, identifier))
+    return describe_sample(out, split, sample_format, identifier)
+
+
+def _run(tasks: dict, splits: dict[str, list[Path]], title: str, num_processes: int) -> dict[str, list[Written]]:
+    """Do the tasks in parallel; the results by split, in the order of the names. The first broken sample ends all."""
+    with ProcessPoolExecutor(num_processes) as pool, _progress(title, len(tasks)) as advance:
+        futures = {pool.submit(task): key for key, task in tasks.items()}
+        done = {}
+        try:
+            for future in as_completed(futures):
+                done[futures[future]] = future.result()
+                advance()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return {split: [done[split, path.name] for path in paths] for split, paths in splits.items()}
+
+
+def _check_out(out: Path, sample_format: SampleFormat) -> None:
+    """Refuse a folder that holds samples of another form."""
+    if not out.exists():
+        return
+    for path in (path for split in SPLITS for path in (out / split).glob("data*")):
+        if sample_format.identifier(path.name) is None:
+            raise PrepareError(f"{out}: found {path.name} of another form; choose another folder, or remove it")
+
+
+def _check_space(
+    raw: Path, out: Path, source_format: SampleFormat, splits: dict[str, list[Path]], sample_format: SampleFormat
+) -> None:
+    """Refuse to begin what the file system cannot hold: judged by the first sample."""
+    first = splits["train"][0]
+    fields_HWC, labels_HW = samples.read(source_format, first.parent, first.name)
+    label_bytes = {"numpy": 1}.get(sample_format.name, 4) * labels_HW.size
+    wanted = (fields_HWC.nbytes + label_bytes) * sum(map(len, splits.values()))
+    here = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    present = sum(path.stat().st_size for path in out.rglob("data*")) if out.exists() else 0
+    free = shutil.disk_usage(here).free
+    if wanted - present > free:
+        raise PrepareError(
+            f"{out}: found {free / 2**30:.1f} GiB of free space, expected {(wanted - present) / 2**30:.1f} GiB for the "
+            f"samples of {raw}"
+        )
+
+
+def _is_synthetic(folder: Path) -> bool:
+    return (folder / manifest.FILE_NAME).exists() and Manifest.load(folder).synthetic
+
+
+def verify(folder: Path) -> Manifest:
+    """Compare every byte with the manifest; ManifestError names the files that differ."""
+    listed = Manifest.load(folder)
+    found = manifest.sha256(folder / STATISTICS_NAME)
+    if found != listed.provenance.get("statistics_sha256"):
+        raise ManifestError(f"{folder / STATISTICS_NAME}: sha256: found {found}, which the manifest does not list")
+    with _progress("verifying", sum(len(split.files) for split in listed.splits.values())) as advance:
+        listed.verify(folder, checksums=True, advance=advance)
+    return listed
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0, or 2 with one line on stderr."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        if options.verify:
+            folder, described = options.verify, verify(options.verify)
+        elif options.describe:
+            folder, described = options.describe, describe(options.describe, num_processes=options.processes)
+        elif options.raw and options.out:
+            form = FORMATS[options.format]
+            folder, described = options.out, prepare(options.raw, options.out, form, num_processes=options.processes)
+        else:
+            parser.error("expected RAW and OUT, --describe OUT, or --verify OUT")
+    except (PrepareError, SampleError, StatisticsError, ManifestError, OSError) as error:
+        print(f"prepare: {error}", file=sys.stderr)
+        return 2
+    print(f"{folder}: {described.format}\n{summary(described)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deepcam.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("raw", type=Path, nargs="?", metavar="RAW", help="folder of the downloaded data")
+    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
+    parser.add_argument("--format", choices=FORMATS, default="numpy", help="form of the samples (%(default)s)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
+    parser.add_argument("--describe", type=Path, metavar="OUT", help="describe samples that are there already")
+    parser.add_argument("--verify", type=Path, metavar="OUT", help="compare every file with the manifest")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
