@@ -5,8 +5,8 @@
     for entry in submission.entries: entry.org, entry.system, entry.benchmark, entry.runs
 
 Layouts (rules, "Submission tree"): results/<system>/<benchmark>/result_<i>.txt (v0.7) and
-results/<system>/{strong,weak}/<benchmark>/result_<i>.txt with pruned_results/ beside throughput results. Links are never
-followed, so that nothing outside PATH is read and no loop is walked; what is passed over is kept in `oddities`.
+results/<system>/{strong,weak}/<benchmark>/result_<i>.txt with pruned_results/ beside throughput results. Links are
+never followed, so that nothing outside PATH is read and no loop is walked; what is passed over is kept in `oddities`.
 """
 
 import json

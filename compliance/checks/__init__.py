@@ -14,13 +14,27 @@ from compliance.checks import (
     quality,
     results,
     system,
+    template,
     timing,
 )
 from compliance.findings import RULES, SCOPES, Finding, Limits, Rule
 from compliance.ruleset import RuleSet, RuleSetError
 from compliance.submission import Entry, Submission
 
-FAMILIES = (log, timing, results, copies, quality, hyperparameters, borrowed, system, convergence, hpc_ai500, package)
+FAMILIES = (
+    log,
+    timing,
+    results,
+    copies,
+    quality,
+    hyperparameters,
+    borrowed,
+    system,
+    convergence,
+    hpc_ai500,
+    package,
+    template,
+)
 
 
 def check(submission: Submission, ruleset: RuleSet) -> list[Finding]:

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""P: nothing of submission_template/ is left to be filled in."""
+
+from collections.abc import Iterator
+
+from compliance import template
+from compliance.findings import Fault, rule
+from compliance.submission import Organisation
+
+
+@rule("P953")
+def template_is_filled_in(organisation: Organisation) -> Iterator[Fault]:
+    """No file of the submission still asks to be filled in, and none has the template's name.
+
+    Why: a reviewer repeats the runs from these texts.
+    Example: "FILL IN: where the data set comes from" in benchmarks/cosmoflow/dgx_n64/README.md.
+    Mend: write what the line asks for in its place; rename files and folders to your own names.
+    """
+    if organisation.folder.is_dir():
+        for place in template.unfilled(organisation.folder):
+            yield Fault(place.path, place.text, place.line)
