@@ -100,15 +100,13 @@ def _add_submitter_verbs(verbs) -> None:
     borrow.add_argument("--output", type=Path, metavar="FILE", help="in place of <MINE>.borrowed.toml")
     package = _add(verbs, "package", "lay out run logs and the code that ran as a submission")
     package.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="logs, or folders of logs")
-    package.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to make for DIR/<organisation>"
-    )
+    package.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make, for DIR/<org>")
     package.add_argument("--rules", metavar="NAME", help="rule set (implied by the logs)")
     package.add_argument("--system", metavar="NAME", help="name of the system (made from the logs' platform)")
     package.add_argument("--description", type=Path, metavar="FILE", help="system description, JSON")
     package.add_argument("--scaling", choices=("strong", "weak"), default="strong", help="(%(default)s)")
     package.add_argument("--implementation", metavar="NAME", default="pytorch", help="folder of code (%(default)s)")
-    package.add_argument("--commit", metavar="COMMIT", default="HEAD", help="commit that ran (%(default)s)")
+    package.add_argument("--commit", metavar="COMMIT", help="commit that ran (the logs' code_commit, else HEAD)")
 
 
 def _add(verbs, name: str, help_text: str) -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from compliance.choice import Choice
 from compliance.errors import UserError
 from compliance.mllog import RunLog
 from compliance.ruleset import RuleSet
+from compliance.source_code import Source
 from compliance.submission import Entry, Organisation, Submission
 from compliance.submission_tree import DECLARATION, SCRIPTS, EntryTree, folder_name
 
@@ -49,8 +50,8 @@ class Options:
     """strong (time to train) or weak (throughput)."""
     implementation: str = "pytorch"
     """Name of the folder of the code."""
-    commit: str = "HEAD"
-    """Commit of this repository that ran."""
+    commit: str | None = None
+    """Commit of this repository that ran; the logs' code_commit, else HEAD, where it is None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +161,7 @@ def _package(logs: list[RunLog], tree: EntryTree, options: Options, chosen: Choi
     _merge(filled.organisation, tree.organisation)
     shutil.rmtree(filled.root)
     _write_json(tree.description, _description(of_benchmark[0], options, chosen.ruleset))
-    commit, to_write = _add_source(tree, options)
+    commit, to_write = _add_source(tree, of_benchmark, options)
     _write_json(tree.summary, _summary(tree, chosen.ruleset, commit))
     entry = f"{tree.results}: {len(of_benchmark)} logs, code of {f'commit {commit[:12]}' if commit else 'no commit'}"
     return entry, to_write
@@ -190,21 +191,32 @@ def _description(log: RunLog, options: Options, rules: RuleSet) -> dict[str, Any
     return {key: known.get(key, "") for key in rules.values["system_description"]["keys"]}
 
 
-def _add_source(tree: EntryTree, options: Options) -> tuple[str, list[str]]:
+def _add_source(tree: EntryTree, logs: list[RunLog], options: Options) -> tuple[str, list[str]]:
     """Copy code and scripts of a benchmark that is this repository's; commit and what is left to do."""
     if not source_code.exists(tree.benchmark):
         return "", [f"{tree.implementation_folder}: the code that ran; this repository has no {tree.benchmark}"]
+    commit = options.commit or _logged_commit(logs)
     shutil.rmtree(tree.implementation_folder)
     tree.implementation_folder.mkdir()
-    source = source_code.copy(tree.benchmark, options.commit, tree.implementation_folder)
+    source = source_code.copy(tree.benchmark, commit or "HEAD", tree.implementation_folder)
     for name in SCRIPTS:
         script = tree.implementation_folder / tree.benchmark / "launch" / name
         if script.is_file():
             shutil.copy2(script, tree.system_folder / name)
-    if not source.differs:
-        return source.commit, []
-    differs = f"the working tree differs from it in {len(source.differs)} files, first {source.differs[0]}"
-    return source.commit, [f"{tree.implementation_folder}: whether {source.commit[:12]} is what ran: {differs}"]
+    return source.commit, [f"{tree.implementation_folder}: {doubt}" for doubt in _doubts(source, commit)]
+
+
+def _logged_commit(logs: list[RunLog]) -> str | None:
+    """The commit that the logs name. UserError where they name several."""
+    return _same(logs, "code_commit", "give --commit") if any("code_commit" in log.by_key for log in logs) else None
+
+
+def _doubts(source: Source, commit: str | None) -> Iterator[str]:
+    """Why the code that was copied may not be what ran."""
+    if commit is None:
+        yield f"no log names the commit that ran; {source.commit[:12] or 'the installed code'} was taken, see --commit"
+        if source.differs:
+            yield f"the working tree differs from it in {len(source.differs)} files, such as {source.differs[0]}"
 
 
 def _summary(tree: EntryTree, rules: RuleSet, commit: str) -> dict[str, str]:
