@@ -112,26 +112,7 @@ def run_is_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
         yield Fault(log.path, f"no {key}", expected=f"at least one ({limits.ruleset.file_name})")
 
 
-@rule("Q107", needs=("L111", "Q106"))
-def epochs_are_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
-    """Every finished epoch has an evaluation, where the rules ask for one after every epoch.
-
-    Why: evaluation is on the clock; leaving some out is faster, and hides when the target was met.
-    Example: epochs 1 to 20, eval_error for 18, 19 and 20 only.
-    Mend: evaluate after every epoch.
-    """
-    if not limits.benchmark.evaluation_every_epoch:
-        return
-    evaluated = {epoch_of(event) for event in log.all(limits.benchmark.quality_key)}
-    missing = [event for event in log.all("epoch_stop") if epoch_of(event) not in evaluated]
-    if missing:
-        more = f", nor {len(missing) - 1} others" if len(missing) > 1 else ""
-        message = f"epoch {epoch_of(missing[0])} has no {limits.benchmark.quality_key}{more}"
-        origin = limits.ruleset.origin("benchmarks", limits.benchmark.name, "evaluation_every_epoch")
-        yield Fault(log.path, message, missing[0].line, f"an evaluation in every epoch ({origin})")
-
-
-@rule("Q108", needs=("L111", "L112"))
+@rule("Q107", needs=("L111", "L112"))
 def evaluations_belong_to_their_epoch(log: RunLog, limits: Limits) -> Iterator[Fault]:
     """An evaluation stands in, or right after, the epoch that it names, and only once.
 
@@ -156,6 +137,25 @@ def evaluations_belong_to_their_epoch(log: RunLog, limits: Limits) -> Iterator[F
                 )
                 return
             evaluated.add(number)
+
+
+@rule("Q108", needs=("L111", "Q106", "Q107"))
+def epochs_are_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
+    """Every finished epoch has an evaluation, where the rules ask for one after every epoch.
+
+    Why: evaluation is on the clock; leaving some out is faster, and hides when the target was met.
+    Example: epochs 1 to 20, eval_error for 18, 19 and 20 only.
+    Mend: evaluate after every epoch.
+    """
+    if not limits.benchmark.evaluation_every_epoch:
+        return
+    evaluated = {epoch_of(event) for event in log.all(limits.benchmark.quality_key)}
+    missing = [event for event in log.all("epoch_stop") if epoch_of(event) not in evaluated]
+    if missing:
+        more = f", nor {len(missing) - 1} others" if len(missing) > 1 else ""
+        message = f"epoch {epoch_of(missing[0])} has no {limits.benchmark.quality_key}{more}"
+        origin = limits.ruleset.origin("benchmarks", limits.benchmark.name, "evaluation_every_epoch")
+        yield Fault(log.path, message, missing[0].line, f"an evaluation in every epoch ({origin})")
 
 
 @rule("Q109", severity="warning", needs=("L111",))
