@@ -54,7 +54,7 @@ class Reference:
             "missing": f"batch {self.batch:g} is above every point (largest {near}): the reference must be run",
         }[self.kind]
         pruned = ", ".join(f"{batch:g}" for batch in self.pruned)
-        return f"{why}; slower than their neighbours and pruned: {pruned}" if pruned else why
+        return f"{why}; pruned as slower than the rest: {pruned}" if pruned else why
 
 
 def point_of(batch: float, counts: Sequence[float]) -> Point:

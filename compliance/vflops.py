@@ -18,7 +18,7 @@ from compliance.ruleset import Benchmark
 from compliance.runs import MS_PER_MINUTE, epoch_of, evaluations, first_on_target, run_minutes
 
 SECONDS_PER_MINUTE = 60
-LARGEST = 1e50  # of any logged factor: keeps infinity and integers of 400 digits out of the products
+SMALLEST, LARGEST = 1e-50, 1e50  # of any logged factor: keeps infinity and integers of 400 digits out of the products
 METRICS = ("minutes", "time_to_quality_minutes", "quality", "flops", "flops_per_watt", "vflops", "vflops_per_watt")
 
 
@@ -142,4 +142,4 @@ def _watts(log: RunLog, minutes: float) -> float | None:
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and SMALLEST < value < LARGEST

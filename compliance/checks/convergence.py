@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 
+from compliance.checks.values import shown
 from compliance.comparison import Comparison, compare
 from compliance.findings import Fault, Limits, rule
 from compliance.submission import Entry
@@ -73,9 +74,9 @@ def epochs_are_comparable(entry: Entry, limits: Limits) -> Iterator[Fault]:
     if comparison is None:
         return
     if comparison.reference is None:
-        batches = sorted({repr(log.value("global_batch_size")) for log in entry.runs})
+        batches = sorted({shown(log.value("global_batch_size")) for log in entry.runs})
         message = "the runs do not share one global_batch_size to compare with the reference"
-        yield Fault(entry.folder, message, expected="one batch size", found=", ".join(batches))
+        yield Fault(entry.folder, message, expected="one batch size", found=", ".join(batches[:5]))
     for log in comparison.uncounted:
         message = "the last evaluation does not say after which epoch it was made"
         yield Fault(log.path, message, expected="epoch_num, a number above 0, in its metadata")

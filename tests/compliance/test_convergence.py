@@ -123,7 +123,7 @@ def test_which_point_is_used_for_a_batch(batch, kind, mean):
 def test_description_names_neighbours_and_pruned_points():
     points = [_point(32, 8), _point(64, 18), _point(512, 22)]
     assert reference_at(128, points, 10).describe() == (
-        "interpolated at batch 128 between 32 and 512; slower than their neighbours and pruned: 64"
+        "interpolated at batch 128 between 32 and 512; pruned as slower than the rest: 64"
     )
 
 
