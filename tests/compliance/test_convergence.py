@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from compliance import mllog, ruleset, submission
 from compliance.checks import check, limits_of
-from compliance.comparison import compare, epochs_to_converge
+from compliance.comparison import Comparison, compare, epochs_to_converge
 from compliance.convergence import (
     Point,
     interpolate,
@@ -208,6 +208,14 @@ def test_beyond_chance_is_refused(tmp_path):
     # The least acceptable mean at batch 2048 is 31.63.
     read = _entry(tmp_path, [{"epochs": 31, "batch": 2048}] * 5)
     assert _findings(read) == {"C101": "error"}
+
+
+@pytest.mark.parametrize(("mean", "refused"), [(9.0, False), (9.0 - 1e-12, False), (8.999, True)])
+def test_least_acceptable_mean_itself_is_accepted(mean, refused):
+    reference = reference_at(256, [point_of(256, [9] * 10)], 5)
+    comparison = Comparison(unit="epochs", reference=reference, mean_epochs=mean, least_epochs=9.0)
+    assert comparison.is_significantly_faster == refused
+    assert comparison.scale_factor == pytest.approx(1)
 
 
 def test_one_lucky_run_is_dropped_before_the_test(tmp_path):

@@ -217,6 +217,10 @@ def test_eleventh_run_makes_up_for_an_incomplete_one(tmp_path):
     assert (found.valid, found.runs, found.unconverged) == (True, 11, 1)
 
 
+def test_target_itself_is_not_penalised(tmp_path):
+    assert "Q503" not in _ids(_write(tmp_path, [{"quality": TARGET}] * 10), "warning")
+
+
 def test_quality_below_target_is_penalised_not_refused(tmp_path):
     read = _write(tmp_path, [{"quality": 0.7496}] * 10)
     assert _findings(read) == []
