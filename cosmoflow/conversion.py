@@ -93,7 +93,7 @@ def _write_hdf5(stem: Path, crop: Universe, _compress: bool) -> None:
 
 
 def _write_numpy(stem: Path, crop: Universe, _compress: bool) -> None:
-    np.save(f"{stem}_data.npy", samples.channels_first(stem, crop.full))
+    np.save(f"{stem}_data.npy", np.ascontiguousarray(samples.channels_first(stem, crop.full)))
     np.save(f"{stem}_label.npy", crop.unit_parameters.astype(np.float32))
 
 

@@ -5,7 +5,7 @@
     numpy     <name>_data.npy, _label.npy     (4, D, D, D) or (D, D, D, 4) int16; (4,) float32
     tfrecord  <name>.tfrecord                 features `x` (D, D, D, 4) int16 bytes and `y` 4 float32, plain or gzip
 
-Files hold the redshifts last, networks want them first: reading transposes once, here, and nowhere else.
+Files hold the redshifts last, networks want them first: reading moves that axis, here and nowhere else.
 
 Shape legend: D voxels along each edge, C = 4 redshifts; volume_CDHW int16, target (4,) float32 in [-1, 1].
 """
@@ -44,7 +44,10 @@ class SampleFormat:
 
 
 def read(sample_format: SampleFormat, stem: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(volume_CDHW int16 C-contiguous, target float32) of one sample; SampleError where it is not one."""
+    """(volume_CDHW int16, target float32) of one sample; SampleError where it is not one.
+
+    The volume may be a view with the strides of its file: copying it to where it belongs transposes it, once.
+    """
     path = sample_format.paths(stem)[0]
     try:
         volume, target = sample_format.read(stem)
@@ -60,14 +63,14 @@ def read(sample_format: SampleFormat, stem: Path) -> tuple[np.ndarray, np.ndarra
 
 
 def channels_first(path: Path, volume: np.ndarray) -> np.ndarray:
-    """volume_CDHW, C-contiguous, of a cubic int16 volume with its four redshifts first or last."""
+    """View, as volume_CDHW, of a cubic int16 volume with its four redshifts first or last."""
     if volume.dtype != np.int16:
         raise SampleError(f"{path}: dtype: found {volume.dtype}, expected int16")
     shape, edge = volume.shape, volume.shape[1] if volume.ndim == 4 else 0
     if shape == (NUM_REDSHIFTS, edge, edge, edge):
-        return np.ascontiguousarray(volume)
+        return volume
     if shape == (edge, edge, edge, NUM_REDSHIFTS):
-        return np.ascontiguousarray(np.moveaxis(volume, -1, 0))
+        return np.moveaxis(volume, -1, 0)
     raise SampleError(f"{path}: shape: found {shape}, expected (4, D, D, D) or (D, D, D, 4)")
 
 

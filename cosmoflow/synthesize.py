@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         if min(num_universes.values()) < 1:
-            raise SynthesizeError("counts: found 0, expected --train and --validation, or --universes, of at least 1")
+            raise SynthesizeError(f"counts: found {num_universes}, expected at least 1 of each")
         simulation = Simulation(**simulation_options)
         described = synthesize(options.folder, simulation, num_universes, num_processes=options.processes)
         if options.preview:
@@ -203,9 +203,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m cosmoflow.synthesize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
-    parser.add_argument("--train", type=int, default=0, metavar="N", help="universes to train on")
-    parser.add_argument("--validation", type=int, default=0, metavar="N", help="universes to evaluate on")
-    parser.add_argument("--universes", type=int, default=0, metavar="N", help="universes without a split, instead")
+    parser.add_argument("--train", type=int, default=1024, metavar="N", help="universes to train on (%(default)s)")
+    parser.add_argument(
+        "--validation", type=int, default=256, metavar="N", help="universes to evaluate on (%(default)s)"
+    )
+    parser.add_argument("--universes", type=int, default=0, metavar="N", help="instead: universes without a split")
     parser.add_argument("--size", type=int, default=Simulation.size, help="voxels along each edge (%(default)s)")
     parser.add_argument("--cell", type=float, default=Simulation.cell, help="edge of a voxel in Mpc/h (%(default)s)")
     parser.add_argument("--seed", type=int, default=Simulation.seed, help="seed of the data, not of runs (%(default)s)")
