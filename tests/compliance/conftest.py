@@ -2,6 +2,7 @@
 """Run logs and submissions to change: `run_log` makes a valid log, `valid_round` a valid round of two organisations."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ class RunText:
     def drop(self, key: str) -> None:
         self.lines = [line for line in self.lines if not (isinstance(line, dict) and line["key"] == key)]
 
-    def copy(self, key: str, nth: int = 0, **changes: Any) -> None:
+    def copy(self, key: str, nth: int = 0, /, **changes: Any) -> None:
         """The event once more, right behind itself."""
         index = self.index(key, nth)
         self.lines.insert(index + 1, {**self.lines[index], **changes})
@@ -111,6 +112,14 @@ class RunText:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.text(), encoding="utf-8")
         return path
+
+
+def edit(path: Path, change: Callable[[RunText], object]) -> None:
+    """Change a log that `RunText.write` wrote."""
+    marked = (line.removeprefix(MARKER) for line in path.read_text(encoding="utf-8").splitlines())
+    run = RunText([json.loads(line) for line in marked])
+    change(run)
+    run.write(path)
 
 
 def build_run(
@@ -204,14 +213,24 @@ def run_log() -> Callable[..., RunText]:
 
 
 @pytest.fixture
+def edit_log() -> Callable[[Path, Callable[[RunText], object]], None]:
+    return edit
+
+
+@pytest.fixture
 def findings() -> Callable[..., list[Finding]]:
     return findings_of
 
 
 @pytest.fixture
-def valid_round(tmp_path: Path) -> Path:
-    """acme: cosmoflow timed and in throughput; beta: deepcam timed."""
-    root = tmp_path / "round"
+def valid_round(tmp_path: Path, pristine_round: Path) -> Path:
+    """A copy to change: acme has cosmoflow timed and in throughput, beta has deepcam timed."""
+    return shutil.copytree(pristine_round, tmp_path / "round")
+
+
+@pytest.fixture(scope="session")
+def pristine_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pristine") / "round"
     build_organisation(root, "acme", [("box", "strong", "cosmoflow", 10, 24), ("cluster", "weak", "cosmoflow", 10, 24)])
     build_organisation(root, "beta", [("rack", "strong", "deepcam", 5, 12)])
     return root
