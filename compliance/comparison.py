@@ -86,16 +86,23 @@ def epochs_to_converge(log: RunLog, benchmark: Benchmark) -> float | None:
 
     openfold counts training samples: those of a train_samples event on the clock, else of the evaluation's epoch_num.
     """
-    if not converged(log, benchmark):
+    if not _converged(log, benchmark):
         return math.inf
     start, stop = log.first("run_start"), log.last("run_stop")
     if benchmark.convergence_key != "epoch_num" and start is not None:
         running = [event.value for event in log.all(benchmark.convergence_key) if start.line < event.line < stop.line]
         if running:
             return _number(running[-1])
-    evaluations = [event for event in log.all(benchmark.quality_key) if event.line < stop.line]
-    metadata = evaluations[-1].metadata if evaluations else None
-    return _number(metadata.epoch_num) if metadata is not None else None
+    before_stop = (event for event in reversed(log.all(benchmark.quality_key)) if event.line < stop.line)
+    last = next(before_stop, None)
+    return _number(last.metadata.epoch_num) if last is not None and last.metadata is not None else None
+
+
+def _converged(log: RunLog, benchmark: Benchmark) -> bool:
+    """As `converged`; nearly every run ends with the evaluation that met the target, so that one look tells."""
+    last = log.last(benchmark.quality_key)
+    met = last is not None and benchmark.possible.accepts(last.value) and benchmark.target.accepts(last.value)
+    return log.first("run_stop") is not None if met else converged(log, benchmark)
 
 
 def _number(value: object) -> float | None:
