@@ -24,17 +24,18 @@ from rich import progress
 from rich.console import Console
 
 from compliance import mllog, runs
+from compliance.errors import UserError
 from compliance.ruleset import Benchmark
-from harness import command, config, system_description
+from compliance.submission_tree import EntryTree, folder_name
+from harness import command, config, entry_files, system_description
 from harness.config import Config
 from harness.interrupts import Interrupts
-from harness.submission_tree import SubmissionTree, folder_name
 from harness.training_process import TrainingProcess, is_complete
 
 MAX_SEED_BASE = 2**30
 
 
-class CampaignError(ValueError):
+class CampaignError(UserError):
     """A campaign that cannot be run as it was asked for."""
 
 
@@ -45,13 +46,19 @@ class Campaign:
     package: str
     """Package of the benchmark: `<package>.train` is what runs."""
     config: Config
-    tree: SubmissionTree
+    tree: EntryTree
     arguments: tuple[str, ...]
     """Of the train command, but for seed and output."""
     num_runs: int
     seed_base: int
     """Seed of the first run; the next ones count up, passing over seeds of runs that are kept."""
     keep_going: bool
+
+    @property
+    def work(self) -> Path:
+        """Beside the submission: logs of runs that are not complete, and what the runs printed."""
+        root = self.tree.root.absolute()
+        return root.with_name(f"{root.name}.runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -157,7 +164,7 @@ def _run_once(campaign: Campaign, result: Path, seed: int, show: Callable[[str],
         package=campaign.package,
         arguments=campaign.arguments,
         seed=seed,
-        folder=campaign.tree.work,
+        folder=campaign.work,
         name=result.stem,
     )
     failure = process.run(lambda: show(f"{result.stem}, seed {seed}{_latest(process.log, campaign.config.benchmark)}"))
@@ -200,8 +207,8 @@ def _package_of(folder: Path) -> str:
     return parts[-3]
 
 
-def _tree(arguments: argparse.Namespace, settings: Config) -> SubmissionTree:
-    return SubmissionTree(
+def _tree(arguments: argparse.Namespace, settings: Config) -> EntryTree:
+    return EntryTree(
         root=arguments.output,
         org=folder_name(settings.submission.org),
         system=folder_name(arguments.system_name or settings.submission.platform),
@@ -228,7 +235,7 @@ def _write_tree(campaign: Campaign) -> None:
     )
     packages = [Path(find_spec(name).submodule_search_locations[0]) for name in (campaign.package, "harness")]
     try:
-        tree.write(campaign.config, packages, description, _readme(campaign))
+        entry_files.write(tree, campaign.config, packages, description, _readme(campaign))
     except OSError as error:
         raise CampaignError(f"{error.filename}: {error.strerror}; choose an output that can be written") from None
 
@@ -250,7 +257,7 @@ def _summarise(campaign: Campaign) -> int:
     logs = [mllog.read(path) for path in map(tree.result, range(campaign.num_runs)) if path.exists()]
     reached = sum(runs.converged(log, benchmark) for log in logs)
     print(f"{tree.root}: {len(logs)} of {campaign.num_runs} runs complete, {reached} reached the target")
-    unknown = system_description.unknown_keys(tree.read_description())
+    unknown = system_description.unknown_keys(entry_files.read_description(tree))
     if unknown:
         print(f"{tree.description}: for the submitter to fill in: {', '.join(unknown)}")
     return 0 if len(logs) == campaign.num_runs else 1

@@ -16,7 +16,7 @@ from compliance import mllog
 from harness import campaign
 from harness.campaign import CampaignError
 from harness.config import ConfigError
-from harness.submission_tree import SubmissionTreeError, folder_name
+from harness.entry_files import EntryError
 from harness.system_description import KEYS
 
 DEMO = "cosmoflow/configs/demo"
@@ -213,7 +213,7 @@ def test_unreached_target_is_a_complete_run(toy, capsys):
 def test_results_of_something_else_are_not_mixed(toy, path, old, new):
     run("--runs", "1")
     edit(path, old, new)
-    with pytest.raises(SubmissionTreeError, match="differs from what would run now"):
+    with pytest.raises(EntryError, match="differs from what would run now"):
         run()
     assert results(toy) == {"result_0.txt": 7}
 
@@ -221,7 +221,7 @@ def test_results_of_something_else_are_not_mixed(toy, path, old, new):
 def test_other_rules_are_not_mixed(toy):
     (toy / "out").mkdir()
     (toy / "out/submission.toml").write_text('rules = "mlperf_hpc_2.0"\n')
-    with pytest.raises(SubmissionTreeError, match=r"found 'mlperf_hpc_2.0', expected 'mlperf_hpc_demo'"):
+    with pytest.raises(EntryError, match=r"found 'mlperf_hpc_2.0', expected 'mlperf_hpc_demo'"):
         run()
 
 
@@ -235,7 +235,7 @@ def test_incomplete_log_in_the_submission_is_not_touched(toy):
 
 def test_missing_script_is_named_before_anything_runs(toy):
     Path("cosmoflow/launch/setup.sh").unlink()
-    with pytest.raises(SubmissionTreeError, match=r"launch/setup.sh: missing"):
+    with pytest.raises(EntryError, match=r"launch/setup.sh: missing"):
         run()
     assert not (toy / "out").exists()
 
@@ -273,11 +273,3 @@ def test_interrupted_campaign_goes_on_where_it_stood(toy, toy_environment, numbe
     assert run("--seed-base", "9") == 0
     assert results(toy) == {"result_0.txt": 7, "result_1.txt": 9}
     assert waiting.exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [("64xNVIDIA DGX A100", "64xNVIDIA_DGX_A100"), ("../a/b", "a_b"), ("Fujitsu+RIKEN", None), ("/", "unnamed")],
-)
-def test_names_of_folders(text, name):
-    assert folder_name(text) == (name or text)
