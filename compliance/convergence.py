@@ -12,6 +12,7 @@ counted is epochs, for openfold training samples. Pure mathematics; comparison.p
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 SIGNIFICANCE = 0.05
@@ -130,6 +131,7 @@ def least_acceptable_mean(point: Point, num_runs: int) -> float:
     return max(0.0, point.mean - t_quantile(1 - SIGNIFICANCE, degrees) * standard_error)
 
 
+@cache
 def t_quantile(probability: float, degrees: int) -> float:
     """The t with P(T <= t) = probability, of Student's distribution with a whole number of degrees of freedom."""
     if probability < 0.5:
