@@ -26,19 +26,20 @@ system.toml, which belongs to the machine:
 A name is spelt once: the TOML key is the dataclass field, the key of the rules and the key of the event log.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 
-from compliance import ruleset
+from compliance import config_file, ruleset
+from compliance.config_file import HyperparametersFile
 from compliance.constraint import Constraint
+from compliance.errors import UserError
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A configuration file that cannot be used: the text names file, key, what was found and what is expected."""
 
 
@@ -80,15 +81,6 @@ class Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _HyperparametersFile:
-    rules: str
-    division: Literal["closed", "open"]
-    hyperparameters: dict[str, Any] = field(default_factory=dict)
-    batch: dict[str, Any] = field(default_factory=dict)
-    borrowed: dict[str, Any] = field(default_factory=dict)  # from whom, for the reviewer
-
-
-@dataclass(frozen=True, kw_only=True)
 class _SystemFile:
     submission: dict[str, Any]
     system: dict[str, Any] = field(default_factory=dict)
@@ -106,25 +98,23 @@ def load(
     """Read folder/hyperparameters.toml and folder/system.toml, or the files given in their place.
 
     `benchmark` is the name in the rules; left out, the package that hyperparameters_type belongs to.
-    Raises ConfigError, or ruleset.RuleSetError for a rule set or benchmark that does not exist.
+    Raises UserError, or ruleset.RuleSetError for a benchmark that the rules do not have.
     """
-    hyperparameters_path = Path(hyperparameters_path or Path(folder, "hyperparameters.toml"))
+    benchmark = benchmark or hyperparameters_type.__module__.partition(".")[0]
+    file = config_file.read(Path(hyperparameters_path or Path(folder, "hyperparameters.toml")), benchmark)
     system_path = Path(system_path or Path(folder, "system.toml"))
-    tables = _fill(_HyperparametersFile, _read(hyperparameters_path), hyperparameters_path)
-    system_tables = _fill(_SystemFile, _read(system_path), system_path)
-    given = _join(tables, hyperparameters_path)
-    rules = _rules(tables, hyperparameters_path)
+    system_tables = _fill(_SystemFile, config_file.read_toml(system_path), system_path)
     config = Config(
-        benchmark=rules.benchmark(benchmark or hyperparameters_type.__module__.partition(".")[0]),
-        rules=rules,
-        division=tables.division,
-        hyperparameters=_fill(hyperparameters_type, given, hyperparameters_path, "[hyperparameters] "),
+        benchmark=file.benchmark,
+        rules=file.rules,
+        division=file.division,
+        hyperparameters=_fill(hyperparameters_type, file.values, file.path, "[hyperparameters] "),
         system=_fill(system_type, system_tables.system, system_path, "[system] "),
         submission=_fill(Submission, system_tables.submission, system_path, "[submission] "),
-        hyperparameters_path=hyperparameters_path,
+        hyperparameters_path=file.path,
         system_path=system_path,
     )
-    check(config, given)
+    check(config, file)
     return config
 
 
@@ -135,65 +125,25 @@ def logged_values(hyperparameters: Any) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in present.items()}
 
 
-def check(config: Config, given: Mapping[str, Any]) -> None:
-    """Raise ConfigError naming everything in which the configuration breaks its rules; `given` are the file's keys."""
+def check(config: Config, file: HyperparametersFile) -> None:
+    """Raise ConfigError naming everything in which the configuration breaks its rules, the defaults included."""
+    logged, allowed = logged_values(config.hyperparameters), config_file.constraints(file)
+    defaults = {key: logged[key] for key in allowed.keys() & logged.keys() - file.values.keys()}
+    whole = replace(file, hyperparameters={**defaults, **file.hyperparameters})
     faults = [
         *(f"{config.system_path}: [submission] {fault}" for fault in _submission_faults(config)),
-        *(f"{config.hyperparameters_path}: {fault}" for fault in _hyperparameter_faults(config, given)),
+        *(f"{config.hyperparameters_path}: {fault}" for fault in config_file.faults(whole)),
     ]
     if faults:
         raise ConfigError("\n".join(faults))
 
 
 def _submission_faults(config: Config) -> Iterator[str]:
-    constraints = _constraints(config.rules.values["keys"])
     for name in ("org", "platform", "status"):
-        constraint = constraints[f"submission_{name}"]
+        constraint = Constraint.from_toml(config.rules.values["keys"][f"submission_{name}"])
         value = getattr(config.submission, name)
         if not constraint.accepts(value):
             yield f"{name}: found {value!r}, expected {constraint.describe()}"
-
-
-def _hyperparameter_faults(config: Config, given: Mapping[str, Any]) -> Iterator[str]:
-    tunable = config.benchmark.hyperparameters(config.division)
-    allowed = {**_constraints(config.rules.values["keys"]), **config.benchmark.keys(), **tunable}
-    values = logged_values(config.hyperparameters)
-    where = f"{config.rules.name}, {config.benchmark.name} {config.division}"
-    if config.division == "closed":
-        for key in given.keys() - allowed.keys():
-            yield f"{key}: the rules ({where}) do not list it; leave it out, or submit in the open division"
-    for key, constraint in allowed.items():
-        if key not in values or not constraint.applies(values):
-            continue
-        if not constraint.accepts(values[key]):
-            yield f"{key}: found {values[key]!r}, expected {constraint.describe()} ({where})"
-
-
-def _constraints(table: Mapping[str, Any]) -> dict[str, Constraint]:
-    return {key: Constraint.from_toml(words) for key, words in table.items()}
-
-
-def _rules(tables: _HyperparametersFile, path: Path) -> ruleset.RuleSet:
-    try:
-        return ruleset.load(tables.rules)
-    except ruleset.RuleSetError as error:
-        raise ConfigError(f"{path}: rules: {error}") from None
-
-
-def _join(tables: _HyperparametersFile, path: Path) -> dict[str, Any]:
-    twice = tables.hyperparameters.keys() & tables.batch.keys()
-    if twice:
-        raise ConfigError(f"{path}: {min(twice)}: found in [hyperparameters] and in [batch], expected in one of them")
-    return {**tables.hyperparameters, **tables.batch}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
 def _fill(kind: type, table: Mapping[str, Any], path: Path, section: str = "") -> Any:

@@ -15,12 +15,14 @@ from typing import Any
 
 from mlperf_logging.mllog import mllog
 
+from compliance.errors import UserError
+
 ROOT = Path(__file__).parent.parent
 # Frames that say nothing about where in a benchmark an event was logged.
 PASSED_OVER = re.compile(rf"{re.escape(str(ROOT / 'harness'))}/.*|.*/contextlib\.py")
 
 
-class EventLogError(ValueError):
+class EventLogError(UserError):
     """An event log that cannot be opened or written."""
 
 

@@ -19,12 +19,14 @@ from typing import Any
 import torch
 import torch.distributed
 
+from compliance.errors import UserError
+
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # Numbers of processes that other launchers started. Slurm: of the step, since a batch script itself is one process.
 STARTED_VARIABLES = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpiexec", "PMI_SIZE": "mpiexec"}
 
 
-class LaunchError(ValueError):
+class LaunchError(UserError):
     """Processes that cannot form the world they were started for."""
 
 

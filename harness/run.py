@@ -75,7 +75,7 @@ class Run:
         self._data = data
         self._interrupts = Interrupts()
         self._open: list[str] = []
-        self._logged: set[str] = set()
+        self._logged: dict[str, Any] = {}
         self._epoch = 0
         self._num_epochs_done = 0
         self._evaluation: Evaluation | None = None
@@ -110,8 +110,8 @@ class Run:
             raise RunError(f"log({key!r}): the key belongs to an interval or an evaluation, which Run logs itself")
         if key in self._logged and key in self.config.rules.values["events"]["exactly_once"]:
             raise RunError(f"log({key!r}): logged twice; the rules want it exactly once")
-        self._logged.add(key)
-        self._events.point(key, list(value) if isinstance(value, tuple) else value, **metadata)
+        self._logged[key] = list(value) if isinstance(value, tuple) else value
+        self._events.point(key, self._logged[key], **metadata)
 
     def log_data(self, manifest: Manifest) -> None:
         """The data set's numbers of samples, and that it is synthetic where it is."""
@@ -126,8 +126,7 @@ class Run:
         With a fixed number of epochs (HPC AI500) call it right before the first batch, where its clock starts.
         """
         self._require("start()", "init")
-        wanted = {key for key in self.config.rules.values["events"]["exactly_once"] if not _of_interval(key)}
-        missing = wanted - self._logged
+        missing = self._required_keys() - self._logged.keys()
         if missing:
             raise RunError(f"start(): not logged yet: {', '.join(sorted(missing))}; the rules want each before the run")
         self.world.barrier()
@@ -235,6 +234,13 @@ class Run:
         if fault:
             raise EventLogError(fault)
         return events
+
+    def _required_keys(self) -> set[str]:
+        """Keys that the rules want of every log, and hyperparameters that they want in this division."""
+        tunable = self.config.benchmark.hyperparameters(self.config.division)
+        of_division = {key for key, words in tunable.items() if words.applies(self._logged) and not words.optional}
+        of_every_log = {key for key in self.config.rules.values["events"]["exactly_once"] if not _of_interval(key)}
+        return of_division | of_every_log
 
     def _require(self, call: str, *expected: str) -> None:
         if self._open != list(expected):

@@ -88,6 +88,10 @@ num_workers = 2
 class ToyHyperparameters:
     global_batch_size: int = 64
     opt_name: str = "sgd"
+    opt_base_learning_rate: float = 0.1
+    opt_learning_rate_warmup_epochs: int = 0
+    opt_learning_rate_warmup_factor: float = 1.0
+    opt_learning_rate_decay_boundary_epochs: tuple[int, ...] = (3, 5)
     opt_learning_rate_decay_factor: tuple[float, ...] = (0.5, 0.25)
     dropout: float | None = None
 
@@ -96,12 +100,14 @@ class ToyHyperparameters:
 def make_config() -> Callable[..., Config]:
     """A Config of the toy; keyword arguments replace fields of the benchmark's rules."""
 
-    def make(rules: str = "mlperf_hpc_demo", benchmark: str = "cosmoflow", **changed_rules) -> Config:
+    def make(
+        rules: str = "mlperf_hpc_demo", benchmark: str = "cosmoflow", division: str = "closed", **changed_rules
+    ) -> Config:
         loaded = ruleset.load(rules)
         return Config(
             benchmark=replace(loaded.benchmark(benchmark), **changed_rules),
             rules=loaded,
-            division="closed",
+            division=division,
             hyperparameters=ToyHyperparameters(),
             system=None,
             submission=Submission(org="Example Lab", platform="one laptop", status="research"),

@@ -7,9 +7,10 @@ from typing import Literal
 
 import pytest
 
+from compliance.errors import UserError
 from compliance.ruleset import RuleSetError
 from harness import config
-from harness.config import Config, ConfigError
+from harness.config import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +76,10 @@ def test_benchmark_is_the_package_of_the_hyperparameters(tmp_path, monkeypatch):
         ("global_batch_size = 64", "", r"\[hyperparameters\] global_batch_size: missing"),
         ("global_batch_size = 64", "global_batch_size = 64\nopt_base_learning_rate = 2", "expected in one of them"),
         ("closed", "clsoed", "division: found 'clsoed'"),
-        ('rules = "mlperf_hpc_3.0"\n', "", "rules: missing"),
+        ('rules = "mlperf_hpc_3.0"\n', "", "rules: no rule set"),
         ("mlperf_hpc_3.0", "mlperf_hpc_3", "rules: no rule set 'mlperf_hpc_3'; did you mean 'mlperf_hpc_3.0'"),
         ("[batch]", "[batch", "not TOML"),
-        ("= 1", "= -1", r"opt_base_learning_rate: found -1.0, expected a number above 0 \(mlperf_hpc_3.0, cosmoflow"),
+        ("= 1", "= -1", r"opt_base_learning_rate: found -1, expected a number above 0 \(mlperf_hpc_3.0.toml"),
         ("= 64", "= 0", "global_batch_size: found 0, expected an integer above 0"),
         ("= 1", "= nan", "opt_base_learning_rate: found nan, expected a number above 0"),
         ("= 1", '= 1\nopt_name = "lars"', "opt_name: found 'lars', expected one of 'sgd', 'SGD'"),
@@ -86,12 +87,12 @@ def test_benchmark_is_the_package_of_the_hyperparameters(tmp_path, monkeypatch):
         (
             "= 1",
             "= 1\naugmentation = true",
-            r"augmentation: the rules \(mlperf_hpc_3.0, .*\) do not list",
+            r"augmentation: the rules do not list it \(mlperf_hpc_3.0.toml",
         ),
     ],
 )
 def test_error_names_the_file_and_what_to_mend(tmp_path, old, new, message):
-    with pytest.raises(ConfigError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load(tmp_path, HYPERPARAMETERS.replace(old, new, 1))
     assert str(tmp_path / "hyperparameters.toml") in str(caught.value)
 
@@ -108,9 +109,23 @@ def test_error_names_the_file_and_what_to_mend(tmp_path, old, new, message):
     ],
 )
 def test_error_in_the_system_file(tmp_path, old, new, message):
-    with pytest.raises(ConfigError, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load(tmp_path, system=SYSTEM.replace(old, new, 1))
     assert str(tmp_path / "system.toml") in str(caught.value)
+
+
+def test_defaults_are_held_to_the_rules_too(tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class Lars(Hyperparameters):
+        opt_name: str = "lars"
+
+    with pytest.raises(UserError, match="opt_name: found 'lars'"):
+        load(tmp_path, hyperparameters_type=Lars)
+
+
+def test_borrowed_file_is_read_as_any_other(tmp_path):
+    text = HYPERPARAMETERS + '[borrowed]\nlender = "acme"\npath = "hyperparameters.toml"\nsha256 = "00"\n'
+    assert load(tmp_path, text).hyperparameters == load(tmp_path).hyperparameters
 
 
 def test_open_division_allows_what_closed_does_not(tmp_path):
@@ -122,13 +137,13 @@ def test_open_division_allows_what_closed_does_not(tmp_path):
 
 def test_every_fault_is_named_at_once(tmp_path):
     text = HYPERPARAMETERS.replace("= 1", "= -1\ndropout = 2.0")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(UserError) as caught:
         load(tmp_path, text)
     assert len(str(caught.value).splitlines()) == 2
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"nowhere.toml: cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"nowhere.toml: cannot be read: No such file"):
         load(tmp_path, system_path=tmp_path / "nowhere.toml")
 
 
