@@ -10,7 +10,7 @@ from compliance.mllog import RunLog
 from compliance.ruleset import RuleSet, nearest
 from compliance.submission import Entry, Organisation
 
-CONSTRAINED = ("division", "status", "number_of_nodes", "accelerators_per_node")
+CONSTRAINED = ("status", "number_of_nodes", "accelerators_per_node")
 
 
 @rule("S101")
@@ -81,9 +81,11 @@ def descriptions_hold_allowed_values(organisation: Organisation, ruleset: RuleSe
     Example: "division": "close"; "number_of_nodes": "sixty-four".
     Mend: use the rules' words, and numbers for counts (as a number or as text).
     """
+    words = ruleset.values["system_description"]
+    constraints = {key: Constraint.from_toml(words[key]) for key in CONSTRAINED}
+    constraints["division"] = Constraint(one_of=tuple(ruleset.values["divisions"]))
     for description in organisation.descriptions.values():
-        for key in CONSTRAINED:
-            constraint = Constraint.from_toml(ruleset.values["system_description"][key])
+        for key, constraint in constraints.items():
             value = description.values.get(key)
             if isinstance(value, str):
                 value = value.strip().lower() if constraint.type is None else _number(value)

@@ -24,13 +24,45 @@ RULES = st.sampled_from(
     [None, "mlperf_hpc_0.7", "mlperf_hpc_2.0", "mlperf_hpc_3.0", "mlperf_hpc_demo", "hpc_ai500_2.0"]
 )
 VERBS = st.sampled_from(["check", "score", "report"])
-KEYS = (
-    "submission_benchmark submission_org submission_division submission_status submission_platform cache_clear seed "
-    "init_start init_stop run_start run_stop staging_start staging_stop epoch_start epoch_stop block_start block_stop "
-    "eval_start eval_stop eval_error eval_accuracy global_batch_size train_samples eval_samples number_of_nodes "
-    "number_of_ranks accelerators_per_node gradient_accumulation_frequency opt_name opt_lr opt_betas dropout "
-    "scheduler_type data_is_synthetic tracked_stats throughput flops_per_sample"
-).split()  # noqa: SIM905
+KEYS = [
+    "submission_benchmark",
+    "submission_org",
+    "submission_division",
+    "submission_status",
+    "submission_platform",
+    "cache_clear",
+    "seed",
+    "init_start",
+    "init_stop",
+    "run_start",
+    "run_stop",
+    "staging_start",
+    "staging_stop",
+    "epoch_start",
+    "epoch_stop",
+    "block_start",
+    "block_stop",
+    "eval_start",
+    "eval_stop",
+    "eval_error",
+    "eval_accuracy",
+    "global_batch_size",
+    "train_samples",
+    "eval_samples",
+    "number_of_nodes",
+    "number_of_ranks",
+    "accelerators_per_node",
+    "gradient_accumulation_frequency",
+    "opt_name",
+    "opt_lr",
+    "opt_betas",
+    "dropout",
+    "scheduler_type",
+    "data_is_synthetic",
+    "tracked_stats",
+    "throughput",
+    "flops_per_sample",
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -95,9 +127,35 @@ def test_any_change_of_a_valid_log(changes, verb, pristine_round):
 
 
 NAMES = st.sampled_from(
-    "results systems benchmarks implementations strong weak power pruned_results acme box cosmoflow deepcam oc20 "
-    "result_0.txt result_1.txt result_00.txt box.json box_pytorch.json submission.toml waivers.toml borrowed.toml "
-    "hyperparameters.toml layers.toml README.md run_and_time.sh node_0.txt .hidden".split()  # noqa: SIM905
+    [
+        "results",
+        "systems",
+        "benchmarks",
+        "implementations",
+        "strong",
+        "weak",
+        "power",
+        "pruned_results",
+        "acme",
+        "box",
+        "cosmoflow",
+        "deepcam",
+        "oc20",
+        "result_0.txt",
+        "result_1.txt",
+        "result_00.txt",
+        "box.json",
+        "box_pytorch.json",
+        "submission.toml",
+        "waivers.toml",
+        "borrowed.toml",
+        "hyperparameters.toml",
+        "layers.toml",
+        "README.md",
+        "run_and_time.sh",
+        "node_0.txt",
+        ".hidden",
+    ]
 ) | st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=6).filter(
     lambda name: name not in (".", "..")
 )
