@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from compliance.__main__ import main
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-settings.register_profile("long", settings(QUICK, max_examples=2500))
-FUZZ = settings() if settings.get_current_profile_name() == "long" else QUICK
+FUZZ = settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "40")), deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 RULES = st.sampled_from(
     [None, "mlperf_hpc_0.7", "mlperf_hpc_2.0", "mlperf_hpc_3.0", "mlperf_hpc_demo", "hpc_ai500_2.0"]
