@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CosmoFlow's train command on a handful of small universes, in one process and in two."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import cosmoflow
+from compliance import mllog
+from cosmoflow import train
+from cosmoflow.config import Hyperparameters, System
+from cosmoflow.synthesize import Simulation, synthesize
+from harness import config
+from harness.config import ConfigError
+from harness.launch import World
+
+CONFIGS = Path(cosmoflow.__file__).parent / "configs"
+ROOT = CONFIGS.parents[1]
+
+HYPERPARAMETERS = """
+rules = "mlperf_hpc_demo"
+division = "{division}"
+[hyperparameters]
+opt_base_learning_rate = 0.005
+opt_learning_rate_warmup_epochs = 1
+opt_learning_rate_warmup_factor = 2
+dropout = {dropout}
+{open_only}
+[batch]
+global_batch_size = 4
+"""
+SYSTEM = """
+[submission]
+org = "Test"
+platform = "test"
+status = "research"
+[system]
+max_epochs = {max_epochs}
+{lines}
+"""
+
+
+@pytest.fixture(scope="session")
+def universes(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("universes")
+    synthesize(folder, Simulation(), {"train": 10, "validation": 5}, num_processes=1)
+    return folder
+
+
+@pytest.fixture
+def configure(tmp_path):
+    """Write a configuration folder."""
+
+    def write(*, dropout=0.0, max_epochs=2, lines="", division="closed", open_only="") -> Path:
+        folder = tmp_path / "config"
+        folder.mkdir(exist_ok=True)
+        head = HYPERPARAMETERS.format(division=division, dropout=dropout, open_only=open_only)
+        (folder / "hyperparameters.toml").write_text(head)
+        (folder / "system.toml").write_text(SYSTEM.format(max_epochs=max_epochs, lines=lines))
+        return folder
+
+    return write
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def run_command(*arguments, launcher=("-m",), **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, *launcher, "cosmoflow.train", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240, **options)
+
+
+def run_here(folder: Path, data: Path, output: Path, seed: int = 3) -> list[float]:
+    """Train in this process; the evaluations."""
+    torch.set_num_threads(1)
+    train.main(["--config", str(folder), "--data", str(data), "--output", str(output), "--seed", str(seed)])
+    return evaluations(output)
+
+
+def evaluations(log: Path) -> list[float]:
+    return [event.value for event in mllog.read(log).all("eval_error")]
+
+
+def test_a_run_logs_everything_that_the_checker_wants(configure, universes, tmp_path):
+    log = tmp_path / "result_0.txt"
+    run = run_command("--config", configure(), "--data", universes, "--output", log, "--seed", 3)
+    assert run.returncode == 0, run.stderr
+    read = mllog.read(log)
+    assert (read.value("train_samples"), read.value("eval_samples"), read.value("seed")) == (10, 5, 3)
+    assert read.value("data_is_synthetic") is True
+    assert [event.metadata.epoch_num for event in read.all("eval_error")] == [1, 2]
+    check = subprocess.run(
+        [sys.executable, "-m", "compliance", "check", str(log), "--rules", "mlperf_hpc_demo", "--format", "csv"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    errors = [line for line in check.stdout.splitlines() if ",error," in line]
+    assert all("samples is" in error or "aborted" in error or "target" in error for error in errors), errors
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(configure, universes, tmp_path):
+    folder = configure(dropout=0.5)
+    first, second = (run_here(folder, universes, tmp_path / f"{name}.txt") for name in "ab")
+    assert first == second
+    assert first != run_here(folder, universes, tmp_path / "c.txt", seed=4)
+
+
+def test_two_ranks_give_the_result_of_one(configure, universes, tmp_path):
+    folder = configure()
+    alone = run_here(folder, universes, tmp_path / "alone.txt")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    log = tmp_path / "together.txt"
+    run = run_command("--config", folder, "--data", universes, "--output", log, "--seed", 3, launcher=torchrun)
+    assert run.returncode == 0, run.stderr
+    assert mllog.read(log).value("number_of_ranks") == 2
+    assert evaluations(log) == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["pool_first = true", "channels_last = true", "cache = true", "num_workers = 1", "evaluation_batch_size = 1"],
+)
+def test_system_settings_leave_the_result_alone(configure, universes, tmp_path, lines):
+    plain = run_here(configure(max_epochs=1), universes, tmp_path / "plain.txt")
+    changed = run_here(configure(max_epochs=1, lines=lines), universes, tmp_path / "changed.txt")
+    assert changed == pytest.approx(plain, rel=1e-4)
+
+
+def test_bf16_changes_the_result_by_little(configure, universes, tmp_path):
+    fp32 = run_here(configure(max_epochs=1), universes, tmp_path / "fp32.txt")
+    bf16 = run_here(configure(max_epochs=1, lines='precision = "bf16"'), universes, tmp_path / "bf16.txt")
+    assert bf16 != fp32
+    assert bf16 == pytest.approx(fp32, abs=0.02)
+
+
+@pytest.mark.slow
+def test_compiling_leaves_the_result_alone(configure, universes, tmp_path):
+    plain = run_here(configure(max_epochs=1), universes, tmp_path / "plain.txt")
+    compiled = run_here(configure(max_epochs=1, lines="compile = true"), universes, tmp_path / "compiled.txt")
+    assert compiled == pytest.approx(plain, rel=1e-4)
+
+
+def test_augmentation_changes_training_in_open(configure, universes, tmp_path):
+    plain = run_here(configure(max_epochs=1), universes, tmp_path / "plain.txt")
+    folder = configure(max_epochs=1, division="open", open_only='augmentation = "cube_symmetries"')
+    assert run_here(folder, universes, tmp_path / "turned.txt") != plain
+
+
+def test_missing_data_is_one_line_before_any_log(configure, tmp_path):
+    log = tmp_path / "result_0.txt"
+    run = run_command("--config", configure(), "--data", tmp_path / "nowhere", "--output", log)
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: ")
+    assert str(tmp_path / "nowhere") in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert not log.exists()
+
+
+def test_ctrl_c_closes_the_log_without_a_traceback(configure, universes, tmp_path):
+    log = tmp_path / "result_0.txt"
+    arguments = ["--config", configure(max_epochs=10_000), "--data", universes, "--output", log]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cosmoflow.train", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (log.exists() and "eval_error" in log.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no evaluation within two minutes"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in printed
+    stop = mllog.read(log).first("run_stop")
+    assert stop.metadata.status == "aborted"
+
+
+def fake_run(num_ranks: int = 1, **fields) -> SimpleNamespace:
+    """As much of a Run as building a model or an evaluation needs."""
+    settings = SimpleNamespace(
+        hyperparameters=Hyperparameters(**fields), system=System(), rules=SimpleNamespace(name="mlperf_hpc_3.0")
+    )
+    return SimpleNamespace(seed=1, world=World(num_ranks=num_ranks), config=settings)
+
+
+class Echo(nn.Module):
+    """Predicts the log counts of the first voxels."""
+
+    def forward(self, volume_NCDHW):
+        return volume_NCDHW.flatten(1)[:, :4]
+
+
+def test_the_metric_weighs_every_sample_alike_whatever_the_batches():
+    generator = np.random.default_rng(0)
+    counts = generator.integers(0, 5, (7, 4, 2, 2, 2)).astype(np.int16)
+    targets = generator.uniform(-1, 1, (7, 4)).astype(np.float32)
+    expected = np.abs(np.log1p(counts.reshape(7, -1)[:, :4]) - targets).mean()
+    pieces = [slice(0, 4), slice(4, 6), slice(6, 7)]
+    batches = [(torch.from_numpy(counts[piece]), torch.from_numpy(targets[piece])) for piece in pieces]
+    assert train.mean_absolute_error(fake_run(), Echo(), batches) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_round_decides_the_kernel():
+    run = fake_run()
+    assert train.build_model(run, input_size=32).blocks[0][0].kernel_size == (3, 3, 3)
+    run.config.rules.name = "mlperf_hpc_0.7"
+    assert train.build_model(run, input_size=32).blocks[0][0].kernel_size == (2, 2, 2)
+
+
+def test_weight_decay_is_on_the_hidden_dense_kernels_only():
+    run = fake_run(opt_weight_decay=0.02)
+    model = train.build_model(run, input_size=32)
+    decayed, free = train.build_optimizer(model, run.config.hyperparameters).param_groups
+    assert {id(kernel) for kernel in decayed["params"]} == {id(model.hidden1.weight), id(model.hidden2.weight)}
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.02, 0.0)
+    assert decayed["momentum"] == 0.9
+
+
+def test_an_unequal_share_is_refused():
+    settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
+    train.check_shares(settings, World(num_ranks=16))
+    with pytest.raises(ConfigError, match="64 samples cannot be shared equally by 3 ranks"):
+        train.check_shares(settings, World(num_ranks=3))
+
+
+def rates(hyperparameters: Hyperparameters, num_epochs: int) -> list[float]:
+    return [train.learning_rate(epoch, hyperparameters) for epoch in range(num_epochs)]
+
+
+def test_reference_learning_rates():
+    assert rates(Hyperparameters(), 67) == pytest.approx([0.001] * 33 + [0.00025] * 32 + [0.000125] * 2)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fields", "expected"),
+    [
+        ("linear", {}, [0.5, 0.75, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]),
+        ("linear", {"opt_end_learning_rate": 0.2}, [0.5, 0.75, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2]),
+        ("polynomial", {"opt_learning_rate_decay_poly_power": 2.0}, [0.5, 0.75, 1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]),
+        ("cosine", {}, [0.5, 0.75, 1.0, 0.853553, 0.5, 0.146447, 0.0, 0.0]),
+    ],
+)
+def test_open_schedules_decay_from_the_end_of_warm_up(schedule, fields, expected):
+    hyperparameters = Hyperparameters(
+        opt_base_learning_rate=1.0,
+        opt_learning_rate_warmup_epochs=2,
+        opt_learning_rate_warmup_factor=2.0,
+        opt_learning_rate_decay_schedule=schedule,
+        opt_learning_rate_decay_epochs=6,
+        **fields,
+    )
+    assert rates(hyperparameters, 8) == pytest.approx(expected, abs=1e-6)
