@@ -11,6 +11,7 @@ Lengths are in Mpc/h, wave numbers in h/Mpc, throughout. Shape legend: D voxels 
 Fourier space has the shape (D, D, D // 2 + 1) of numpy's rfftn.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,14 +44,16 @@ class Cosmology:
     def transfer(self, k: np.ndarray) -> np.ndarray:
         """T(k) without acoustic oscillations, Eisenstein & Hu 1998, equations 26 and 28-31; T(0) = 1."""
         omega_h2, baryons_h2 = self.omega_m * self.h**2, BARYON_FRACTION * self.omega_m * self.h**2
-        sound_horizon = 44.5 * np.log(9.83 / omega_h2) / np.sqrt(1 + 10 * baryons_h2**0.75)  # Mpc
+        sound_horizon = 44.5 * math.log(9.83 / omega_h2) / math.sqrt(1 + 10 * baryons_h2**0.75)  # Mpc
         suppression = (
-            1 - 0.328 * np.log(431 * omega_h2) * BARYON_FRACTION + 0.38 * np.log(22.3 * omega_h2) * BARYON_FRACTION**2
+            1
+            - 0.328 * math.log(431 * omega_h2) * BARYON_FRACTION
+            + 0.38 * math.log(22.3 * omega_h2) * BARYON_FRACTION**2
         )
         scale = (0.43 * sound_horizon * self.h) * k
         shape = self.omega_m * self.h * (suppression + (1 - suppression) / (1 + scale**4))
         q = k * CMB_TEMPERATURE_2K7**2 / shape
-        logarithm = np.log(2 * np.e + 1.8 * q)
+        logarithm = np.log(2 * math.e + 1.8 * q)
         return logarithm / (logarithm + (14.2 + 731 / (1 + 62.5 * q)) * q**2)
 
     def power(self, k: np.ndarray) -> np.ndarray:

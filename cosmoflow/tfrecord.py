@@ -104,8 +104,10 @@ def parse_example(payload: memoryview) -> tuple[memoryview, np.ndarray]:
     if len(x) != 1:
         raise TFRecordError(f"feature 'x': found {len(x)} byte strings, expected 1")
     # Floats are packed into one run by every current writer, or stand one by one (wire type 5): both concatenate.
-    y = np.frombuffer(b"".join(_delimited(features[b"y"], FEATURE_FLOATS, LIST_VALUE)), dtype="<f4")
-    return x[0], y
+    y = b"".join(_delimited(features[b"y"], FEATURE_FLOATS, LIST_VALUE))
+    if len(y) % 4:
+        raise TFRecordError(f"feature 'y': found {len(y)} bytes, expected a multiple of 4")
+    return x[0], np.frombuffer(y, dtype="<f4")
 
 
 def serialize_example(x: bytes, y: np.ndarray) -> bytes:
