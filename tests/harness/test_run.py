@@ -3,12 +3,7 @@
 
 import json
 import math
-import os
-import random
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +12,6 @@ import torch
 
 import compliance.__main__
 from compliance import mllog
-from harness.event_log import EventLogError
 from harness.interrupts import Terminated
 from harness.manifest import Manifest, Split
 from harness.run import Run, RunError
@@ -38,11 +32,6 @@ def train(run: Run, qualities: list, limit: int | None = None) -> None:
             result.value = qualities[epoch - 1]
         if run.reached(result):
             break
-
-
-def train_until(run: Run, set_alarm: Callable[[], None]) -> None:
-    set_alarm()
-    train(run, [0.9] * 10**6)
 
 
 def records(path: Path) -> list[dict]:
@@ -118,23 +107,6 @@ def test_checker_finds_no_fault_in_the_order(make_config, output, capsys):
     compliance.__main__.main(["check", str(output), "--rules", "mlperf_hpc_demo", "--format", "json"])
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert [finding for finding in findings if finding["severity"] == "error"] == []
-
-
-def test_two_runs_in_one_process_keep_to_their_files_and_off_the_console(make_config, tmp_path, capfd):
-    for name in ("a.txt", "b.txt"):
-        with Run(make_config(), tmp_path / name) as run:
-            train(run, [0.3])
-    assert len(keys(tmp_path / "a.txt")) == len(keys(tmp_path / "b.txt"))
-    assert capfd.readouterr() == ("", "")
-
-
-def test_lines_are_in_the_file_at_once(make_config, output):
-    with Run(make_config(), output) as run:
-        start(run)
-        assert keys(output)[-1] == "run_start"
-        for _ in run.epochs(1):
-            assert keys(output)[-1] == "epoch_start"
-            break
 
 
 @pytest.mark.parametrize("quality", [0.41, math.nan, math.inf, -math.inf, 0.0, -0.1])
@@ -285,120 +257,6 @@ def test_staging_before_the_clock_only_where_the_rules_leave_it_free(make_config
         pass
 
 
-def evaluate_twice(run):
-    start(run)
-    for epoch in run.epochs():
-        for _ in range(2):
-            with run.evaluation(epoch) as result:
-                result.value = 1.0
-
-
-def evaluate_another_epoch(run):
-    start(run)
-    for epoch in run.epochs():
-        with run.evaluation(epoch + 1):
-            pass
-
-
-def evaluate_without_value(run):
-    start(run)
-    for epoch in run.epochs():
-        with run.evaluation(epoch):
-            pass
-
-
-def skip_evaluation(run):
-    start(run)
-    list(run.epochs(2))
-
-
-def stage_in_an_epoch(run):
-    start(run)
-    for _ in run.epochs():
-        with run.staging():
-            pass
-
-
-def stage_between_epochs(run):
-    start(run)
-    epochs = run.epochs()
-    next(epochs)
-    epochs.close()
-    with run.staging():
-        pass
-
-
-def judge_an_unlogged_result(run):
-    start(run)
-    for epoch in run.epochs():
-        with run.evaluation(epoch) as result:
-            result.value = 0.1
-            run.reached(result)
-
-
-ILLEGAL = {
-    "start twice": (lambda run: (start(run), run.start()), "expected init"),
-    "start without sample counts": (lambda run: run.start(), "not logged yet: eval_samples, train_samples"),
-    "epochs before start": (lambda run: list(run.epochs()), "expected run"),
-    "evaluation outside an epoch": (lambda run: (start(run), run.evaluation(1).__enter__()), "expected run > epoch"),
-    "progress outside an epoch": (lambda run: run.progress(1).__enter__(), "expected run > epoch"),
-    "evaluation twice": (evaluate_twice, "expected once in each epoch"),
-    "evaluation of another epoch": (evaluate_another_epoch, "this is epoch 1"),
-    "evaluation without value": (evaluate_without_value, "result.value was not set"),
-    "no evaluation": (skip_evaluation, "wants an evaluation in every epoch"),
-    "staging in an epoch": (stage_in_an_epoch, "expected run"),
-    "staging after an epoch": (stage_between_epochs, "an epoch has begun"),
-    "reached inside the evaluation": (judge_an_unlogged_result, "result of this epoch's evaluation"),
-    "interval key": (lambda run: run.log("run_stop", None), "Run logs itself"),
-    "quality key": (lambda run: run.log("eval_error", 0.1), "Run logs itself"),
-    "key twice": (lambda run: run.log("global_batch_size", 1), "exactly once"),
-}
-
-
-@pytest.mark.parametrize(("act", "message"), ILLEGAL.values(), ids=ILLEGAL)
-def test_illegal_order_is_refused_and_the_log_stays_legal(make_config, output, act, message):
-    with pytest.raises(RunError, match=message), Run(make_config(), output) as run:
-        act(run)
-    assert still_open(output) == []
-    assert run_stop(output)["status"] == "aborted"
-
-
-def test_log_is_never_overwritten(make_config, output):
-    output.write_text("precious\n")
-    with pytest.raises(EventLogError, match=r"result_0.txt: exists and is not empty; .* move it or name another"):
-        Run(make_config(), output).__enter__()
-    assert output.read_text() == "precious\n"
-
-
-def test_empty_file_and_missing_folders_are_no_hindrance(make_config, tmp_path):
-    output = tmp_path / "a" / "b.txt"
-    output.parent.mkdir()
-    output.touch()
-    for path in (output, tmp_path / "c" / "d" / "e.txt"):
-        with Run(make_config(), path) as run:
-            train(run, [0.3])
-        assert run_stop(path)["status"] == "success"
-
-
-def test_output_that_cannot_be_written_is_one_clear_error(make_config, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(EventLogError, match=r"result.txt: cannot be written: File exists"):
-        Run(make_config(), tmp_path / "file" / "result.txt").__enter__()
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_full_disk_is_an_error_and_no_gap(make_config):
-    with pytest.raises(EventLogError, match="No space left on device"):
-        Run(make_config(), "/dev/full").__enter__()
-
-
-def test_value_that_cannot_be_logged_is_an_error_and_leaves_no_line(make_config, output):
-    with pytest.raises(EventLogError, match="not JSON serializable"), Run(make_config(), output) as run:
-        run.log("weights", torch.zeros(2))
-    assert "Failed" not in output.read_text()
-    assert run_stop(output)["status"] == "aborted"
-
-
 def test_synthetic_data_is_marked(make_config, tmp_path):
     split = Split(num_samples=12, files=())
     for synthetic in (True, False):
@@ -439,58 +297,3 @@ def test_throughput_is_logged_in_its_epoch(make_config, output):
                 result.value = 0.5
     assert keys(output)[-3:] == ["tracked_stats", "epoch_stop", "run_stop"]
     assert 12 / 1.0 < records(output)[-3]["value"]["throughput"] < 12 / 0.03
-
-
-def test_signals_are_as_before_after_the_run(make_config, output):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with Run(make_config(), output):
-        assert signal.getsignal(signal.SIGTERM) not in before
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-@pytest.fixture
-def raise_later() -> Iterator[Callable[[int, float], None]]:
-    """Raise a signal in this process some seconds from now."""
-
-    def raise_later(number: int, seconds: float) -> None:
-        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-    former = signal.getsignal(signal.SIGALRM)
-    yield raise_later
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, former)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_at_any_moment_leaves_a_legal_log(make_config, tmp_path, raise_later, number):
-    """The loop does nothing but log, so that the signal mostly falls into the writing of an event."""
-    chance = random.Random(number)
-    for attempt in range(20):
-        output = tmp_path / f"{attempt}.txt"
-        run = Run(make_config(), output)
-        with pytest.raises(KeyboardInterrupt), run:
-            train_until(run, lambda: raise_later(number, chance.uniform(0.01, 0.03)))
-        assert still_open(output) == []
-        assert run_stop(output)["status"] == "aborted"
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_command_closes_its_log_without_a_traceback(
-    toy_folder, toy_environment, toy_train, number, code, output
-):
-    system = toy_folder / "cosmoflow/configs/demo/system.toml"
-    system.write_text(system.read_text() + "epoch_limit = 100000000\n")
-    train_py = toy_folder / "cosmoflow/train.py"
-    train_py.write_text(train_py.read_text().replace("world.mean(1.0, epoch)", "0.9"))
-    process = subprocess.Popen(
-        [*toy_train, "--output", output], cwd=toy_folder, env=toy_environment, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not (output.exists() and output.stat().st_size > 20_000) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(process.pid, number)
-    _, printed = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (code, "")
-    assert still_open(output) == []
-    assert run_stop(output)["status"] == "aborted"
