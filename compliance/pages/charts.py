@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chart: a small picture with axes, in the units of its SVG view box; charts.html draws it.
+
+The pictures are plain SVG, so that they print, scale and show without JavaScript.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 400, 250
+LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points that belong together."""
+
+    name: str
+    """Shown when pointed at."""
+    kind: str
+    """CSS class: colour, dashes and marker."""
+    points: Sequence[tuple[float, float]]
+    """In the units of the axes."""
+    href: str = ""
+    """Anchor that the series leads to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A series in the units of the view box."""
+
+    name: str
+    kind: str
+    path: str
+    """Value of an SVG polyline's `points`."""
+    ends: Sequence[tuple[float, float]]
+    """Where markers stand: every point of sparse series, the last one of others."""
+    href: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """Everything that charts.html needs."""
+
+    label: str
+    """What the picture shows, for those who cannot see it."""
+    x_label: str
+    y_label: str
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    lines: Sequence[Line]
+    target_at: float | None
+    """Height of the target line."""
+    target_label: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """Maps values to positions."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    is_log2: bool = False
+
+    def at(self, value: float) -> float:
+        low, high, value = (
+            map(math.log2, (self.low, self.high, value)) if self.is_log2 else (self.low, self.high, value)
+        )
+        share = (value - low) / (high - low)
+        # Values outside the axis stay near its end: SVG coordinates of 1e300 break renderers.
+        return round(self.start + min(max(share, -0.1), 1.1) * (self.stop - self.start), 1)
+
+    def ticks(self) -> list[Tick]:
+        values = _powers_of_two(self.low, self.high) if self.is_log2 else _round_values(self.low, self.high)
+        num_decimals = max(len(f"{value:.6g}".partition(".")[2]) for value in values)
+        return [Tick(at=self.at(value), label=f"{value:.{num_decimals}f}") for value in values]
+
+
+def curves_chart(series: Sequence[Series], *, label: str, x_label: str, y_label: str, target: float) -> Chart:
+    """Quality from zero epochs or minutes on, with the target as a line."""
+    values = [value for one in series for _, value in one.points]
+    x_axis = Axis(low=0, high=_x_high(series), start=LEFT, stop=WIDTH - RIGHT)
+    low, high = _focus(values, target)
+    y_axis = Axis(low=low, high=high, start=HEIGHT - BOTTOM, stop=TOP)
+    return _chart(series, x_axis, y_axis, target=target, sparse=False, label=label, x_label=x_label, y_label=y_label)
+
+
+def convergence_chart(series: Sequence[Series], *, label: str, y_label: str) -> Chart:
+    """Epochs against batch size, which grows by doubling."""
+    points = [point for one in series for point in one.points]
+    batches = [batch for batch, _ in points]
+    x_axis = Axis(low=min(batches) / 1.4, high=max(batches) * 1.4, start=LEFT, stop=WIDTH - RIGHT, is_log2=True)
+    y_axis = Axis(low=0, high=1.1 * max(epochs for _, epochs in points), start=HEIGHT - BOTTOM, stop=TOP)
+    return _chart(
+        series, x_axis, y_axis, target=None, sparse=True, label=label, x_label="global batch size", y_label=y_label
+    )
+
+
+def _chart(
+    series: Iterable[Series], x_axis: Axis, y_axis: Axis, *, target: float | None, sparse: bool, **text
+) -> Chart:
+    lines = []
+    for one in series:
+        places = [(x_axis.at(x), y_axis.at(y)) for x, y in one.points]
+        path = " ".join(f"{x:g},{y:g}" for x, y in places)
+        ends = places if sparse else places[-1:]
+        lines.append(Line(name=one.name, kind=one.kind, path=path, ends=ends, href=one.href))
+    return Chart(
+        x_ticks=x_axis.ticks(),
+        y_ticks=y_axis.ticks(),
+        lines=lines,
+        target_at=None if target is None else y_axis.at(target),
+        target_label=f"{target or 0:g}",
+        **text,
+    )
+
+
+def _x_high(series: Iterable[Series]) -> float:
+    return max((x for one in series for x, _ in one.points), default=1.0) or 1.0
+
+
+def _focus(values: Sequence[float], target: float) -> tuple[float, float]:
+    """All values and the target, unless a run diverged so far that it would flatten all others."""
+    distances = sorted(abs(value - target) for value in values)
+    reach = 20 * distances[len(distances) // 2] if distances else 0.0
+    low = min((value for value in values if value >= target - reach), default=target)
+    high = max((value for value in values if value <= target + reach), default=target)
+    low, high = min(low, target), max(high, target)
+    margin = 0.05 * (high - low) or 0.05 * abs(target) or 1.0
+    return low - margin, high + margin
+
+
+def _round_values(low: float, high: float, about: int = 6) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / about
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def _powers_of_two(low: float, high: float, most: int = 8) -> list[float]:
+    first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
+    stride = 1 + (last - first) // most
+    return [2.0**exponent for exponent in range(first, last + 1, stride)]
