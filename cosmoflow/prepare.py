@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -147,13 +147,14 @@ def _convert_all(
         for _ in converted:
             advance()
         futures = {}
-        for name in universes.keys() - converted.keys():
-            stem = out / splits[name] / name
-            futures[pool.submit(convert, universes[name], stem, conversion, folder=out)] = name
+        for name in universes:
+            if name not in converted:
+                stem = out / splits[name] / name
+                futures[name] = pool.submit(convert, universes[name], stem, conversion, folder=out)
         try:
-            for future in as_completed(futures):
-                converted[futures[future]] = future.result()
-                _write_receipt(out, futures[future], future.result())
+            for name, future in futures.items():
+                converted[name] = future.result()
+                _write_receipt(out, name, converted[name])
                 advance()
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The physics of simulated universes, against measurements on the fields themselves."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -45,7 +47,7 @@ def test_displacements_have_the_input_power_spectrum(displacements):
     k = wave_number()
     power = np.mean([np.abs(density_of(psi)) ** 2 for psi in displacements], axis=0) * CELL**3 / SIZE**3
     edges = np.linspace(0.03, 0.9 * np.pi / CELL, 9)  # below the Nyquist frequency
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         shell = (k >= low) & (k < high)
         ratio = power[shell] / PLANCK.power(k[shell])
         assert ratio.mean() == pytest.approx(1, abs=4 * np.sqrt(2 / (shell.sum() * len(displacements))))
@@ -86,7 +88,7 @@ def test_growth_is_one_today_and_smaller_before():
 
 
 def test_growth_follows_the_exact_integral():
-    """D(a) is proportional to H(a) times the integral of da / (a H)^3 (Heath 1977), which the fit meets to a few per cent."""
+    """D(a) is proportional to H(a) times the integral of da / (a H)^3 (Heath 1977); the fit is close."""
 
     def exact(omega_m, redshift):
         def hubble(a):

@@ -112,13 +112,13 @@ def test_a_truncated_file_is_an_error_that_names_it(path, compress, num_bytes):
 
 def test_an_empty_file_holds_no_record(path):
     path.write_bytes(b"")
-    with pytest.raises(TFRecordError, match="found 0 records, expected 1"):
+    with pytest.raises(TFRecordError, match=r"found 0 records, expected 1"):
         tfrecord.read(path)
 
 
 def test_a_second_record_is_refused(path):
     path.write_bytes(tfrecord.frame(tfrecord.serialize_example(b"", TARGET)) * 2)
-    with pytest.raises(TFRecordError, match="found 2 records, expected 1"):
+    with pytest.raises(TFRecordError, match=r"found 2 records, expected 1"):
         tfrecord.read(path)
 
 
@@ -133,20 +133,21 @@ def test_a_damaged_deflate_stream_is_an_error(path):
 
 @given(payload=st.binary(max_size=60))
 def test_any_payload_is_parsed_or_refused(payload):
-    try:
-        x, y = tfrecord.parse_example(memoryview(payload))
-    except TFRecordError as error:
-        assert str(error)
-    else:
-        assert isinstance(x, memoryview)
-        assert y.dtype == np.float32
+    def refused() -> bool:
+        try:
+            tfrecord.parse_example(memoryview(payload))
+        except TFRecordError:
+            return True
+        return False
+
+    assert refused() or {b"x", b"y"} <= {payload[i : i + 1] for i in range(len(payload))}
 
 
 def test_half_a_float_is_refused():
     y = b"\x0a\x01y\x12\x06\x12\x04\x0a\x02\x00\x00"
     x = b"\x0a\x01x\x12\x04\x0a\x02\x0a\x00"
     features = b"\x0a" + bytes([len(y)]) + y + b"\x0a" + bytes([len(x)]) + x
-    with pytest.raises(TFRecordError, match="feature 'y': found 2 bytes, expected a multiple of 4"):
+    with pytest.raises(TFRecordError, match=r"feature 'y': found 2 bytes, expected a multiple of 4"):
         tfrecord.parse_example(memoryview(b"\x0a" + bytes([len(features)]) + features))
 
 

@@ -63,7 +63,7 @@ def test_a_folder_without_manifest_is_an_error_that_names_it(tmp_path):
 def test_a_manifest_cut_short_is_an_error(data_set):
     path = data_set / manifest.FILE_NAME
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ManifestError, match="manifest.json: not a manifest: .*truncated"):
+    with pytest.raises(ManifestError, match=r"manifest.json: not a manifest: .*truncated"):
         Manifest.load(data_set)
 
 
@@ -75,7 +75,7 @@ def test_a_value_of_the_wrong_type_is_named(data_set):
 
 def test_another_schema_is_refused(data_set):
     edit(data_set, lambda content: content.update(schema=2))
-    with pytest.raises(ManifestError, match="schema: found 2, expected 1"):
+    with pytest.raises(ManifestError, match=r"schema: found 2, expected 1"):
         Manifest.load(data_set)
 
 
@@ -98,7 +98,7 @@ def test_a_missing_file_is_found_without_checksums(data_set):
 
 def test_a_truncated_file_is_found_without_checksums(data_set):
     (data_set / "train" / "b.bin").write_bytes(b"sec")
-    with pytest.raises(ManifestError, match="b.bin: size: found 3 bytes, expected 6"):
+    with pytest.raises(ManifestError, match=r"b.bin: size: found 3 bytes, expected 6"):
         Manifest.load(data_set).verify(data_set)
 
 
@@ -107,7 +107,7 @@ def test_a_changed_byte_is_found_by_its_checksum_only(data_set):
     listed = Manifest.load(data_set)
     listed.verify(data_set)
     with pytest.raises(
-        ManifestError, match="b.bin: sha256: found .*, expected " + hashlib.sha256(b"second").hexdigest()
+        ManifestError, match=r"b.bin: sha256: found .*, expected " + hashlib.sha256(b"second").hexdigest()
     ):
         listed.verify(data_set, checksums=True)
 
@@ -116,7 +116,7 @@ def test_ranks_share_the_work(data_set):
     (data_set / "train" / "b.bin").unlink()
     listed = Manifest.load(data_set)
     listed.verify(data_set, split="train", part=slice(0, None, 2))
-    with pytest.raises(ManifestError, match="b.bin"):
+    with pytest.raises(ManifestError, match=r"b.bin"):
         listed.verify(data_set, split="train", part=slice(1, None, 2))
 
 
