@@ -47,7 +47,7 @@ def measure() -> Measurement:
         name="cosmoflow",
         title="CosmoFlow: training on CPU",
         peer="the reference order in the same PyTorch (NCDHW, activation before pooling, fp32)",
-        method=f"Median of {NUM_STEPS} training steps (forward, backward, SGD) of each variant, taken in turn in one process.",
+        method=f"Median of {NUM_STEPS} whole training steps of each variant, taken in turn in one process.",
         rows=[row for size, batch_size in SIZES.items() for row in _rows(size, batch_size)],
     )
 
@@ -68,14 +68,14 @@ def _rows(size: int, batch_size: int) -> list[Row]:
 
 def _row(what: str, ours: Variant, peer: Variant, batch_size: int, flops: int) -> Row:
     rate, peer_rate = batch_size / median(ours.wall_s), batch_size / median(peer.wall_s)
-    cpu_s = [median(variant.cpu_s) / batch_size for variant in (ours, peer)]
+    cpu_s, peer_cpu_s = median(ours.cpu_s) / batch_size, median(peer.cpu_s) / batch_size
     return Row(
         what=f"training, {what}",
         unit="samples/s",
         ours=rate,
         peer=peer_rate,
         ratio=rate / peer_rate,
-        note=f"batch {batch_size}; {rate * flops / 1e9:.0f} GFLOP/s; {cpu_s[0]:.3g} CPU-s a sample, peer {cpu_s[1]:.3g}",
+        note=f"batch {batch_size}; {rate * flops / 1e9:.0f} GFLOP/s; CPU-s a sample {cpu_s:.3g}, peer {peer_cpu_s:.3g}",
     )
 
 
