@@ -130,6 +130,19 @@ def test_two_ranks_train_as_one_and_only_the_first_writes(toy_folder, toy_train,
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
+def test_rank_that_fails_leaves_a_closed_log(toy_folder, toy_train, toy_environment):
+    train_py = toy_folder / "cosmoflow/train.py"
+    train_py.write_text(train_py.read_text().replace("world.mean(1.0, epoch)", "0.9 if world.rank == 0 else 1 / 0"))
+    output = toy_folder / "result_0.txt"
+    done = torchrun("-m", *toy_train[2:], "--output", str(output), environment=toy_environment, cwd=toy_folder)
+    assert done.returncode != 0
+    assert "ZeroDivisionError" in done.stderr
+    last = output.read_text().splitlines()[-1]
+    assert '"key": "run_stop"' in last
+    assert '"status": "aborted"' in last
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
 def test_log_that_exists_stops_both_ranks(toy_folder, toy_train, toy_environment):
     output = toy_folder / "result_0.txt"
     output.write_text("precious")

@@ -98,7 +98,7 @@ def test_values_types_and_epoch_numbers(make_config, output):
 def test_events_tell_the_line_of_the_training_loop(make_config, output):
     with Run(make_config(), output) as run:
         train(run, [0.3])
-    assert {record["metadata"]["file"] for record in records(output)} == {"tests/harness/test_run.py"}
+    assert all(record["metadata"]["file"].endswith("tests/harness/test_run.py") for record in records(output))
 
 
 def test_checker_finds_no_fault_in_the_order(make_config, output, capsys):
