@@ -11,8 +11,8 @@
         \"\"\"
 
 The first parameter's name says what a rule looks at: `log`, `entry`, `organisation`, `submission`, or `waivers` (once
-all others have run); the second, where there is one, is `limits` (of that log or entry) or `ruleset`. A rule whose
-prerequisite found something on the same thing is skipped.
+all others have run). The second, where there is one, is `limits` (of that log or entry), `ruleset`, or `earlier`
+(another round, where one is given). A rule whose prerequisite found something on the same thing is skipped.
 """
 
 import inspect
@@ -24,7 +24,7 @@ from pathlib import Path
 from compliance.ruleset import Benchmark, RuleSet
 
 SCOPES = ("log", "entry", "organisation", "submission", "waivers")
-CONTEXTS = ("limits", "ruleset")
+CONTEXTS = ("limits", "ruleset", "earlier")
 SEVERITIES = ("error", "warning", "manual")
 SECTIONS = re.compile(r"^(Why|Example|Mend): ", re.MULTILINE)
 
@@ -78,7 +78,7 @@ class Rule:
     severity: str
     scope: str
     context: str | None
-    """limits, ruleset, or None: what the check takes besides its subject."""
+    """One of CONTEXTS, or None: what the check takes besides its subject."""
     needs: tuple[str, ...]
     check: Callable[..., Iterator[Fault]]
     summary: str
@@ -86,7 +86,7 @@ class Rule:
     example: str
     mend: str
 
-    def findings(self, subject: object, context: Limits | RuleSet | None = None) -> Iterator[Finding]:
+    def findings(self, subject: object, context: object = None) -> Iterator[Finding]:
         """What the rule has to say of its subject."""
         for fault in self.check(subject) if self.context is None else self.check(subject, context):
             yield Finding(

@@ -37,10 +37,10 @@ FAMILIES = (
 )
 
 
-def check(submission: Submission, ruleset: RuleSet) -> list[Finding]:
-    """Findings of all rules, by path and line."""
+def check(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
+    """Findings of all rules, by path and line; `earlier` is another round, whose logs should not stand here again."""
     rules = {scope: _rules_of(scope) for scope in SCOPES}
-    found = list(_run(rules["submission"], submission, ruleset))
+    found = list(_run(rules["submission"], submission, ruleset, earlier=earlier))
     for organisation in submission.organisations:
         found += _run(rules["organisation"], organisation, ruleset)
     for entry in submission.entries:
@@ -69,13 +69,20 @@ def _rules_of(scope: str) -> list[Rule]:
     return [rule for _, rule in sorted(RULES.items()) if rule.scope == scope]
 
 
-def _run(rules: list[Rule], subject: object, ruleset: RuleSet, limits: Limits | None = None) -> Iterator[Finding]:
-    """Findings on one thing; a rule whose prerequisite found something on it is skipped."""
-    contexts = {None: subject, "ruleset": ruleset, "limits": limits}
+def _run(
+    rules: list[Rule],
+    subject: object,
+    ruleset: RuleSet,
+    limits: Limits | None = None,
+    earlier: Submission | None = None,
+) -> Iterator[Finding]:
+    """Findings on one thing; a rule is skipped where its prerequisite found something, or was skipped itself."""
+    contexts = {None: subject, "ruleset": ruleset, "limits": limits, "earlier": earlier}
     failed = set()
     for rule in rules:
         context = contexts[rule.context]
         if context is None or not failed.isdisjoint(rule.needs):
+            failed.add(rule.id)
             continue
         for finding in rule.findings(subject, context):
             failed.add(rule.id)

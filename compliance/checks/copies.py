@@ -35,10 +35,10 @@ def runs_learn_differently(entry: Entry) -> Iterator[Fault]:
     Example: the eval_errors of result_4.txt are those of result_1.txt, each time a few seconds off.
     Mend: run again with another seed.
     """
-    originals: dict[str, RunLog] = {}
+    originals: dict[object, RunLog] = {}
     for log in entry.logs:
         values = [event.value for event in _evaluations(log)]
-        original = originals.setdefault(repr(values), log) if len(values) > 2 else log
+        original = originals.setdefault(_hashable(values), log) if len(values) > 2 else log
         if original is not log:
             line = _evaluations(log)[0].line
             yield Fault(log.path, f"has all evaluations of {original.path.name}", line, "evaluations of its own")
@@ -71,7 +71,7 @@ def instances_are_not_timed_runs(submission: Submission) -> Iterator[Fault]:
             pairs.setdefault((source.folder, target.folder), []).append((original, copy))
     for copies in pairs.values():
         original, copy = copies[0]
-        yield _fault(original, copy, f"{original.path} ({len(copies)} logs of the folder have such a twin)")
+        yield _fault(original, copy, original.path, f"; so are {len(copies)} logs of the folder")
 
 
 @rule("R134")
@@ -87,21 +87,38 @@ def runs_are_not_copied_between_organisations(submission: Submission) -> Iterato
             yield _fault(original, copy, original.path)
 
 
-def _fault(original: RunLog, copy: RunLog, name: object) -> Fault:
+@rule("R136", severity="warning")
+def runs_are_not_of_an_earlier_round(submission: Submission, earlier: Submission) -> Iterator[Fault]:
+    """No log is a run that another round already holds, as far as `check --against ROUND` shows one.
+
+    Why: a result may be re-used from an earlier round, but the submission has to say so.
+    Example: a v2.0 log that is a v1.0 log with its times moved by a year.
+    Mend: run again, or declare the result as re-used.
+    """
+    theirs = {id(entry) for entry in earlier.entries}
+    for (source, original), (target, copy) in _copies([*_logs(earlier), *_logs(submission)]):
+        if id(source) in theirs and id(target) not in theirs:
+            yield _fault(original, copy, original.path)
+
+
+def _fault(original: RunLog, copy: RunLog, name: object, more: str = "") -> Fault:
     how = "byte for byte" if copy.digest == original.digest else "with its times moved"
-    return Fault(copy.path, f"is {name} {how}", expected="a run of its own")
+    return Fault(copy.path, f"is {name} {how}{more}", expected="a run of its own")
 
 
 def _copies_between_entries(submission: Submission) -> Iterator[tuple[tuple, tuple]]:
-    logs = [(entry, log) for entry in submission.entries for log in entry.logs]
-    for original, copy in _copies(logs):
+    for original, copy in _copies(_logs(submission)):
         if original[0] is not copy[0]:
             yield original, copy
 
 
+def _logs(submission: Submission) -> Logs:
+    return [(entry, log) for entry in submission.entries for log in entry.logs]
+
+
 def _copies(logs: Logs) -> Iterator[tuple[tuple[Entry, RunLog], tuple[Entry, RunLog]]]:
     """(original, copy) with equal fingerprints; the first log in the tree's order is the original."""
-    originals: dict[str, tuple[Entry, RunLog]] = {}
+    originals: dict[object, tuple[Entry, RunLog]] = {}
     for entry, log in logs:
         if log.events:
             original = originals.setdefault(_fingerprint(log), (entry, log))
@@ -113,9 +130,19 @@ def _evaluations(log: RunLog) -> list[Event]:
     return [event for key in QUALITIES for event in log.all(key)]
 
 
-def _fingerprint(log: RunLog) -> str:
+def _fingerprint(log: RunLog) -> object:
     """The same for a log and its copy, moved in time or not."""
     events = _evaluations(log)
     if len(events) < 2:
         return log.digest
-    return repr([(event.value, event.time_ms - events[0].time_ms) for event in events])
+    start_ms = events[0].time_ms
+    return _hashable([event.value for event in events]), tuple([event.time_ms - start_ms for event in events])
+
+
+def _hashable(values: list) -> object:
+    """A tuple; text where a log has lists or objects for values."""
+    try:
+        hash(key := tuple(values))
+    except TypeError:
+        return repr(values)
+    return key

@@ -29,9 +29,11 @@ def success_met_the_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
     if limits.benchmark.num_epochs is not None or status_of(log) != "success":
         return
     if first_on_target(log, limits.benchmark) is None:
-        best = best_evaluation(log, limits.benchmark)
+        best, last = best_evaluation(log, limits.benchmark), log.last(limits.benchmark.quality_key)
         found = "none" if best is None else f"{best.value:.6g}"
-        message = f"run_stop says success, best {limits.benchmark.quality_key}: {found}"
+        message = f"run_stop says success; {limits.benchmark.quality_key}: best {found}"
+        if best is not None and last is not best:
+            message += f", last {shown(last.value)}"
         yield Fault(log.path, message, log.last("run_stop").line, _target(limits), found)
 
 
