@@ -3,8 +3,8 @@
 
     write(submission, ruleset, findings, scores, Path("report.html"))
 
-Nothing is loaded from anywhere, and everything that a log or a file name says is escaped: jinja2 escapes by default, and
-the page's own content security policy allows no script but the two that it carries.
+Nothing is loaded from anywhere, and everything that a log or a file name says is escaped: jinja2 escapes by default,
+and the page's own content security policy allows no script but the two that it carries.
 """
 
 import base64

@@ -9,7 +9,7 @@ Only time on the clock counts: an interval is cut at run_start and run_stop.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from compliance.mllog import RunLog
 from compliance.runs import MS_PER_MINUTE
@@ -28,8 +28,12 @@ class Phases:
     other_minutes: float
 
     @property
+    def parts(self) -> tuple[float, float, float, float]:
+        return self.staging_minutes, self.training_minutes, self.evaluation_minutes, self.other_minutes
+
+    @property
     def total_minutes(self) -> float:
-        return math.fsum(astuple(self))
+        return math.fsum(self.parts)
 
 
 def run_phases(log: RunLog) -> Phases | None:
@@ -55,7 +59,7 @@ def run_phases(log: RunLog) -> Phases | None:
 
 def mean_phases(phases: Iterable[Phases]) -> Phases | None:
     """The mean run; None of no runs."""
-    rows = [astuple(one) for one in phases]
+    rows = [one.parts for one in phases]
     if not rows:
         return None
     staging, training, evaluation, other = (math.fsum(column) / len(rows) for column in zip(*rows, strict=True))

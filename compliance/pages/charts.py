@@ -80,17 +80,16 @@ class Axis:
     is_log2: bool = False
 
     def at(self, value: float) -> float:
-        low, high, value = (
-            map(math.log2, (self.low, self.high, value)) if self.is_log2 else (self.low, self.high, value)
-        )
-        share = (value - low) / (high - low)
+        if self.is_log2:
+            share = math.log2(value / self.low) / math.log2(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
         # Values outside the axis stay near its end: SVG coordinates of 1e300 break renderers.
         return round(self.start + min(max(share, -0.1), 1.1) * (self.stop - self.start), 1)
 
     def ticks(self) -> list[Tick]:
         values = _powers_of_two(self.low, self.high) if self.is_log2 else _round_values(self.low, self.high)
-        num_decimals = max(len(f"{value:.6g}".partition(".")[2]) for value in values)
-        return [Tick(at=self.at(value), label=f"{value:.{num_decimals}f}") for value in values]
+        return [Tick(at=self.at(value), label=label) for value, label in zip(values, _labels(values), strict=True)]
 
 
 def curves_chart(series: Sequence[Series], *, label: str, x_label: str, y_label: str, target: float) -> Chart:
@@ -106,7 +105,8 @@ def convergence_chart(series: Sequence[Series], *, label: str, y_label: str) -> 
     """Epochs against batch size, which grows by doubling."""
     points = [point for one in series for point in one.points]
     batches = [batch for batch, _ in points]
-    x_axis = Axis(low=min(batches) / 1.4, high=max(batches) * 1.4, start=LEFT, stop=WIDTH - RIGHT, is_log2=True)
+    # The margins make room for a power of two, and so for a tick, around a single batch size too.
+    x_axis = Axis(low=min(batches) / 1.5, high=max(batches) * 1.5, start=LEFT, stop=WIDTH - RIGHT, is_log2=True)
     y_axis = Axis(low=0, high=1.1 * max(epochs for _, epochs in points), start=HEIGHT - BOTTOM, stop=TOP)
     return _chart(
         series, x_axis, y_axis, target=None, sparse=True, label=label, x_label="global batch size", y_label=y_label
@@ -114,7 +114,7 @@ def convergence_chart(series: Sequence[Series], *, label: str, y_label: str) -> 
 
 
 def _chart(
-    series: Iterable[Series], x_axis: Axis, y_axis: Axis, *, target: float | None, sparse: bool, **text
+    series: Iterable[Series], x_axis: Axis, y_axis: Axis, *, target: float | None, sparse: bool, **text: str
 ) -> Chart:
     lines = []
     for one in series:
@@ -154,6 +154,14 @@ def _round_values(low: float, high: float, about: int = 6) -> list[float]:
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.ceil(low / step), math.floor(high / step)
     return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def _labels(values: Sequence[float]) -> list[str]:
+    """All with as many decimals as one of them needs."""
+    if any(abs(value) >= 1e6 or 0 < abs(value) < 1e-5 for value in values):
+        return [f"{value:.3g}" for value in values]
+    num_decimals = max((len(f"{value:.6g}".partition(".")[2]) for value in values), default=0)
+    return [f"{value:.{num_decimals}f}" for value in values]
 
 
 def _powers_of_two(low: float, high: float, most: int = 8) -> list[float]:

@@ -4,6 +4,8 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count
 from typing import Any
 
 from compliance.checks import limits_of
@@ -43,14 +45,14 @@ class EntryView:
     def metric(self) -> str:
         return METRICS.get(self.score.metric, self.score.metric) if self.score else "not scored"
 
-    @property
+    @cached_property
     def timed(self) -> list[RunView]:
         """Runs that ended."""
         return [run for run in self.runs if run.minutes is not None]
 
-    @property
+    @cached_property
     def drawn(self) -> list[RunView]:
-        """The runs that charts show: of many, some at even distances in time, the fastest and the slowest among them."""
+        """The runs that charts show: of many, some evenly spread in rank, the fastest and the slowest among them."""
         if len(self.timed) <= MAX_CURVES:
             return self.timed
         return spread(sorted(self.timed, key=lambda run: run.minutes))
@@ -74,11 +76,11 @@ class EntryView:
         """Runs that the score's mean is made of."""
         return [run for run in self.runs if run.kind == "kept"]
 
-    @property
+    @cached_property
     def mean_phases(self) -> Phases | None:
         return mean_phases(run.phases for run in self.counted if run.phases)
 
-    @property
+    @cached_property
     def slowest_minutes(self) -> float:
         return max((run.phases.total_minutes for run in self.drawn if run.phases), default=1.0)
 
@@ -86,9 +88,9 @@ class EntryView:
     def batch_size(self) -> float | None:
         return _number(self._logged("global_batch_size"))
 
-    @property
+    @cached_property
     def mean_epochs(self) -> float | None:
-        """As a score is made: without the smallest and the largest, a run that missed the target counting as infinite."""
+        """Without the smallest and the largest, as scores are made; a run that missed the target counts as infinite."""
         epochs = [run.epochs_to_target for run in self.runs if run.kind != "pruned"]
         return mean_without_extremes(epochs)
 
@@ -192,7 +194,7 @@ def _anchor(entry: Entry, taken: set[str]) -> str:
     """A readable id that no other entry has."""
     words = f"{entry.org} {entry.system} {entry.benchmark} {entry.scaling}"
     stem = "entry-" + re.sub(r"[^a-z0-9]+", "-", words.lower())[:120].strip("-")
-    anchor = next(name for name in (stem, *(f"{stem}-{i}" for i in range(2, 100_000))) if name not in taken)
+    anchor = next(name for name in chain([stem], (f"{stem}-{i}" for i in count(2))) if name not in taken)
     taken.add(anchor)
     return anchor
 

@@ -7,18 +7,20 @@ from markupsafe import Markup, escape
 
 from compliance.phases import Phases
 
+MISSING = "\N{EN DASH}"
+
 
 def fixed(value: float | None, digits: int = 2, trim: bool = False) -> str:
     """A fixed number of decimals, so that columns align; `trim` drops trailing zeros."""
     if value is None:
-        return "–"
+        return MISSING
     text = f"{value:.{digits}f}"
     return text.rstrip("0").rstrip(".") if trim and "." in text else text
 
 
 def count(value: float | None) -> str:
     """A whole number."""
-    return "–" if value is None else f"{value:.0f}"
+    return MISSING if value is None else f"{value:.0f}"
 
 
 def share(part: float, whole: float) -> str:
@@ -57,7 +59,14 @@ def breakable(text: str) -> Markup:
     return Markup(re.sub(r"([_./:-])", r"\1<wbr>", str(escape(text))))
 
 
-FILTERS = {
-    function.__name__: function
-    for function in (fixed, count, share, described, plural, megabytes, capitalize_first, breakable)
-}
+def percent(ratio: float | None) -> str:
+    return MISSING if ratio is None else f"{100 * ratio:.2f} %"
+
+
+def scientific(value: float | None) -> str:
+    """Three digits and an exponent, as floating-point rates are quoted."""
+    return MISSING if value is None else f"{value:.3e}"
+
+
+SHOWN_BY = (fixed, count, share, percent, scientific, described, plural, megabytes, capitalize_first, breakable)
+FILTERS = {function.__name__: function for function in SHOWN_BY}

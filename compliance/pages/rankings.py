@@ -78,7 +78,7 @@ class BenchmarkView:
             return None
         reference = [(batch, point_of(batch, epochs).mean) for batch, epochs in sorted(self.reference.items())]
         series = [Series(name="reference", kind="reference", points=reference)] if reference else []
-        label = f"Epochs to the target against global batch size, {len(entries)} entries and {len(reference)} reference points"
+        label = f"Epochs to the target against batch size: {len(entries)} entries, {len(reference)} reference points"
         return convergence_chart(series + entries, label=label, y_label="epochs to the target")
 
 
@@ -99,7 +99,7 @@ def benchmark_views(views: Iterable[EntryView], ruleset: RuleSet) -> list[Benchm
 
 
 def reference_epochs(ruleset: RuleSet) -> dict[str, dict[float, Sequence[float]]]:
-    """Epochs of the reference runs by benchmark and global batch size, as rules/reference_convergence.toml holds them."""
+    """Epochs of the reference runs by benchmark and batch size, as rules/reference_convergence.toml holds them."""
     file = files("rules").joinpath("reference_convergence.toml")
     version = ruleset.values.get("reference_convergence")
     if not version or not file.is_file():
@@ -151,4 +151,4 @@ def _result(score: Score) -> float | None:
         return score.scaled_minutes
     if score.metric == "throughput":
         return score.runs / score.minutes if score.minutes else math.inf
-    return getattr(score, score.metric, None)
+    return score.vflops.vflops if score.vflops else None

@@ -16,6 +16,7 @@ from compliance.runs import converged, run_minutes
 from compliance.score import Score
 from compliance.submission import Entry
 
+VFLOPS_FATES = {"fastest": "dropped: highest VFLOPS", "slowest": "dropped: lowest VFLOPS"}
 FATES = {
     "kept": "kept",
     "fastest": "dropped: fastest",
@@ -64,9 +65,10 @@ def run_views(entry: Entry, limits: Limits | None, score: Score | None, links: L
 
 def _fates(entry: Entry, limits: Limits | None, score: Score | None) -> Iterator[tuple[RunLog, str, str]]:
     dropped = dict(zip(score.dropped, ("fastest", "slowest"), strict=False)) if score else {}
+    fates = FATES | VFLOPS_FATES if score and score.metric == "vflops" else FATES
     for log in entry.runs:
         kind = dropped.get(log.path.name, "kept")
-        fate = FATES[kind]
+        fate = fates[kind]
         if limits is not None and not converged(log, limits.benchmark):
             fate = f"{FATES['unconverged']}; {fate}" if kind != "kept" else FATES["unconverged"]
             kind = "unconverged"
