@@ -2,6 +2,8 @@
 """Runs every rule over a submission. One module a family; importing them registers their rules."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 
 from compliance.checks import (
     borrowed,
@@ -9,6 +11,7 @@ from compliance.checks import (
     copies,
     hpc_ai500,
     hyperparameters,
+    layout,
     log,
     package,
     quality,
@@ -25,6 +28,7 @@ FAMILIES = (
     log,
     timing,
     results,
+    layout,
     copies,
     quality,
     hyperparameters,
@@ -35,6 +39,8 @@ FAMILIES = (
     package,
     template,
 )
+
+MAX_FINDINGS = 1000  # of one rule on one log or entry: what is more is counted, so that memory stays bounded
 
 
 def check(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
@@ -84,6 +90,9 @@ def _run(
         if context is None or not failed.isdisjoint(rule.needs):
             failed.add(rule.id)
             continue
-        for finding in rule.findings(subject, context):
+        findings = rule.findings(subject, context)
+        for finding in islice(findings, MAX_FINDINGS):
             failed.add(rule.id)
             yield finding
+        if num_more := sum(1 for _ in findings):
+            yield replace(finding, line=0, message=f"{num_more} more findings of this rule", expected="", found="")

@@ -7,9 +7,8 @@ from itertools import pairwise
 
 from compliance.findings import Fault, Limits, rule
 from compliance.mllog import RunLog
-from compliance.ruleset import RuleSet, nearest
 from compliance.runs import converged
-from compliance.submission import RESULT_NAME, Entry, Organisation, Submission
+from compliance.submission import RESULT_NAME, Entry, Organisation
 
 
 @rule("R101")
@@ -129,32 +128,6 @@ def results_are_numbered(entry: Entry) -> Iterator[Fault]:
         yield Fault(entry.folder, f"the first file is result_{numbers[0]}.txt", 0, "result_0.txt or result_1.txt")
 
 
-@rule("R108")
-def benchmark_is_known(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
-    """The rule set knows the benchmark.
-
-    Why: there is no target, and nothing to compare with, for what the round does not hold.
-    Example: results/<system>/strong/cosmoflw/, or openfold in a v2.0 round.
-    Mend: name the folder as the rules do, or submit to the round that has the benchmark.
-    """
-    known = ruleset.values["benchmarks"]
-    if entry.benchmark not in known and any(log.events for log in entry.logs):  # else L101 says what is wrong
-        message = f"no benchmark {entry.benchmark!r:.60} in {ruleset.name}; {nearest(entry.benchmark, known)}"
-        yield Fault(entry.folder, message, 0, "one of " + ", ".join(sorted(known)), f"{entry.benchmark!r:.60}")
-
-
-@rule("R109")
-def metric_is_scored(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
-    """Throughput ("weak") entries stand only where the rule set scores them.
-
-    Why: MLPerf HPC v0.7 has no throughput metric.
-    Example: results/<system>/weak/ checked by mlperf_hpc_0.7.
-    Mend: name the rule set of the round, or submit time-to-train results.
-    """
-    if entry.scaling == "weak" and "throughput" not in ruleset.values["metrics"]:
-        yield Fault(entry.folder, f"{ruleset.name} scores no throughput", 0, "results in strong/")
-
-
 @rule("R110")
 def nothing_is_pruned_from_time_to_train(entry: Entry) -> Iterator[Fault]:
     """pruned_results stands only beside throughput results.
@@ -179,56 +152,6 @@ def throughput_comes_with_time_to_train(organisation: Organisation) -> Iterator[
     for entry in organisation.entries:
         if entry.scaling == "weak" and entry.benchmark not in timed:
             yield Fault(entry.folder, f"no time-to-train entry of {entry.benchmark}", 0, "one in strong/")
-
-
-ODDITIES = {
-    "unreadable": ("the file cannot be read", "a readable result file"),
-    "not_a_file": ("is named like a result file and is none", "a regular file"),
-    "empty_folder": ("holds no result_<i>.txt", "result files"),
-    "link": ("a link, which is not followed", "a file or folder of the submission itself"),
-    "unknown_file": ("belongs to no entry", "result_<i>.txt"),
-    "unknown_folder": ("belongs to no entry", "pruned_results or power"),
-}
-
-
-def _oddities(submission: Submission, *kinds: str) -> Iterator[Fault]:
-    for oddity in submission.oddities:
-        if oddity.kind in kinds:
-            message, expected = ODDITIES[oddity.kind]
-            yield Fault(oddity.path, message, expected=expected)
-
-
-@rule("R120")
-def result_files_can_be_read(submission: Submission) -> Iterator[Fault]:
-    """Every result_<i>.txt is a readable file, and every benchmark's folder holds some.
-
-    Why: what cannot be read cannot be counted, and an empty folder is a result that got lost.
-    Example: a folder named result_3.txt; a file without read permission.
-    Mend: submit the file itself.
-    """
-    yield from _oddities(submission, "unreadable", "not_a_file", "empty_folder")
-
-
-@rule("R121", severity="warning")
-def results_hold_only_results(submission: Submission) -> Iterator[Fault]:
-    """Result folders hold result_<i>.txt, pruned_results and power, and nothing else.
-
-    Why: what has another name is not checked and not scored, which its author may not know.
-    Example: result_3.log, Result_4.txt, old_runs/.
-    Mend: rename or remove it.
-    """
-    yield from _oddities(submission, "unknown_file", "unknown_folder")
-
-
-@rule("R122", severity="warning")
-def links_are_not_followed(submission: Submission) -> Iterator[Fault]:
-    """A submission holds no links.
-
-    Why: a link may lead out of the submission or in a circle; what is behind it is not read.
-    Example: result_5.txt -> ../../other_system/strong/cosmoflow/result_5.txt.
-    Mend: put the file there.
-    """
-    yield from _oddities(submission, "link")
 
 
 @rule("R901", severity="manual")

@@ -232,6 +232,19 @@ def throughput_is_plausible(log: RunLog, limits: Limits) -> Iterator[Fault]:
             return
 
 
+@rule("T112")
+def caches_are_dropped_before_the_clock(log: RunLog) -> Iterator[Fault]:
+    """cache_clear stands before run_start.
+
+    Why: caches are dropped so that the run reads its data from storage; later it proves nothing.
+    Example: run_start on line 30, cache_clear on line 31.
+    Mend: drop the caches and log it before initialisation.
+    """
+    run, clear = log.first("run_start"), log.first("cache_clear")
+    if run is not None and clear is not None and clear.line > run.line:
+        yield Fault(log.path, "cache_clear stands after run_start", clear.line, f"before line {run.line}")
+
+
 @rule("T901", severity="manual")
 def data_was_cold(entry: Entry) -> Iterator[Fault]:
     """The clock started before any part of the system touched the data set, and caches on the nodes were dropped.

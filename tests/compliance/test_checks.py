@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from compliance import ruleset, submission
-from compliance.checks import check
+from compliance.checks import MAX_FINDINGS, check
 from compliance.findings import RULES, SEVERITIES
 from compliance.mllog import MAX_EVENTS
 
@@ -78,3 +78,11 @@ def test_manual_notes_stand_once_an_entry(valid_round):
     found = check(submission.read(valid_round), ruleset.load("mlperf_hpc_2.0"))
     notes = [(finding.rule, finding.path) for finding in found if finding.severity == "manual"]
     assert len(notes) == len(set(notes)) == 4 * 3
+
+
+def test_findings_past_the_cap_are_counted(tmp_path, run_log, findings):
+    run = run_log(num_epochs=2)
+    run.lines[5:5] = [run.event("submission_status") | {"value": "rented"}] * (MAX_FINDINGS + 5)
+    found = [finding for finding in findings(run.write(tmp_path / "result_0.txt")) if finding.rule == "L106"]
+    assert len(found) == MAX_FINDINGS + 1
+    assert [finding.message for finding in found if finding.line == 0] == ["5 more findings of this rule"]

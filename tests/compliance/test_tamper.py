@@ -189,6 +189,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "runs at the same time": ("T110", log(lambda run: run.shift(-3_600_000))),
     "epoch in no time": ("T111", log(lambda run: moved(run, "eval_start", -9.5, nth=12))),
     "epoch with a pause": ("T111", log(lambda run: moved(run, "eval_start", 600, nth=12))),
+    "caches dropped too late": ("T112", log(lambda run: run.move("cache_clear", "epoch_start"))),
     # Runs
     "run removed": ("R101", tree(lambda root: (root / TIMED / "result_9.txt").unlink())),
     "instance removed": ("R101", tree(lambda root: (root / INSTANCES / "result_9.txt").unlink())),
@@ -225,6 +226,11 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     ),
     "folder of old runs": ("R121", tree(lambda root: (root / TIMED / "old_runs").mkdir())),
     "run replaced by a link": ("R122", tree(linked)),
+    "result beside the benchmark's folder": ("R123", copied(f"{DEEPCAM}/result_0.txt", f"{DEEPCAM}/../result_0.txt")),
+    "layout of v0.7": (
+        "R124",
+        tree(lambda root: (root / DEEPCAM).rename(root / DEEPCAM.replace("strong/", ""))),
+    ),
     "run copied": ("R131", copied(f"{TIMED}/result_0.txt", f"{TIMED}/result_3.txt")),
     "run copied an hour later": ("R131", copied_and_moved(f"{TIMED}/result_0.txt", f"{TIMED}/result_3.txt", 3601)),
     "run copied with jitter": ("R135", jitter),

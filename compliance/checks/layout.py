@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""R: what stands where in a submission's tree, and what was passed over there."""
+
+from collections.abc import Iterator
+
+from compliance.findings import Fault, rule
+from compliance.ruleset import RuleSet, nearest
+from compliance.submission import RESULT_NAME, SCALINGS, Entry, Organisation, Submission
+
+
+@rule("R108")
+def benchmark_is_known(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
+    """The rule set knows the benchmark.
+
+    Why: there is no target, and nothing to compare with, for what the round does not hold.
+    Example: results/<system>/strong/cosmoflw/, or openfold in a v2.0 round.
+    Mend: name the folder as the rules do, or submit to the round that has the benchmark.
+    """
+    known = ruleset.values["benchmarks"]
+    if entry.benchmark not in known and any(log.events for log in entry.logs):  # else L101 says what is wrong
+        message = f"no benchmark {entry.benchmark!r:.60} in {ruleset.name}; {nearest(entry.benchmark, known)}"
+        yield Fault(entry.folder, message, 0, "one of " + ", ".join(sorted(known)), f"{entry.benchmark!r:.60}")
+
+
+@rule("R109")
+def metric_is_scored(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
+    """Throughput ("weak") entries stand only where the rule set scores them.
+
+    Why: MLPerf HPC v0.7 has no throughput metric.
+    Example: results/<system>/weak/ checked by mlperf_hpc_0.7.
+    Mend: name the rule set of the round, or submit time-to-train results.
+    """
+    if entry.scaling == "weak" and "throughput" not in ruleset.values["metrics"]:
+        yield Fault(entry.folder, f"{ruleset.name} scores no throughput", 0, "results in strong/")
+
+
+ODDITIES = {
+    "unreadable": ("the file cannot be read", "a readable result file"),
+    "not_a_file": ("is named like a result file and is none", "a regular file"),
+    "empty_folder": ("holds no result_<i>.txt", "result files"),
+    "link": ("a link, which is not followed", "a file or folder of the submission itself"),
+    "unknown_file": ("belongs to no entry", "result_<i>.txt"),
+    "unknown_folder": ("belongs to no entry", "pruned_results or power"),
+}
+
+
+def _oddities(submission: Submission, *kinds: str) -> Iterator[Fault]:
+    for oddity in submission.oddities:
+        if oddity.kind in kinds:
+            message, expected = ODDITIES[oddity.kind]
+            yield Fault(oddity.path, message, expected=expected)
+
+
+@rule("R120")
+def result_files_can_be_read(submission: Submission) -> Iterator[Fault]:
+    """Every result_<i>.txt is a readable file, and every benchmark's folder holds some.
+
+    Why: what cannot be read cannot be counted, and an empty folder is a result that got lost.
+    Example: a folder named result_3.txt; a file without read permission.
+    Mend: submit the file itself.
+    """
+    yield from _oddities(submission, "unreadable", "not_a_file", "empty_folder")
+
+
+@rule("R121", severity="warning")
+def results_hold_only_results(submission: Submission) -> Iterator[Fault]:
+    """Result folders hold result_<i>.txt, pruned_results and power, and nothing else.
+
+    Why: what has another name is not checked and not scored, which its author may not know.
+    Example: result_3.log, Result_4.txt, old_runs/.
+    Mend: rename or remove it.
+    """
+    yield from _oddities(submission, "unknown_file", "unknown_folder")
+
+
+@rule("R122", severity="warning")
+def links_are_not_followed(submission: Submission) -> Iterator[Fault]:
+    """A submission holds no links.
+
+    Why: a link may lead out of the submission or in a circle; what is behind it is not read.
+    Example: result_5.txt -> ../../other_system/strong/cosmoflow/result_5.txt.
+    Mend: put the file there.
+    """
+    yield from _oddities(submission, "link")
+
+
+@rule("R123")
+def results_stand_in_their_folders(organisation: Organisation) -> Iterator[Fault]:
+    """A result_<i>.txt stands in a benchmark's folder, not above it.
+
+    Why: a log that is in no benchmark's folder is neither checked nor scored.
+    Example: results/<system>/strong/result_0.txt.
+    Mend: move it to results/<system>/strong/<benchmark>/.
+    """
+    if organisation.result_systems:
+        folders = {parent for entry in organisation.entries for parent in entry.folder.parents}
+        for folder in sorted(folder for folder in folders if folder.is_relative_to(organisation.folder)):
+            for file in sorted(folder.glob("result_*.txt")):
+                if RESULT_NAME.fullmatch(file.name):
+                    yield Fault(file, "a result outside of any benchmark's folder", 0, "in a benchmark's folder")
+
+
+@rule("R124", severity="warning")
+def layout_is_the_rounds(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+    """Results stand in strong/ and weak/ since v1.0; v0.7 has neither.
+
+    Why: the folder says which metric is meant.
+    Example: results/<system>/deepcam/ checked by mlperf_hpc_2.0.
+    Mend: move the results, or name the rule set of the round.
+    """
+    wanted = ruleset.values["layout"]["scaling_folders"]
+    for entry in organisation.entries if organisation.result_systems else ():
+        if (entry.folder.parent.name in SCALINGS) != wanted:
+            expected = "in strong/ or weak/" if wanted else "without strong/ and weak/"
+            yield Fault(entry.folder, f"not where {ruleset.name} has its results", 0, expected)
