@@ -98,7 +98,8 @@ def test_a_run_logs_everything_that_the_checker_wants(configure, universes, tmp_
     read = mllog.read(log)
     assert (read.value("train_samples"), read.value("eval_samples"), read.value("seed")) == (10, 5, 3)
     assert read.value("data_is_synthetic") is True
-    assert [event.metadata.epoch_num for event in read.all("eval_error")] == [1, 2]
+    epochs = [event.metadata.epoch_num for event in read.all("eval_error")]
+    assert epochs == list(range(1, len(epochs) + 1))
     check = subprocess.run(
         [sys.executable, "-m", "compliance", "check", str(log), "--rules", "mlperf_hpc_demo", "--format", "csv"],
         cwd=ROOT,
@@ -118,7 +119,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(configure
 
 
 def test_two_ranks_give_the_result_of_one(configure, universes, tmp_path):
-    folder = configure()
+    folder = configure(lines="evaluation_batch_size = 1")  # 5 samples: one rank evaluates more often than the other
     alone = run_here(folder, universes, tmp_path / "alone.txt")
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     log = tmp_path / "together.txt"

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch scripts, with commands in their path that note how they were called."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import cosmoflow
+
+LAUNCH = Path(cosmoflow.__file__).parent / "launch"
+
+NOTE = '#!/bin/bash\necho "$(basename "$0") $*" >> "$CALLS"\n'
+COMMANDS = {
+    "python3": NOTE,
+    "make": NOTE,
+    "scontrol": "#!/bin/bash\nprintf 'node7\\nnode8\\n'\n",
+    "srun": '#!/bin/bash\nshift\nexec "$@"\n',
+    # Writes the log that training would write: the last argument is its path.
+    "torchrun": NOTE + 'echo done > "${@: -1}"\n',
+}
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Run a script; (its exit code, the commands that it called, what it printed as an error)."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, text in COMMANDS.items():
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+
+    def run(script: str, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        environment = {"PATH": f"{commands}:{os.environ['PATH']}", "CALLS": str(calls), **variables}
+        done = subprocess.run(
+            ["bash", str(LAUNCH / script), *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        return done.returncode, calls.read_text().splitlines(), done.stderr
+
+    return run
+
+
+def test_one_process_needs_no_launcher(call):
+    code, calls, _ = call("run_local.sh", "my/config", "my/data")
+    assert code == 0
+    assert calls == ["python3 -m cosmoflow.train --config my/config --data my/data --output result_0.txt"]
+
+
+def test_several_ranks_are_started_by_torchrun(call):
+    _, (started,), _ = call("run_local.sh", "my/config", "my/data", "my/log.txt", RANKS="2")
+    assert started.startswith("python3 -m torch.distributed.run --standalone --nproc-per-node 2 -m cosmoflow.train ")
+    assert started.endswith("--output my/log.txt")
+
+
+@pytest.mark.parametrize("arguments", [(), ("only/config",), ("a", "b", "c", "d")])
+def test_run_local_explains_itself(call, arguments):
+    code, calls, printed = call("run_local.sh", *arguments)
+    assert (code, calls) == (2, [])
+    assert "run_local.sh CONFIG DATA" in printed
+
+
+def test_run_and_time_takes_the_configuration_beside_it(call, tmp_path):
+    submitted = tmp_path / "entry" / "run_and_time.sh"
+    submitted.parent.mkdir()
+    submitted.write_text((LAUNCH / "run_and_time.sh").read_text())
+    (submitted.parent / "hyperparameters.toml").touch()
+    _, (started,), _ = call(str(submitted), DATA="my/data")
+    assert f"--config {submitted.parent} " in started
+    _, (started,), _ = call("run_and_time.sh", DATA="my/data")
+    assert "configs/closed " in started
+
+
+@pytest.mark.parametrize("script", ["run_and_time.sh", "init_datasets.sh", "run.slurm"])
+def test_a_script_without_its_data_folder_says_so(call, script):
+    code, calls, printed = call(script)
+    assert code != 0
+    assert calls == []
+    assert "DATA: name the folder" in printed
+
+
+def test_data_are_prepared_from_the_original_or_simulated(call):
+    _, calls, _ = call("init_datasets.sh", "--workers", "4", RAW="raw", DATA="out")
+    assert calls == ["python3 -m cosmoflow.prepare raw out --format numpy --workers 4"]
+    _, calls, _ = call("init_datasets.sh", DATA="out")
+    assert calls == ["python3 -m cosmoflow.synthesize out"]
+
+
+SLURM = {
+    "SLURM_JOB_NODELIST": "node[7-8]",
+    "SLURM_NNODES": "2",
+    "SLURM_JOB_ID": "41",
+    "DATA": "data",
+    "ORG": "acme",
+    "SYSTEM": "acme_n2",
+    "RANKS_PER_NODE": "8",
+    "NUM_RUNS": "3",
+}
+
+
+def test_a_job_fills_the_layout_of_a_submission_and_goes_on_where_it_stood(call, tmp_path):
+    results = tmp_path / "output" / "acme" / "results" / "acme_n2" / "strong" / "cosmoflow"
+    results.mkdir(parents=True)
+    (results / "result_1.txt").write_text("an earlier run")
+    code, calls, printed = call("run.slurm", **SLURM)
+    assert code == 0, printed
+    assert len(calls) == 2
+    assert all("--nnodes 2 --nproc-per-node 8 " in started and "node7:29500" in started for started in calls)
+    assert sorted(path.name for path in results.iterdir()) == ["result_0.txt", "result_1.txt", "result_2.txt"]
+    assert (results / "result_1.txt").read_text() == "an earlier run"
