@@ -5,6 +5,9 @@ import shutil
 
 import pytest
 
+from compliance import ruleset, submission
+from compliance.checks import check
+
 HOUR_MS = 3_600_000
 
 
@@ -152,3 +155,20 @@ def test_a_throughput_entry_names_every_instance_that_missed(valid_round, findin
         edit_log(folder / name, worsen)
     missed = [finding.path for finding in findings(valid_round) if finding.rule == "R105"]
     assert missed == [str(folder / "result_2.txt"), str(folder / "result_5.txt")]
+
+
+def test_a_log_of_an_earlier_round_is_found_there(valid_round, tmp_path, edit_log):
+    earlier = tmp_path / "earlier"
+    shutil.copytree(valid_round / "beta", earlier / "beta")
+    edit_log(valid_round / "beta/results/rack/strong/deepcam/result_1.txt", lambda run: run.set("opt_lr", 0.004))
+    for index in (0, 2, 3, 4):
+        moved_ms = 31_536_000_000 + index
+        edit_log(
+            valid_round / f"beta/results/rack/strong/deepcam/result_{index}.txt", lambda run, by=moved_ms: run.shift(by)
+        )
+    rules = ruleset.load("mlperf_hpc_2.0")
+    found = check(submission.read(valid_round), rules, earlier=submission.read(earlier))
+    copies = [finding for finding in found if finding.rule == "R136"]
+    assert len(copies) == 5
+    assert str(earlier / "beta/results/rack/strong/deepcam/result_0.txt") in copies[0].message
+    assert "with its times moved" in copies[0].message
