@@ -24,7 +24,8 @@ from compliance.errors import UserError
 from compliance.ruleset import Benchmark, RuleSet
 
 KEYS = ("rules", "division", "hyperparameters", "batch", "borrowed")
-DIVISIONS = ("closed", "open")
+ANY_KEY = ("open", "free")
+"""Divisions whose files may hold keys that the rules do not list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class HyperparametersFile:
     rules: RuleSet
     benchmark: Benchmark
     division: str
-    """closed or open."""
+    """One of the rule set's: closed or open, under HPC AI500 hardware, system or free."""
     hyperparameters: Mapping[str, Any]
     batch: Mapping[str, Any]
     borrowed: Mapping[str, Any]
@@ -58,9 +59,10 @@ def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
     for key in KEYS[2:]:
         if not isinstance(tables.get(key, {}), dict):
             raise UserError(f"{path}: {key}: found {tables[key]!r}, expected a table [{key}]")
-    if tables.get("division") not in DIVISIONS:
-        raise UserError(f"{path}: division: found {tables.get('division')!r}, expected one of {', '.join(DIVISIONS)}")
     rules = _rules(tables, path)
+    if tables.get("division") not in list(rules.values["divisions"]):
+        expected = f"expected one of {', '.join(rules.values['divisions'])} ({rules.file_name})"
+        raise UserError(f"{path}: division: found {tables.get('division')!r}, {expected}")
     return HyperparametersFile(
         path=path,
         rules=rules,
@@ -98,7 +100,7 @@ def _benchmark_of(path: Path, rules: RuleSet) -> str:
 
 
 def faults(file: HyperparametersFile) -> Iterator[str]:
-    """In what the file breaks its rules: keys that Closed does not list, values that are not allowed."""
+    """In what the file breaks its rules: keys that a strict division does not list, values that are not allowed."""
     for key in file.hyperparameters.keys() & file.batch.keys():
         yield f"{key}: found in [hyperparameters] and in [batch], expected in one of them"
     allowed = constraints(file)
@@ -107,7 +109,7 @@ def faults(file: HyperparametersFile) -> Iterator[str]:
         if key in allowed:
             if allowed[key].applies(file.values) and not allowed[key].accepts(value):
                 yield f"{key}: found {value!r}, expected {allowed[key].describe()} ({where})"
-        elif file.division == "closed":
+        elif file.division not in ANY_KEY:
             yield f"{key}: the rules do not list it ({where}); {ruleset.nearest(key, allowed)}"
 
 

@@ -68,7 +68,7 @@ class Config:
     rules: ruleset.RuleSet
     """The rule set that hyperparameters.toml names."""
     division: str
-    """closed or open."""
+    """One of the rule set's: closed or open, under HPC AI500 hardware, system or free."""
     hyperparameters: Any
     """The benchmark's Hyperparameters; every field is logged."""
     system: Any
