@@ -29,5 +29,6 @@ def value(item: object) -> str:
 
 
 def _text(text: str) -> str:
-    # JSON's escapes are TOML's; JSON alone leaves the delete character as it is.
-    return json.dumps(text).replace("\x7f", "\\u007f")
+    # JSON's escapes are TOML's; JSON alone leaves the delete character as it is. Half a surrogate pair is no text.
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

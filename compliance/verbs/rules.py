@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compliance import ruleset, toml_text
-from compliance.ruleset import RuleSet
+from compliance.ruleset import RuleSet, is_constraint
 from compliance.tables import aligned
 
 
@@ -23,9 +23,10 @@ def text(rules: RuleSet, *, resolved: bool) -> str:
     """Every value with the file that set it; only the rule set's own ones unless `resolved`."""
     lines = []
     for path, file_name in sorted(rules.origins.items()):
-        if resolved or file_name == rules.file_name:
-            line = f"{toml_text.key(*path)} = {toml_text.value(_at(rules.values, path))}"
-            lines.append((line, file_name))
+        value = _at(rules.values, path)
+        has_own_lines = isinstance(value, Mapping) and value and not is_constraint(value)
+        if (resolved or file_name == rules.file_name) and not has_own_lines:
+            lines.append((f"{toml_text.key(*path)} = {toml_text.value(value)}", file_name))
     width = max((len(line) for line, _ in lines if len(line) <= 100), default=0)
     return "".join(f"{line:<{width}}  # {file_name}\n" for line, file_name in lines)
 
