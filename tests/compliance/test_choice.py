@@ -50,7 +50,7 @@ def test_organisations_of_a_round_that_agree(valid_round):
 def test_organisations_of_a_round_that_do_not_agree(valid_round):
     (valid_round / "acme" / "submission.toml").write_text('rules = "mlperf_hpc_1.0"\n')
     (valid_round / "beta" / "submission.toml").write_text('rules = "mlperf_hpc_2.0"\n')
-    with pytest.raises(UserError, match="acme: mlperf_hpc_1.0, beta: mlperf_hpc_2.0"):
+    with pytest.raises(UserError, match=r"acme: mlperf_hpc_1.0, beta: mlperf_hpc_2.0"):
         choose(read(valid_round))
 
 
@@ -101,5 +101,5 @@ def test_nothing_to_go_by(tmp_path):
 
 
 def test_an_unknown_name(valid_round):
-    with pytest.raises(RuleSetError, match="did you mean 'hpc_ai500_2.0'"):
+    with pytest.raises(RuleSetError, match=r"did you mean 'hpc_ai500_2.0'"):
         choose(read(valid_round), "hpc_ai500_2")
