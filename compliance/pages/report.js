@@ -80,7 +80,9 @@ function colour(name) {
 function plot(container, data, axis) {
   const tables = data.runs.map((run) => [run[axis], run.quality]);
   const joined = uPlot.join(tables);
-  const line = { stroke: colour("quiet"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("grid") } };
+  const grid = { stroke: colour("grid"), width: 1 };
+  const font = "12px system-ui, sans-serif";
+  const line = { stroke: colour("quiet"), grid, ticks: grid, font, labelFont: font };
   const series = data.runs.map((run) => ({
     label: run.name, stroke: colour(run.kind), width: 1.5, dash: DASHES[run.kind], spanGaps: true,
     value: (_, value) => value ?? "–",
@@ -88,9 +90,9 @@ function plot(container, data, axis) {
   joined.push(joined[0].map(() => data.target));
   const figure = new uPlot({
     width: container.clientWidth, height: 300, scales: { x: { time: false } },
-    axes: [{ ...line, label: axis }, { ...line, label: data.quality, size: 64 }],
+    axes: [{ ...line, label: axis, labelSize: 20 }, { ...line, label: data.quality, size: 58, labelSize: 20 }],
     series: [{ label: axis, value: (_, value) => value?.toFixed(2) ?? "–" }, ...series,
-      { label: "target", stroke: colour("target"), dash: [2, 3], points: { show: false } }],
+      { label: "target", stroke: colour("target"), dash: [2, 3], points: { show: false }, value: () => data.target }],
   }, joined, container);
   // uPlot switches a line off where its legend is clicked; so do Enter and Space.
   for (const name of container.querySelectorAll(".u-legend th")) {
@@ -113,7 +115,8 @@ function explore(figure, button) {
   live.replaceChildren();
   if (!on) return;
   const data = JSON.parse(figure.querySelector("script").textContent);
-  for (const axis of ["epochs", "minutes"]) plot(live.appendChild(document.createElement("div")), data, axis);
+  const halves = ["epochs", "minutes"].map((axis) => [axis, live.appendChild(document.createElement("div"))]);
+  for (const [axis, half] of halves) plot(half, data, axis);
 }
 
 for (const figure of document.querySelectorAll(".curves")) {
