@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be configured; the defaults are the MLPerf HPC reference at its batch of 2048.
+
+A field of Hyperparameters is at once the TOML key, the rules' key and the event log's key. configs/closed holds the
+reference at other batches.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+LAMB_FIELDS = ("opt_bias_correction", "opt_grad_averaging", "opt_max_grad_norm")
+SCHEDULE_FIELDS = {
+    "multistep": ("scheduler_milestones", "scheduler_decay_rate"),
+    "cosine_annealing": ("scheduler_t_max", "scheduler_eta_min"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """What decides how training converges; logged with every run, and what a reviewer may borrow.
+
+    A field that belongs to another optimizer or schedule than the chosen one is None, and is not logged.
+    """
+
+    global_batch_size: int = 2048
+    """Samples of an optimizer step: over all ranks and all accumulated gradients."""
+    batchnorm_group_size: int = 1
+    """Ranks that share the statistics of batch norm."""
+    gradient_accumulation_frequency: int = 1
+    """Forward and backward passes of a rank before each optimizer step."""
+    opt_name: Literal["LAMB", "Adam", "AdamW"] = "LAMB"
+    """The optimizer."""
+    opt_lr: float = 0.0055
+    """Learning rate: what warm-up begins or ends with, see scheduler_lr_warmup_factor."""
+    opt_betas: tuple[float, ...] = (0.9, 0.999)
+    """Decay of the two moments."""
+    opt_eps: float = 1e-6
+    """Added to the root of the second moment; fixed in Closed."""
+    opt_weight_decay: float = 0.01
+    """On all parameters."""
+    opt_bias_correction: bool | None = True
+    """LAMB: whether the moments are corrected for having begun at zero."""
+    opt_grad_averaging: bool | None = True
+    """LAMB: whether the first moment takes 1 - beta of a gradient, rather than all of it."""
+    opt_max_grad_norm: float | None = 1.0
+    """LAMB: norm that the gradients of all parameters together are scaled down to."""
+    scheduler_type: Literal["multistep", "cosine_annealing"] = "multistep"
+    """How the rate falls after warm-up."""
+    scheduler_milestones: tuple[int, ...] | None = (800,)
+    """multistep: steps after warm-up at which the rate falls."""
+    scheduler_decay_rate: float | None = 0.1
+    """multistep: what the rate is multiplied by at each."""
+    scheduler_t_max: int | None = 9000
+    """cosine_annealing: steps after warm-up until the rate is lowest."""
+    scheduler_eta_min: float | None = 0.0
+    """cosine_annealing: that lowest rate."""
+    scheduler_lr_warmup_steps: int = 400
+    """Steps of linear warm-up; 0 for none."""
+    scheduler_lr_warmup_factor: float = 1.0
+    """1: warm-up rises from 0 to opt_lr. Another number: from opt_lr to that multiple of it."""
+
+    # Open division only; None leaves the reference's procedure, and is not logged.
+    gradient_skipping_threshold: float | None = None
+    """Relative change in an epoch below which leading layers stop being updated: see deepcam.skipping."""
+
+    def __post_init__(self) -> None:
+        for name in self._unused():
+            object.__setattr__(self, name, None)
+        for name in ("global_batch_size", "batchnorm_group_size", "gradient_accumulation_frequency", "opt_lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
+        if len(self.opt_betas) != 2 or not all(0 <= beta < 1 for beta in self.opt_betas):
+            raise ValueError(f"opt_betas: found {list(self.opt_betas)}, expected two numbers of at least 0 and below 1")
+        if self.scheduler_milestones is not None and list(self.scheduler_milestones) != sorted(
+            self.scheduler_milestones
+        ):
+            raise ValueError(f"scheduler_milestones: found {list(self.scheduler_milestones)}, expected them rising")
+        if self.scheduler_lr_warmup_steps < 0:
+            raise ValueError(f"scheduler_lr_warmup_steps: found {self.scheduler_lr_warmup_steps}, expected at least 0")
+
+    def _unused(self) -> list[str]:
+        other = [names for schedule, names in SCHEDULE_FIELDS.items() if schedule != self.scheduler_type]
+        return [*(() if self.opt_name == "LAMB" else LAMB_FIELDS), *(name for names in other for name in names)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What belongs to the machine and leaves the mathematics alone."""
+
+    data_folder: Path = Path("data/deepcam")
+    """Prepared data set: train/, validation/, stats.h5 and manifest.json; --data takes its place."""
+    cache: bool = False
+    """Hold every sample in memory instead of reading it anew each epoch."""
+    loader: Literal["plain", "dali"] = "plain"
+    """Who reads: PyTorch's DataLoader, or NVIDIA DALI where the extra [dali] is installed."""
+    num_workers: int = 0
+    """Processes (DALI: threads) that read for each rank; 0: the training process itself."""
+    evaluation_batch_size: int = 2
+    """Samples a rank evaluates at once."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Of convolutions; "auto" is bf16 where the device computes with it, else fp32."""
+    channels_last: bool = True
+    """Lay fields out with the channels last (NHWC), as they are on disk."""
+    compile: bool = False
+    """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
+    max_epochs: int = 128
+    """Give up after so many epochs."""
+
+    def __post_init__(self) -> None:
+        for name in ("evaluation_batch_size", "max_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers: found {self.num_workers}, expected at least 0")
