@@ -68,6 +68,11 @@ class Chart:
     top: int = TOP
     bottom: int = HEIGHT - BOTTOM
 
+    @property
+    def is_linked(self) -> bool:
+        """Whether it holds links, which the role of a plain image would hide."""
+        return any(line.href for line in self.lines)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
