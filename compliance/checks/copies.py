@@ -89,7 +89,7 @@ def runs_are_not_copied_between_organisations(submission: Submission) -> Iterato
 
 @rule("R136", severity="warning")
 def runs_are_not_of_an_earlier_round(submission: Submission, earlier: Submission) -> Iterator[Fault]:
-    """No log is a run that another round already holds, as far as `check --against ROUND` shows one.
+    """No log is a run of another round, where that round is given beside the submission.
 
     Why: a result may be re-used from an earlier round, but the submission has to say so.
     Example: a v2.0 log that is a v1.0 log with its times moved by a year.
