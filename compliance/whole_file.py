@@ -4,13 +4,17 @@
 import os
 from pathlib import Path
 
+from compliance.errors import UserError
+
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write beside the file, then put it in its place. What is no UTF-8 in a text is escaped. Raises OSError."""
+    """Write beside the file, then put it in its place; what is no UTF-8 is escaped. UserError where it cannot be."""
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         unfinished.write_bytes(data)
         unfinished.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
         unfinished.unlink(missing_ok=True)

@@ -4,11 +4,15 @@
 import argparse
 
 from compliance import html, report
+from compliance.errors import UserError
 from compliance.review import review
 
 
 def run(arguments: argparse.Namespace) -> int:
     outcome = review(arguments.path, arguments.rules)
-    html.write(outcome.submission, outcome.ruleset, outcome.findings, outcome.scores, arguments.output)
+    try:
+        html.write(outcome.submission, outcome.ruleset, outcome.findings, outcome.scores, arguments.output)
+    except OSError as error:
+        raise UserError(f"{arguments.output}: cannot be written: {error.strerror}") from None
     print(f"{report.verdict(outcome)}{arguments.output}")
     return 0
