@@ -24,7 +24,6 @@ from compliance.pages.entries import EntryView, entry_views
 from compliance.pages.faults import finding_list
 from compliance.pages.links import Links
 from compliance.pages.rankings import benchmark_views
-from compliance.pages.runs import FATES
 from compliance.ruleset import RuleSet
 from compliance.score import Score
 from compliance.submission import Submission
@@ -65,7 +64,6 @@ def render(
             findings=finding_list(findings, entries, links),
             num_logs=sum(len(entry.logs) for entry in submission.entries),
             num_bytes=sum(log.num_bytes for entry in submission.entries for log in entry.logs),
-            fates=FATES,
             styles=[_asset(name) for name in STYLES],
             scripts=scripts,
             policy=_policy(scripts),

@@ -15,7 +15,7 @@ from compliance.pages.charts import Chart, Series, curves_chart
 from compliance.pages.curves import MAX_CURVES, spread
 from compliance.pages.links import Links
 from compliance.pages.parameters import Parameter, parameters, text_of
-from compliance.pages.runs import FATES, RunView, run_views
+from compliance.pages.runs import RunView, fates_of, run_views
 from compliance.phases import Phases, mean_phases
 from compliance.ruleset import RuleSet
 from compliance.score import Score, mean_without_extremes
@@ -63,9 +63,10 @@ class EntryView:
         return self.runs if len(self.runs) <= MAX_CURVES else self.drawn
 
     @property
-    def kinds(self) -> list[str]:
-        """What the drawn curves stand for."""
-        return [kind for kind in FATES if any(run.kind == kind for run in self.drawn)]
+    def keys(self) -> list[tuple[str, str]]:
+        """What the drawn curves stand for: CSS class and words."""
+        drawn = {run.kind for run in self.drawn}
+        return [(kind, words) for kind, words in fates_of(self.score).items() if kind in drawn]
 
     @property
     def has_seeds(self) -> bool:
@@ -105,10 +106,15 @@ class EntryView:
         return self.num_nodes * per_node if self.num_nodes and per_node else None
 
     @property
+    def division_word(self) -> str:
+        """HPC AI500 has levels where MLPerf HPC has divisions."""
+        return "level" if self.limits and self.limits.benchmark.suite == "hpc_ai500" else "division"
+
+    @property
     def facts(self) -> list[tuple[str, str]]:
         """What a reader wants to know before the numbers."""
         found = {
-            "division": self.entry.division,
+            self.division_word: self.entry.division,
             "status": self._described("status") or self._logged("submission_status"),
             "nodes": self.num_nodes,
             "accelerators": self.num_accelerators,

@@ -35,7 +35,7 @@ class Ranking:
 
     @property
     def title(self) -> str:
-        return f"{METRICS.get(self.metric, self.metric)}, {self.division} division"
+        return f"{METRICS.get(self.metric, self.metric)}, {self.division} {self.places[0].view.division_word}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class BenchmarkView:
 
     @property
     def convergence(self) -> Chart | None:
-        """Epochs against batch size; None where no entry says both."""
+        """Epochs against batch size; None where no entry says both, or the rules fix the epochs."""
         entries = [
             Series(
                 name=f"{view.title}: {view.mean_epochs:.4g} epochs at batch size {view.batch_size:g}",
@@ -74,7 +74,7 @@ class BenchmarkView:
             for view in self.views
             if view.batch_size and view.mean_epochs
         ]
-        if not entries:
+        if not entries or self.benchmark.num_epochs:
             return None
         reference = [(batch, point_of(batch, epochs).mean) for batch, epochs in sorted(self.reference.items())]
         series = [Series(name="reference", kind="reference", points=reference)] if reference else []

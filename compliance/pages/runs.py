@@ -57,6 +57,11 @@ class RunView:
         return f"{self.name}: {minutes}, {self.fate}"
 
 
+def fates_of(score: Score | None) -> dict[str, str]:
+    """What becomes of runs, in the words of the score's metric."""
+    return FATES | VFLOPS_FATES if score and score.metric == "vflops" else FATES
+
+
 def run_views(entry: Entry, limits: Limits | None, score: Score | None, links: Links) -> list[RunView]:
     """Scored runs in the order of their files, then the pruned ones."""
     scored = [_run_view(log, kind, fate, limits, links) for log, kind, fate in _fates(entry, limits, score)]
@@ -65,7 +70,7 @@ def run_views(entry: Entry, limits: Limits | None, score: Score | None, links: L
 
 def _fates(entry: Entry, limits: Limits | None, score: Score | None) -> Iterator[tuple[RunLog, str, str]]:
     dropped = dict(zip(score.dropped, ("fastest", "slowest"), strict=False)) if score else {}
-    fates = FATES | VFLOPS_FATES if score and score.metric == "vflops" else FATES
+    fates = fates_of(score)
     for log in entry.runs:
         kind = dropped.get(log.path.name, "kept")
         fate = fates[kind]
