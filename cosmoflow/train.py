@@ -5,9 +5,9 @@
     torchrun --nproc-per-node 8 -m cosmoflow.train --config cosmoflow/configs/closed --data /scratch/cosmoflow
 
 The same seed in one process on the CPU gives the same losses; several ranks give those of one at the same global batch.
-
-Shapes: N samples of a rank's batch, C = 4 redshifts, D H W voxels, T = 4 target parameters.
 """
+
+# Shapes: N samples of a rank's batch, C = 4 redshifts, D H W voxels, T = 4 target parameters.
 
 import sys
 from functools import cache
