@@ -59,7 +59,9 @@ def _text(review: Review, show_all: bool, differences: Sequence[Difference]) -> 
 
 
 def _shown(findings: Iterable[Finding], show_all: bool) -> Iterator[str]:
-    for rule, same in groupby(sorted(findings, key=lambda finding: finding.rule), key=lambda finding: finding.rule):
+    order = list(KINDS)
+    gravest_first = sorted(findings, key=lambda finding: (order.index(finding.severity), finding.rule))
+    for rule, same in groupby(gravest_first, key=lambda finding: finding.rule):
         same = list(same)
         shown = same if show_all else same[:NUM_SHOWN]
         yield from (printable(str(finding)) for finding in shown)

@@ -108,6 +108,19 @@ def test_output_that_cannot_be_written_leaves_nothing_behind(acme_cosmoflow, tmp
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_report_writes_a_page_and_prints_its_path_last(acme_cosmoflow, tmp_path, capsys):
+    page = tmp_path / "report.html"
+    assert main(["report", str(acme_cosmoflow), "--output", str(page)]) == 0
+    assert page.read_text().lstrip().lower().startswith("<!doctype html>")
+    assert capsys.readouterr().out.splitlines()[-1] == str(page)
+
+
+def test_report_that_cannot_be_written(acme_cosmoflow, tmp_path, capsys):
+    page = tmp_path / "no" / "report.html"
+    assert main(["report", str(acme_cosmoflow), "--output", str(page)]) == 2
+    assert capsys.readouterr().err == f"error: {page}: cannot be written: No such file or directory\n"
+
+
 def test_the_choice_of_rules_goes_beside_machine_formats(acme_cosmoflow, capsys):
     assert main(["score", str(acme_cosmoflow), "--format", "json"]) == 0
     captured = capsys.readouterr()

@@ -4,15 +4,22 @@
 import csv
 import io
 import json
+from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compliance import report
-from compliance.findings import RULES
-from compliance.review import review
+from compliance.choice import Choice
+from compliance.findings import RULES, Finding
+from compliance.review import Review, review
+from compliance.ruleset import load
+from compliance.submission import Submission
 
+CHOICE = Choice(ruleset=load("mlperf_hpc_2.0"), reason="given by --rules")
 FINDING_KEYS = ["rule", "severity", "path", "line", "message", "expected", "found", "mend"]
 HOSTILE = "<script>alert(1)</script> | [x](javascript:1) \x1b[31m ]]> & =1+1"
 
@@ -42,6 +49,13 @@ def test_text_reads_as_in_the_contract(broken):
     assert lines[-1] == "rules mlperf_hpc_2.0 (given by --rules)"
     assert lines[-2].startswith("FAILED: 2 errors, ")
     assert lines[-2].endswith(" in 25 logs of 3 entries")
+
+
+def test_text_says_the_gravest_first(broken):
+    text = report.render(broken, "text").partition("== acme/box/strong/cosmoflow\n")[2].partition("\n\n")[0]
+    severities = [line.partition(": ")[2].split()[1].rstrip(":") for line in text.splitlines()]
+    assert severities == sorted(severities, key=["error", "warning", "manual", "waived"].index)
+    assert len(set(severities)) > 1
 
 
 def test_text_shortens_what_repeats_and_shows_it_on_demand(broken):
@@ -123,6 +137,24 @@ def test_what_a_log_says_stays_data(broken):
     assert "<script>" not in rendered["markdown"].replace(r"\<script\>", "")
     assert "<script>" not in rendered["junit"]
     assert "[x](" not in rendered["markdown"]
+
+
+@given(
+    text=st.text(),
+    line=st.integers(0, 10**9),
+    severity=st.sampled_from(["error", "warning", "manual", "waived"]),
+)
+def test_any_text_in_a_finding_leaves_every_format_readable(text, line, severity):
+    common = {"rule": "R101", "severity": severity, "path": "acme/result_0.txt", "line": line, "mend": "run again"}
+    finding = Finding(**common, message=text, expected=text, found=text)
+    submission = Submission(root=Path("acme"), kind="organisation")
+    reviewed = Review(submission=submission, choice=CHOICE, findings=[finding], scores=[])
+    assert json.loads(report.render(reviewed, "json"))["findings"][0]["message"] == text
+    assert json.loads(report.render(reviewed, "sarif"))["runs"][0]["results"][0]["message"]["text"].startswith(text)
+    (row,) = csv.DictReader(io.StringIO(report.render(reviewed, "csv")))
+    assert row["line"] == str(line)
+    assert len(list(ElementTree.fromstring(report.render(reviewed, "junit")).iter("testcase"))) == 1
+    assert all(character.isprintable() or character == "\n" for character in report.render(reviewed, "text"))
 
 
 def test_a_valid_round_says_that_it_passed(valid_round):
