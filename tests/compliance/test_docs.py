@@ -24,9 +24,7 @@ def commands():
 
 @pytest.mark.parametrize("line", list(commands()))
 def test_a_command_in_a_document_is_understood(line):
-    words = shlex.split(
-        re.split(r"\s{4,}| > ", line)[0], comments=True
-    )  # a comment, an output beside it, a redirection
+    words = shlex.split(re.split(r"\s{4,}| > ", line)[0], comments=True)
     assert parser().parse_args(words).verb == words[0]
 
 
