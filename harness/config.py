@@ -22,6 +22,8 @@ system.toml, which belongs to the machine:
     status = "research"
     [system]                         # fills the benchmark's System
     num_workers = 4
+    [layers]                         # HPC AI500 only: a line on each of its nine layers, for submission.toml
+    ai_framework = "PyTorch 2.13"
 
 A name is spelt once: the TOML key is the dataclass field, the key of the rules and the key of the event log.
 """
@@ -78,12 +80,15 @@ class Config:
     """File that the hyperparameters were read from."""
     system_path: Path
     """File that the system settings were read from."""
+    layers: Mapping[str, str] = field(default_factory=dict)
+    """What each layer of HPC AI500's model was; empty in the other suite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _SystemFile:
     submission: dict[str, Any]
     system: dict[str, Any] = field(default_factory=dict)
+    layers: dict[str, str] = field(default_factory=dict)
 
 
 def load(
@@ -113,6 +118,7 @@ def load(
         submission=_fill(Submission, system_tables.submission, system_path, "[submission] "),
         hyperparameters_path=file.path,
         system_path=system_path,
+        layers=system_tables.layers,
     )
     check(config, file)
     return config
@@ -132,6 +138,7 @@ def check(config: Config, file: HyperparametersFile) -> None:
     whole = replace(file, hyperparameters={**defaults, **file.hyperparameters})
     faults = [
         *(f"{config.system_path}: [submission] {fault}" for fault in _submission_faults(config)),
+        *(f"{config.system_path}: [layers] {fault}" for fault in _layer_faults(config)),
         *(f"{config.hyperparameters_path}: {fault}" for fault in config_file.faults(whole)),
     ]
     if faults:
@@ -144,6 +151,12 @@ def _submission_faults(config: Config) -> Iterator[str]:
         value = getattr(config.submission, name)
         if not constraint.accepts(value):
             yield f"{name}: found {value!r}, expected {constraint.describe()}"
+
+
+def _layer_faults(config: Config) -> Iterator[str]:
+    known = config.rules.values.get("layers", {})
+    for name in config.layers.keys() - known.keys():
+        yield f"{name}: no layer of {config.rules.name}; {ruleset.nearest(name, known)}"
 
 
 def _fill(kind: type, table: Mapping[str, Any], path: Path, section: str = "") -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compliance import whole_file
+from compliance import toml_text, whole_file
 from compliance.errors import UserError
 from compliance.submission_tree import DECLARATION, SCRIPTS, EntryTree
 from harness.config import Config
@@ -32,6 +32,8 @@ def write(tree: EntryTree, config: Config, packages: list[Path], description: di
     if missing:
         raise EntryError(f"{missing[0]}: missing; a submission needs {', '.join(SCRIPTS)}")
     _write_rules(tree.root / DECLARATION, config.rules.name)
+    if config.layers:
+        _write_once(tree.organisation / DECLARATION, _layers(config))
     _copy_bound(tree, [*_configuration(tree, config), *_sources(tree, packages)])
     for source, target in scripts:
         _write_once(target, source.read_bytes(), executable=True)
@@ -62,6 +64,12 @@ def _write_rules(path: Path, rules: str) -> None:
     if path.exists() and (found := _rules(path)) != rules:
         raise EntryError(f"{path}: rules: found {found!r}, expected {rules!r}; choose another output")
     _write_once(path, f'rules = "{rules}"\n'.encode())
+
+
+def _layers(config: Config) -> bytes:
+    """An organisation's own declaration under HPC AI500: what each layer of its system was."""
+    lines = [f"{name} = {toml_text.value(text)}" for name, text in config.layers.items()]
+    return "\n".join([f'rules = "{config.rules.name}"', "", "[layers]", *lines, ""]).encode()
 
 
 def _rules(path: Path) -> str | None:

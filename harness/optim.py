@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning-rate schedules as pure functions, the parameter groups of weight decay, and LAMB. The rest is torch's.
+"""Learning-rate schedules as pure functions, the parameter groups of weight decay, LAMB and LARS; the rest is torch's.
 
 A schedule maps a time to a learning rate. Time is the epoch counted from 0, or the step; all times of a call share its
 unit.
@@ -196,3 +196,64 @@ class LAMB(Optimizer):
 def _one_minus_power(base: float, exponent: Tensor) -> Tensor:
     """1 - base ** exponent without the cancellation: 1 - 0.999 has four digits left in single precision."""
     return -torch.expm1(exponent * math.log(base))
+
+
+class LARS(Optimizer):
+    """Layerwise adaptive rate scaling on SGD with momentum; every tensor of two or more dimensions is a layer.
+
+    With d = gradient + weight_decay * weights, a layer's velocity becomes momentum * velocity + lr * ratio * d, and the
+    weights lose it; ratio = trust * |weights| / (|gradient| + weight_decay * |weights| + eps), or 1 where a norm is 0.
+    Vectors (biases, gamma and beta of a batch norm) keep the ratio 1, as everyone who trains with LARS does.
+
+    No value returns to the host, so a CUDA graph may hold a step; give lr as a tensor to change it between replays.
+    Source: You et al., "Large batch training of convolutional networks" (2017).
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float | Tensor = 0.1,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+        eps: float = 1e-8,
+    ) -> None:
+        options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "eps": eps}
+        super().__init__(params, options)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """One step of every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights = [p for p in group["params"] if p.grad is not None]
+            if weights:
+                self._step_group(group, weights)
+        return loss
+
+    def _step_group(self, group: dict, weights: list[Tensor]) -> None:
+        gradients = [p.grad for p in weights]
+        rates = group["lr"] * self._ratios(group, weights, gradients)
+        updates = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+        torch._foreach_mul_(updates, rates.unbind())
+        velocities = [self._velocity(p) for p in weights]
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, updates)
+        torch._foreach_sub_(weights, velocities)
+
+    def _ratios(self, group: dict, weights: list[Tensor], gradients: list[Tensor]) -> Tensor:
+        weight_norms, gradient_norms = (torch.stack(torch._foreach_norm(tensors)) for tensors in (weights, gradients))
+        sums = gradient_norms + group["weight_decay"] * weight_norms + group["eps"]
+        sound = (weight_norms > 0) & (gradient_norms > 0)
+        ratios = torch.where(sound, group["trust"] * weight_norms / sums, 1.0).unbind()
+        one = torch.ones_like(ratios[0])
+        return torch.stack([ratio if p.dim() > 1 else one for p, ratio in zip(weights, ratios, strict=True)])
+
+    def _velocity(self, parameter: Tensor) -> Tensor:
+        if not self.state[parameter]:
+            self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return self.state[parameter]["momentum_buffer"]

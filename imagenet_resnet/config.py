@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be configured; the defaults are the recipe of the public HPC AI500 code at a batch of 256.
+
+A field of Hyperparameters is at once the TOML key, the rules' key and the event log's key. The default learning-rate
+policy scales linearly: at a global batch of B the peak is 0.256 * B / 256. At hardware level (section 6.1 of HPC AI500
+V2.0) batch size and learning-rate policy are free and all else stays as it is here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from imagenet_resnet.model import BLOCKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """What decides how training converges; logged with every run, and what a reviewer may borrow."""
+
+    global_batch_size: int = 256
+    """Pictures of an optimizer step over all ranks."""
+    opt_name: Literal["sgd", "lars", "lamb"] = "sgd"
+    """SGD with momentum, or one of the layerwise policies that section 6.1.2 allows."""
+    opt_base_learning_rate: float = 0.256
+    """The peak rate, reached at the end of warm-up."""
+    opt_learning_rate_schedule: Literal["cosine", "linear", "quadratic", "step"] = "cosine"
+    """Decay from the end of warm-up to 0 at the end of the last epoch, or by steps at the boundary epochs."""
+    opt_learning_rate_warmup_epochs: float = 8.0
+    """Epochs of a linear rise from 0 to the peak."""
+    opt_learning_rate_decay_boundary_epochs: tuple[float, ...] | None = None
+    """Epochs, counted from 0, at which schedule "step" drops the rate."""
+    opt_learning_rate_decay_factor: float | None = None
+    """What the rate is multiplied with at each boundary."""
+    opt_momentum: float = 0.875
+    """Momentum; of LAMB the decay of the first moment."""
+    opt_weight_decay: float = 1 / 32768
+    """torch's weight decay."""
+    opt_weight_decay_on_batch_norm: bool = True
+    """Whether gamma and beta of the batch norms decay too: section 6.4 forbids to leave them out at hardware level."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread evenly over all classes."""
+    batch_norm_decay: float = 0.9
+    """How much of the running statistics a step keeps."""
+    batch_norm_epsilon: float = 1e-5
+    """Added to the variance."""
+
+    # The network and its input. Below the free level only the demo's rules list these, so that files cannot set them.
+    zero_init_last_gamma: bool = True
+    """Every bottleneck begins as the identity."""
+    resnet_blocks: tuple[int, ...] = BLOCKS
+    """Bottlenecks of the four stages; with others it is no ResNet-50."""
+    resnet_width: int = 64
+    """Channels of the stem."""
+    image_size: int = 224
+    """Pixels each way that the network sees."""
+    num_classes: int = 1000
+    """Classes of the data set."""
+
+    def __post_init__(self) -> None:
+        for name in ("global_batch_size", "opt_base_learning_rate", "resnet_width", "image_size", "num_classes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
+        for name in ("opt_momentum", "label_smoothing", "batch_norm_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0 and below 1")
+        if self.opt_weight_decay < 0 or self.opt_learning_rate_warmup_epochs < 0:
+            raise ValueError("opt_weight_decay, opt_learning_rate_warmup_epochs: expected at least 0")
+        if not self.resnet_blocks or min(self.resnet_blocks) < 1:
+            raise ValueError(f"resnet_blocks: found {list(self.resnet_blocks)}, expected at least 1 in each stage")
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        boundaries, factor = self.opt_learning_rate_decay_boundary_epochs, self.opt_learning_rate_decay_factor
+        if (self.opt_learning_rate_schedule == "step") != (boundaries is not None and factor is not None):
+            found = f"found schedule {self.opt_learning_rate_schedule!r}, boundaries {boundaries}, factor {factor}"
+            raise ValueError(
+                "opt_learning_rate_decay_boundary_epochs, opt_learning_rate_decay_factor: "
+                f"{found}, expected both with the schedule 'step', and neither with another"
+            )
+        if boundaries is not None and list(boundaries) != sorted(boundaries):
+            raise ValueError(f"opt_learning_rate_decay_boundary_epochs: found {list(boundaries)}, expected them rising")
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What belongs to the machine and leaves the mathematics alone."""
+
+    data_folder: Path = Path("data/imagenet")
+    """Prepared data set: train/, validation/ and manifest.json; --data takes its place."""
+    loader: Literal["plain", "dali"] = "plain"
+    """Who decodes: Pillow in threads, or NVIDIA DALI of the extra [dali], which decodes on the GPU if there is one."""
+    num_workers: int = 0
+    """Threads that read and decode for each rank; 0: the training loop itself."""
+    unreadable: Literal["error", "grey"] = "error"
+    """A picture that cannot be decoded ends the run, or is named and replaced by a grey one."""
+    evaluation_batch_size: int = 64
+    """Pictures a rank evaluates at once."""
+    epochs_between_evaluations: int = 1
+    """The cadence; the last epoch is always evaluated, and no evaluation counts into the images per second."""
+    precision: Literal["fp32", "tf32", "bf16", "fp16", "auto"] = "fp32"
+    """Of convolutions and the dense layer; "auto" is bf16 where the device computes with it, else fp32."""
+    channels_last: bool = False
+    """Lay pictures out with the channels last (NHWC), which most convolution kernels prefer."""
+    gradient_compression: Literal["none", "bf16", "fp16"] = "none"
+    """What the gradients are rounded to on their way between the ranks."""
+    compile: bool = False
+    """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
+
+    def __post_init__(self) -> None:
+        for name in ("evaluation_batch_size", "epochs_between_evaluations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers: found {self.num_workers}, expected at least 0")

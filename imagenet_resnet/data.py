@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data set and its loaders: image folders or tar shards, delivered as uint8 and normalised on the device.
+
+    dataset = open_split("data", "train", num_classes=1000)
+    batches = loader(dataset, batch_size=256, side=224, num_ranks=8, rank=3, seed=1, shuffle=True, num_workers=8)
+    for epoch in range(num_epochs):
+        batches.set_epoch(epoch)
+        for image_NHWC, label_N in batches:           # uint8 and int64
+            ...
+
+A data set is a folder with `train/` and `validation/`, each of classes or of shards, and the `manifest.json` that
+prepare.py and synthesize.py write; without a manifest the files found are the data set. Which part of a picture is
+shown follows from seed, epoch and sample alone, whoever reads it: loader "plain" or "dali", any number of threads.
+
+Shape legend: N samples, H = W pixels, C = red, green and blue.
+"""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from harness import manifest
+from harness.manifest import Manifest, ManifestError
+from harness.sampler import EpochBatches
+from imagenet_resnet import pictures
+from imagenet_resnet.folders import PictureFolder
+from imagenet_resnet.pictures import PictureError, Size, View
+from imagenet_resnet.samples import DataError, Dataset, Encoded
+from imagenet_resnet.shards import ShardSet
+
+BATCHES_AHEAD = 2
+"""Batches that each reading thread is ahead of the training loop."""
+GREY = 128
+FORMATS = {"jpeg": "image folders", "webdataset": "tar shards"}
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 0, num_ranks: int = 1) -> Dataset:
+    """One split ("train" or "validation"), checked as far as it is cheap; DataError.
+
+    With a manifest every file is there with its size, each rank looking at its share.
+    """
+    folder = Path(folder)
+    for needed in ("train", split):
+        if not (folder / needed).is_dir():
+            raise DataError(f"{folder / needed}: no such folder; expected a prepared data set with its {needed} split")
+    try:
+        listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
+        if listed:
+            listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
+            _check_manifest(folder, listed, num_classes)
+    except ManifestError as error:
+        raise DataError(str(error)) from None
+    shards = sorted((folder / split).glob("*.tar"))
+    dataset = ShardSet(shards, num_classes, listed) if shards else PictureFolder(folder, split, listed)
+    if dataset.num_classes != num_classes:
+        found = f"found {dataset.num_classes} classes, expected num_classes = {num_classes}"
+        raise DataError(f"{folder}: {found}; train on other data, or say so in hyperparameters.toml")
+    if len(dataset) < num_ranks:
+        raise DataError(f"{folder / split}: found {len(dataset)} samples for {num_ranks} ranks, expected one for each")
+    return dataset
+
+
+class Loader:
+    """A rank's batches of the current epoch: (image_NHWC uint8, label_N int64), on the CPU or on DALI's device."""
+
+    def __init__(self, reader: Iterable[Batch], batches: EpochBatches):
+        self._reader, self._batches = reader, batches
+
+    @property
+    def global_sizes(self) -> list[int]:
+        """Samples of each training step over all ranks."""
+        return self._batches.global_sizes
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order and crops the next iteration follows."""
+        self._batches.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._reader)
+
+
+def loader(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    side: int,
+    num_ranks: int = 1,
+    rank: int = 0,
+    seed: int = 0,
+    shuffle: bool = False,
+    num_workers: int = 0,
+    kind: str = "plain",
+    unreadable: str = "error",
+    device: torch.device | None = None,
+) -> Loader:
+    """Batches of `batch_size` pictures a rank, `side` pixels each way; `shuffle` is for training, and crops at random.
+
+    kind "plain" decodes in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of
+    NVIDIA DALI, or on `device` where that is a GPU. unreadable: "error", or "grey" for a grey picture in its place.
+    """
+    order = dataset.batches(batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle)
+    if kind == "plain":
+        return Loader(_Reader(dataset, order, side=side, num_threads=num_workers, unreadable=unreadable), order)
+    if kind == "dali":
+        from imagenet_resnet import dali  # only where asked for: the extra [dali] may be missing
+
+        if unreadable != "error":
+            raise DataError(f"unreadable: found {unreadable!r}, which loader kind 'dali' cannot do; use 'plain'")
+        return Loader(dali.Reader(dataset, order, side=side, num_threads=max(1, num_workers), device=device), order)
+    raise DataError(f"loader kind: found {kind!r}, expected 'plain' or 'dali'")
+
+
+def view_of(batches: EpochBatches, index: int) -> Callable[[Size], View]:
+    """What is shown of sample `index`, by its size: drawn in training, the centre in evaluation."""
+    if not batches.shuffle:
+        return pictures.evaluation_view
+    rng = np.random.default_rng([batches.seed, batches.epoch, index])
+    return partial(pictures.training_view, rng=rng)
+
+
+class _Reader:
+    """The plain reader: threads that fetch and decode whole batches ahead.
+
+    Threads rather than processes, because decoding and resizing are done in C without Python's lock, and the pixels
+    then go straight to where the device takes them from.
+    """
+
+    def __init__(self, dataset: Dataset, batches: EpochBatches, *, side: int, num_threads: int, unreadable: str):
+        self.dataset, self.batches, self.side = dataset, batches, side
+        self.num_threads, self.unreadable = num_threads, unreadable
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self.batches.indices()
+        work = zip(order, self.dataset.fetch(order), strict=True)
+        if self.num_threads == 0:
+            yield from (self._render(*batch) for batch in work)
+            return
+        pool, reading = ThreadPoolExecutor(self.num_threads), deque()
+        try:
+            for batch in work:
+                reading.append(pool.submit(self._render, *batch))
+                if len(reading) > self.num_threads * BATCHES_AHEAD:
+                    yield reading.popleft().result()
+            while reading:
+                yield reading.popleft().result()
+        finally:  # also where the epoch is given up half-way
+            pool.shutdown(cancel_futures=True)
+
+    def _render(self, indices: np.ndarray, encoded: Encoded) -> Batch:
+        shape = (len(indices), self.side, self.side, 3)
+        image_NHWC = torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        pixels_NHWC = image_NHWC.numpy()
+        for number, index in enumerate(indices.tolist()):
+            try:
+                pixels_NHWC[number] = pictures.render(encoded.pictures[number], view_of(self.batches, index), self.side)
+            except (PictureError, OSError) as error:
+                self._replace(pixels_NHWC[number], f"{encoded.name(number)}: cannot be decoded: {error}")
+        return image_NHWC, torch.from_numpy(encoded.labels)
+
+    def _replace(self, pixels_HWC: np.ndarray, fault: str) -> None:
+        if self.unreadable == "error":
+            raise DataError(f"{fault}; mend it, or set unreadable = 'grey' in system.toml")
+        print(f"warning: {fault}; a grey picture takes its place", file=sys.stderr)
+        pixels_HWC[:] = GREY
+
+
+def _check_manifest(folder: Path, listed: Manifest, num_classes: int) -> None:
+    if listed.benchmark != "imagenet_resnet" or listed.format not in FORMATS:
+        found = f"found {listed.benchmark} data in form {listed.format!r}"
+        expected = f"expected imagenet_resnet data in one of {list(FORMATS)}"
+        raise DataError(f"{folder / manifest.FILE_NAME}: {found}, {expected}")
+    stored = listed.provenance.get("num_classes", num_classes)
+    if stored != num_classes:
+        found = f"found {stored} classes, expected num_classes = {num_classes}"
+        raise DataError(f"{folder}: {found}; train on other data, or say so in hyperparameters.toml")

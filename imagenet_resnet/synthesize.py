@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draw gratings that a small network learns in seconds, as real JPEGs in the layout of the real data.
+
+    python -m imagenet_resnet.synthesize data                                     # 8 classes, 512 + 128 pictures
+    python -m imagenet_resnet.synthesize data --classes 100 --train 50000 --form shards
+
+The same seed gives the same pictures whatever the number of processes. `--preview FILE.png` draws one of each class.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from compliance import whole_file
+from harness import manifest
+from harness.manifest import Array, DataFile, Manifest, ManifestError, Split
+from imagenet_resnet import gratings, shards
+from imagenet_resnet.gratings import Drawing, GratingError
+
+FORMS = {"folders": "jpeg", "shards": "webdataset"}
+"""Form on the command line -> format in the manifest."""
+SAMPLES_PER_SHARD = 1024
+
+
+def synthesize(folder: Path, drawing: Drawing, counts: dict[str, int], *, form: str, num_processes: int) -> Manifest:
+    """Write the pictures of every split, then the manifest; a finished data set of the same options is kept."""
+    described = partial(_described, drawing, counts, form)
+    if kept := _finished(folder, described({})):
+        return kept
+    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
+    write = {"folders": _write_picture, "shards": _write_shard}[form]
+    step = {"folders": 1, "shards": SAMPLES_PER_SHARD}[form]
+    tasks = [(split, start) for split, count in counts.items() for start in range(0, count, step)]
+    files: dict[str, list[DataFile]] = {split: [] for split in counts}
+    with ProcessPoolExecutor(num_processes) as pool:
+        written = pool.map(partial(write, folder, drawing, counts), *zip(*tasks, strict=True), chunksize=16 // step + 1)
+        for (split, _), made in zip(tasks, _with_progress(written, len(tasks)), strict=True):
+            files[split] += made
+    complete = described({split: sorted(made, key=lambda file: file.path) for split, made in files.items()})
+    complete.save(folder)
+    return complete
+
+
+def label_of(drawing: Drawing, number: int) -> int:
+    """Classes take turns, so that every split has equally many of each."""
+    return number % drawing.num_classes
+
+
+def _write_picture(folder: Path, drawing: Drawing, counts: dict[str, int], split: str, number: int) -> list[DataFile]:
+    label = label_of(drawing, number)
+    path = folder / split / gratings.class_name(label) / f"{split}_{number:08d}.JPEG"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole_file.write(path, gratings.draw(drawing, label=label, split=split, number=number))
+    return [manifest.describe(folder, path)]
+
+
+def _write_shard(folder: Path, drawing: Drawing, counts: dict[str, int], split: str, start: int) -> list[DataFile]:
+    path = folder / split / f"{split}-{start // SAMPLES_PER_SHARD:06d}.tar"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    numbers = range(start, min(start + SAMPLES_PER_SHARD, counts[split]))
+    labels = {number: label_of(drawing, number) for number in numbers}
+    pictures = (
+        (f"{number:08d}", gratings.draw(drawing, label=label, split=split, number=number), label)
+        for number, label in labels.items()
+    )
+    shards.write_shard(path, pictures)
+    return [manifest.describe(folder, path), manifest.describe(folder, shards.index_path(path))]
+
+
+def _described(drawing: Drawing, counts: dict[str, int], form: str, files: dict[str, list[DataFile]]) -> Manifest:
+    return Manifest(
+        benchmark="imagenet_resnet",
+        synthetic=True,
+        format=FORMS[form],
+        arrays={
+            "image": Array(dtype="uint8", shape=(drawing.height, drawing.width, 3)),
+            "label": Array(dtype="int64", shape=()),
+        },
+        splits={split: Split(num_samples=count, files=tuple(files.get(split, ()))) for split, count in counts.items()},
+        provenance={"source": "gratings drawn by imagenet_resnet.synthesize", **asdict(drawing)},
+        tool="imagenet_resnet.synthesize",
+        tool_version=manifest.tool_version(),
+    )
+
+
+def _finished(folder: Path, wanted: Manifest) -> Manifest | None:
+    """The manifest in `folder`, if it is complete and differs from the wanted one only by its files."""
+    try:
+        found = Manifest.load(folder)
+        found.verify(folder)
+    except ManifestError:
+        return None
+    counts = {split: one.num_samples for split, one in found.splits.items()}
+    same = (found.provenance, found.format, found.tool_version) == (
+        wanted.provenance,
+        wanted.format,
+        wanted.tool_version,
+    )
+    return found if same and counts == {split: one.num_samples for split, one in wanted.splits.items()} else None
+
+
+def _with_progress(items: Iterator, total: int) -> Iterator:
+    console = Console(stderr=True)
+    return track(items, "drawing", total=total, console=console, disable=not console.is_terminal)
+
+
+def draw_preview(path: Path, drawing: Drawing) -> None:
+    """One picture of each of the first classes, side by side."""
+    import matplotlib.pyplot as plt
+
+    from imagenet_resnet.pictures import as_rgb, opened
+
+    num_shown = min(16, drawing.num_classes)
+    figure, all_axes = plt.subplots(2, (num_shown + 1) // 2, figsize=(13, 5), layout="constrained")
+    for label, axes in enumerate(all_axes.T.flat):
+        axes.set_axis_off()
+        if label < num_shown:
+            encoded = gratings.draw(drawing, label=label, split="train", number=label)
+            axes.imshow(np.asarray(as_rgb(opened(encoded))))
+            axes.set_title(f"class {label}")
+    figure.suptitle("Synthetic pictures: the tilt of the bars, and whether they cross, are the class")
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0, or 2 with one line on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        drawing = Drawing(num_classes=options.classes, width=options.width, height=options.height, seed=options.seed)
+        counts = {"train": options.train, "validation": options.validation}
+        if min(counts.values()) < drawing.num_classes:
+            raise GratingError(f"counts: found {counts}, expected at least one picture of each class in both")
+        synthesize(options.folder, drawing, counts, form=options.form, num_processes=options.processes)
+        if options.preview:
+            draw_preview(options.preview, drawing)
+    except (ValueError, OSError) as error:
+        print(f"synthesize: {error}", file=sys.stderr)
+        return 2
+    size = f"{drawing.width} x {drawing.height} pixels"
+    print(
+        f"{options.folder}: synthetic pictures of {size} in {drawing.num_classes} classes, as {options.form}: "
+        f"{options.train} train, {options.validation} validation"
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m imagenet_resnet.synthesize",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add: Callable = parser.add_argument
+    add("folder", type=Path, metavar="OUT", help="folder to write")
+    add("--classes", type=int, default=Drawing.num_classes, metavar="N", help="classes (%(default)s)")
+    add("--train", type=int, default=512, metavar="N", help="pictures to train on (%(default)s)")
+    add("--validation", type=int, default=128, metavar="N", help="pictures to evaluate on (%(default)s)")
+    add("--form", choices=FORMS, default="folders", help="image folders or tar shards (%(default)s)")
+    add("--width", type=int, default=Drawing.width, metavar="N", help="pixels across (%(default)s)")
+    add("--height", type=int, default=Drawing.height, metavar="N", help="pixels down (%(default)s)")
+    add("--seed", type=int, default=Drawing.seed, help="seed of the pictures, not of runs (%(default)s)")
+    add("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
+    add("--preview", type=Path, metavar="FILE.png", help="picture of the first classes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
