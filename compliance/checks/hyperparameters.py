@@ -87,13 +87,13 @@ def _with(entry: Entry, key: str) -> list[RunLog]:
 
 @rule("H105")
 def hyperparameters_stand_once(entry: Entry, limits: Limits) -> Iterator[Fault]:
-    """A hyperparameter that a log repeats has the same value each time.
+    """A hyperparameter, or the seed, that a log repeats has the same value each time.
 
     Why: nobody can tell which of two values the run had.
     Example: opt_lr 0.004 on line 22, opt_lr 0.0055 on line 31.
     Mend: log each hyperparameter once, with the value that is used.
     """
-    keys = _compared(entry, limits)
+    keys = (*_compared(entry, limits), "seed")
     for log in entry.logs:
         for key in keys:
             first, *others = log.all(key) or (None,)

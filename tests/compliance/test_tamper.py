@@ -277,6 +277,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "learning rate of one run": ("H104", log(lambda run: run.set("opt_base_learning_rate", 0.009))),
     "batch of one run": ("H104", log(lambda run: run.set("global_batch_size", 1024))),
     "learning rate logged twice": ("H105", log(lambda run: run.copy("opt_base_learning_rate", value=0.016))),
+    "two seeds": ("H105", log(lambda run: run.copy("seed", value=99))),
     "batch that does not divide": ("H106", logs(lambda run: run.set("global_batch_size", 500))),
     "more ranks than accelerators": ("H107", logs(lambda run: run.set("number_of_ranks", 1024))),
     "optimizer key of Open": ("H108", logs(lambda run: run.copy("dropout", key="opt_lars_trust_coefficient"))),
