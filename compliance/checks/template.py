@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""P: nothing of submission_template/ is left to be filled in."""
+"""P: a submission is more than submission_template/, filled in and with results."""
 
 from collections.abc import Iterator
 
@@ -19,3 +19,16 @@ def template_is_filled_in(organisation: Organisation) -> Iterator[Fault]:
     if organisation.folder.is_dir():
         for place in template.unfilled(organisation.folder):
             yield Fault(place.path, place.text, place.line)
+
+
+@rule("P954")
+def submission_holds_results(organisation: Organisation) -> Iterator[Fault]:
+    """An organisation's submission holds at least one entry.
+
+    Why: a folder in which nothing was found would pass every other rule.
+    Example: results/ without a folder <system>/strong/<benchmark>/, as in the template.
+    Mend: put the logs where the layout wants them, or check another folder.
+    """
+    if not organisation.entries:
+        expected = "results/<system>/{strong,weak}/<benchmark>/result_<i>.txt"
+        yield Fault(organisation.folder, "no entry", expected=expected)

@@ -33,6 +33,13 @@ def test_the_empty_template_is_read_and_does_not_pass():
     assert reviewed.submission.entries == []
 
 
+def test_a_submission_without_an_entry_does_not_pass(tmp_path):
+    (tmp_path / "acme" / "results").mkdir(parents=True)
+    (finding,) = review(tmp_path).findings
+    assert (finding.rule, finding.severity, finding.message) == ("P954", "error", "no entry")
+    assert [one.rule for one in review(tmp_path / "acme").findings] == ["P954"]
+
+
 def test_the_empty_template_names_every_place_to_fill_in():
     named = {(Path(one.path).name, one.line) for one in findings(TEMPLATE, "P953")}
     expected = {(name, 0) for name in ("ORGANISATION", "BENCHMARK", "SYSTEM", "IMPLEMENTATION", "SYSTEM.json")}
