@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be configured; the defaults are the reference at its batch of 8.
+
+A field of Hyperparameters is at once the TOML key, the rules' key and the event log's key. The learning rate scales
+linearly: at a global batch of B the peak is 0.01 * B / 8, reached after a warm-up.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ewa_fasterrcnn.model import ANCHOR_SIZES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """What decides how training converges; logged with every run, and what a reviewer may borrow."""
+
+    global_batch_size: int = 8
+    """Images of an optimizer step over all ranks: one a rank, as in the reference, where there are as many ranks."""
+    opt_name: Literal["sgd", "lars", "lamb"] = "sgd"
+    """SGD with momentum, or one of the layerwise policies that section 6.1.2 allows."""
+    opt_base_learning_rate: float = 0.01
+    """The peak rate, reached at the end of warm-up."""
+    opt_learning_rate_schedule: Literal["step", "cosine"] = "step"
+    """After warm-up: drops at the boundary epochs, or half a cosine wave down to 0 at the end of the last epoch."""
+    opt_learning_rate_warmup_epochs: float = 1.0
+    """Epochs of a linear rise from 0 to the peak, step by step."""
+    opt_learning_rate_decay_boundary_epochs: tuple[float, ...] | None = (33.0, 44.0)
+    """step: epochs, counted from 0, at which the rate drops: after two and eight ninths of the way, as usual."""
+    opt_learning_rate_decay_factor: float | None = 0.1
+    """step: what the rate is multiplied by at each boundary."""
+    opt_momentum: float = 0.9
+    """Momentum; of LAMB the decay of the first moment."""
+    opt_weight_decay: float = 1e-4
+    """torch's weight decay, on all parameters."""
+    opt_weight_decay_on_batch_norm: bool = True
+    """Whether scales and shifts of norms decay too; section 6.4 forbids to leave them out."""
+
+    # The procedure and the network. Only the free level, and the demo's rules, let a file set them.
+    gradient_clip_norm: float | None = 10.0
+    """Norm of all gradients together above which they are scaled down; None for no bound."""
+    norm: Literal["group", "batch", "frozen"] = "group"
+    """Group or batch norm trained from scratch, or pretrained and frozen batch norm, with stem and first stage."""
+    base_width: int = 64
+    """Channels of the backbone's stem, which the other widths follow."""
+    pyramid_channels: int = 256
+    """Channels of every level of the feature pyramid."""
+    head_features: int = 1024
+    """Features of the two dense layers of the box head."""
+    anchor_sizes: tuple[float, ...] = ANCHOR_SIZES
+    """Sides of the square anchors of the five levels, in pixels."""
+    num_proposals: int = 1000
+    """Proposals of an image when evaluating; training takes twice as many."""
+    num_sampled_regions: int = 512
+    """Regions of an image that the box head learns from in a step."""
+
+    def __post_init__(self) -> None:
+        if self.opt_learning_rate_schedule != "step":
+            for name in ("opt_learning_rate_decay_boundary_epochs", "opt_learning_rate_decay_factor"):
+                object.__setattr__(self, name, None)
+        self._check_positive("global_batch_size", "opt_base_learning_rate", "pyramid_channels", "head_features")
+        self._check_positive("num_proposals", "num_sampled_regions", "opt_weight_decay")
+        if self.gradient_clip_norm is not None:
+            self._check_positive("gradient_clip_norm")
+        if not 0 <= self.opt_momentum < 1:
+            raise ValueError(f"opt_momentum: found {self.opt_momentum}, expected at least 0 and below 1")
+        if self.opt_learning_rate_warmup_epochs < 0:
+            found = f"found {self.opt_learning_rate_warmup_epochs}, expected at least 0"
+            raise ValueError(f"opt_learning_rate_warmup_epochs: {found}")
+        boundaries = list(self.opt_learning_rate_decay_boundary_epochs or ())
+        if boundaries != sorted(boundaries):
+            raise ValueError(f"opt_learning_rate_decay_boundary_epochs: found {boundaries}, expected them rising")
+        self._check_network()
+
+    def _check_positive(self, *names: str) -> None:
+        for name in names:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
+
+    def _check_network(self) -> None:
+        sizes = list(self.anchor_sizes)
+        if len(sizes) != len(ANCHOR_SIZES) or sizes != sorted(sizes) or not sizes[0] > 0:
+            expected = f"expected {len(ANCHOR_SIZES)} rising numbers above 0, one a level"
+            raise ValueError(f"anchor_sizes: found {sizes}, {expected}")
+        if self.base_width < 4 or self.base_width & (self.base_width - 1):
+            raise ValueError(f"base_width: found {self.base_width}, expected a power of 2 of at least 4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What belongs to the machine and leaves the mathematics alone."""
+
+    data_folder: Path = Path("data/ewa_fasterrcnn")
+    """Prepared data set: train/, validation/, statistics.json and manifest.json; --data takes its place."""
+    num_workers: int = 0
+    """Processes that read for each rank; 0: the training process itself."""
+    evaluation_batch_size: int = 1
+    """Images a rank evaluates at once."""
+    epochs_between_evaluations: int = 10
+    """The cadence; the last epoch is always evaluated, and no evaluation counts into the images per second."""
+    precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"
+    """Of convolutions and dense layers; "auto" is bf16 where the device computes with it, else fp32."""
+    channels_last: bool = False
+    """Lay fields out with the channels last (NHWC)."""
+    bucket_mebibytes: float = 25.0
+    """Gradients, before compression, that the ranks exchange in one all-reduce."""
+    overlap: bool = True
+    """Exchange a bucket as soon as its gradients are there, while others are still computed; else all at the end."""
+    gradient_compression: Literal["none", "bf16", "fp16"] = "none"
+    """What the gradients are rounded to on their way between the ranks."""
+    pretrained_weights: Path | None = None
+    """A ResNet-50's weights, as torch.save writes a state_dict; norm "frozen" needs them."""
+    trained_weights: Path | None = None
+    """File that the trained network is written to, off the clock; ewa_fasterrcnn.preview draws what it finds."""
+
+    def __post_init__(self) -> None:
+        for name in ("evaluation_batch_size", "epochs_between_evaluations", "bucket_mebibytes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers: found {self.num_workers}, expected at least 0")

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data set of Extreme Weather Analytics and its loader: year files, read lazily, one image at a time.
+
+    dataset = open_split("data", "train")
+    batches = loader(dataset, batch_size=1, num_ranks=8, rank=3, seed=1, shuffle=True, num_workers=4)
+    for epoch in range(num_epochs):
+        batches.set_epoch(epoch)
+        for numbers_N, fields_NCHW, rows_NB5 in batches: ...
+
+A data set is a folder with `train/`, `validation/`, `statistics.json` and `manifest.json`, which prepare.py and
+synthesize.py write; each split holds whole years.
+
+Shape legend: N images, C = 16 channels, H x W pixels, B = 15 rows of boxes.
+"""
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ewa_fasterrcnn.statistics import FILE_NAME as STATISTICS_NAME
+from ewa_fasterrcnn.statistics import Statistics, StatisticsError
+from ewa_fasterrcnn.years import UNUSED, YearError, YearFile
+from harness import manifest
+from harness.manifest import Manifest, ManifestError
+from harness.sampler import EpochBatches, SamplerError
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""(N,) numbers of the images in their split, (N, C, H, W) fields in the units of the files, (N, B, 5) rows of boxes."""
+
+
+class DataError(ValueError):
+    """A data set that cannot be used; the text names the folder or file, what was found and what was expected."""
+
+
+def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int = 1) -> "Dataset":
+    """The images of one split ("train" or "validation"), checked as far as it is cheap.
+
+    Every year file is there with its size (each rank looks at its share), is whole, and every box in it is a storm's.
+    Raises DataError.
+    """
+    folder = Path(folder)
+    if not (folder / split).is_dir():
+        raise DataError(f"{folder / split}: no such folder; expected the {split} split of a prepared data set there")
+    try:
+        listed = Manifest.load(folder)
+        if listed.benchmark != "ewa_fasterrcnn":
+            found = f"found {listed.benchmark} data"
+            raise DataError(f"{folder / manifest.FILE_NAME}: {found}, expected ewa_fasterrcnn data")
+        listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
+        _check_statistics_file(folder / STATISTICS_NAME, listed)
+        return Dataset(
+            [folder / file.path for file in listed.split(split).files],
+            statistics=Statistics.load(folder / STATISTICS_NAME),
+            manifest=listed,
+        )
+    except (ManifestError, StatisticsError, YearError) as error:
+        raise DataError(str(error)) from None
+
+
+class Dataset(torch.utils.data.Dataset):
+    """The images of several years in their order. Boxes are held in memory, fields are read when asked for."""
+
+    def __init__(self, paths: list[Path], *, statistics: Statistics, manifest: Manifest) -> None:
+        self.paths, self.statistics, self.manifest = paths, statistics, manifest
+        boxes, shapes = [], []
+        for path in paths:
+            with YearFile(path) as year:
+                boxes.append(year.boxes_NB5)
+                shapes.append(year.image_shape)
+        self.image_shape: tuple[int, int, int] = shapes[0]
+        """(C, H, W)."""
+        for path, shape in zip(paths, shapes, strict=True):
+            if shape != self.image_shape:
+                raise YearError(f"{path}: images: found shape {shape}, expected {self.image_shape} as in {paths[0]}")
+        self.boxes_NB5 = np.concatenate(boxes)
+        self._starts = [0, *accumulate(len(year_boxes) for year_boxes in boxes)]
+        self._open: dict[tuple[int, Path], YearFile] = {}
+
+    def __len__(self) -> int:
+        return len(self.boxes_NB5)
+
+    def read(self, number: int) -> np.ndarray:
+        """(C, H, W) fields of one image, and nothing else, from the disk."""
+        position = bisect_right(self._starts, number) - 1
+        return self._year(self.paths[position]).read(number - self._starts[position])
+
+    def storms(self, number: int) -> np.ndarray:
+        """(G, 5) rows of one image's boxes, without the unused ones."""
+        rows_B5 = self.boxes_NB5[number]
+        return rows_B5[rows_B5[:, 4] != UNUSED]
+
+    def __getitems__(self, numbers: list[int]) -> Batch | YearError:
+        """A whole batch, which torch's DataLoader asks for. An error is a value here, for Loader to raise: a worker
+        process would bury its text under a traceback."""
+        try:
+            fields = [self.read(number) for number in numbers]
+        except YearError as error:
+            return error
+        fields_NCHW = fields[0][None] if len(fields) == 1 else np.stack(fields)
+        return torch.tensor(numbers), torch.from_numpy(fields_NCHW), torch.from_numpy(self.boxes_NB5[numbers])
+
+    def _year(self, path: Path) -> YearFile:
+        """This process' own handle of a file: HDF5's handles must not pass from one process to another."""
+        key = (os.getpid(), path)
+        if key not in self._open:
+            self._open[key] = YearFile(path)
+        return self._open[key]
+
+
+class Loader:
+    """A rank's batches of the current epoch, on the CPU."""
+
+    def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_workers: int) -> None:
+        self._batches = batches
+        self._reader = torch.utils.data.DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
+        )
+
+    @property
+    def global_sizes(self) -> list[int]:
+        """Images of each training step over all ranks: what a sum of losses is divided by."""
+        return self._batches.global_sizes
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration follows."""
+        self._batches.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Raises YearError, which names file and image, where one cannot be read."""
+        for batch in self._reader:
+            if isinstance(batch, YearError):
+                raise batch
+            yield batch
+
+
+def loader(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    num_ranks: int = 1,
+    rank: int = 0,
+    seed: int = 0,
+    shuffle: bool = False,
+    num_workers: int = 0,
+) -> Loader:
+    """Batches of `batch_size` images a rank, read in `num_workers` processes (0: in this one); `shuffle` to train.
+
+    Every image once an epoch: see EpochBatches. Raises DataError.
+    """
+    try:
+        batches = EpochBatches(
+            len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+        )
+    except SamplerError as error:
+        raise DataError(f"{dataset.paths[0].parent}: {error}") from None
+    return Loader(dataset, batches, num_workers=num_workers)
+
+
+def _as_it_is(batch: Batch | YearError) -> Batch | YearError:
+    return batch  # __getitems__ has joined it
+
+
+def _check_statistics_file(path: Path, listed: Manifest) -> None:
+    expected = listed.provenance.get("statistics_sha256")
+    found = manifest.sha256(path) if path.exists() else None
+    if found != expected:
+        raise StatisticsError(
+            f"{path}: found checksum {found}, expected {expected}: it is not the one that was written with the "
+            "data; copy it again, or prepare the data set again"
+        )
