@@ -211,6 +211,37 @@ def _letters(text: str) -> str:
     return "".join(filter(str.isalnum, text.lower()))
 
 
+@rule("S111", severity="warning")
+def concurrent_instances_fit_the_system(entry: Entry) -> Iterator[Fault]:
+    """Instances that run at the same time have no more ranks than the described system has accelerators.
+
+    Why: an instance that had no accelerators of its own shared them, or ran elsewhere.
+    Example: 128 instances of 32 ranks at once, on a system of 64 nodes with 8 accelerators each.
+    Mend: describe the whole system that the instances ran on.
+    """
+    values = entry.description.values if entry.description is not None else {}
+    nodes, accelerators = _number(values.get("number_of_nodes")), _number(values.get("accelerators_per_node"))
+    if entry.scaling != "weak" or not nodes or not accelerators:
+        return
+    ranks = _most_ranks_at_once(entry)
+    if ranks > nodes * accelerators:
+        message = f"instances of {ranks} ranks together run at the same time"
+        yield Fault(entry.folder, message, 0, f"at most {nodes * accelerators}, as in {entry.description.path.name}")
+
+
+def _most_ranks_at_once(entry: Entry) -> int:
+    changes = []
+    for log in entry.logs:
+        start, stop, ranks = log.first("run_start"), log.last("run_stop"), _number(log.value("number_of_ranks"))
+        if start is not None and stop is not None and ranks:
+            changes += [(start.time_ms, ranks), (stop.time_ms, -ranks)]
+    busy = most = 0
+    for _, ranks in sorted(changes):  # at one time, stops come before starts
+        busy += ranks
+        most = max(most, busy)
+    return most
+
+
 @rule("S901", severity="manual")
 def system_is_as_described(entry: Entry) -> Iterator[Fault]:
     """The system that ran is the one that is described, with the software that is described.

@@ -166,7 +166,7 @@ def build_organisation(root: Path, org: str, entries: list[tuple[str, str, str, 
     """An organisation's tree from (system, scaling, benchmark, runs, epochs) each."""
     folder = root / org
     for number, (system, scaling, benchmark, num_runs, num_epochs) in enumerate(entries):
-        _describe(folder, org, system)
+        _describe(folder, org, system, num_nodes=64 * (num_runs + 1) if scaling == "weak" else 64)
         _add_code(folder, benchmark, system)
         results = folder / "results" / system / scaling / benchmark
         for index in range(num_runs):
@@ -181,9 +181,9 @@ def build_organisation(root: Path, org: str, entries: list[tuple[str, str, str, 
     return folder
 
 
-def _describe(folder: Path, org: str, system: str) -> None:
+def _describe(folder: Path, org: str, system: str, num_nodes: int) -> None:
     keys = ruleset.load("mlperf_hpc_2.0").values["system_description"]["keys"]
-    words = {"submitter": org, "division": "closed", "status": "onprem", "number_of_nodes": "64"}
+    words = {"submitter": org, "division": "closed", "status": "onprem", "number_of_nodes": str(num_nodes)}
     values = dict.fromkeys(keys, "some") | words | {"accelerators_per_node": "8", "system_name": system}
     _write(folder / "systems" / f"{system}.json", json.dumps(values, indent=1))
 

@@ -30,8 +30,17 @@ def test_other_counts_are_found(describe, nodes):
 
 
 def test_instances_may_have_fewer_nodes_than_the_system_but_not_more(describe):
-    assert describe("cluster", number_of_nodes=512) == []
-    assert describe("cluster", number_of_nodes=32) == ["S108"]
+    assert describe("cluster", number_of_nodes=1024) == []
+    assert describe("cluster", number_of_nodes=32, accelerators_per_node="0") == ["S108", "S108"]
+
+
+def test_concurrent_instances_fit_the_system_exactly(describe, valid_round, edit_log):
+    """Ten kept instances and a pruned one, of 512 ranks each, on nodes with 8 accelerators."""
+    assert describe("cluster", number_of_nodes=704) == []
+    assert describe("cluster", number_of_nodes=703) == ["S111"]
+    pruned = valid_round / "acme/results/cluster/weak/cosmoflow/pruned_results/result_10.txt"
+    edit_log(pruned, lambda run: run.shift(10**7))
+    assert describe("cluster", number_of_nodes=640) == []
 
 
 def test_a_timed_run_has_all_nodes_of_its_system(describe):

@@ -295,6 +295,10 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "other accelerators described": ("S108", description(lambda values: values.update(accelerators_per_node="4"))),
     "described without results": ("S109", copied(BOX, "acme/systems/spare.json")),
     "another organisation's name": ("S110", logs(lambda run: run.set("submission_org", "zeta"))),
+    "more instances than accelerators": (
+        "S111",
+        description(lambda values: values.update(number_of_nodes=640), "acme/systems/cluster.json"),
+    ),
     # Convergence and package
     "converges too soon": ("C101", logs(shorten)),
     "code withheld": ("P101", tree(lambda root: shutil.rmtree(root / "acme/benchmarks"))),
