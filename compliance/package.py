@@ -161,10 +161,19 @@ def _package(logs: list[RunLog], tree: EntryTree, options: Options, chosen: Choi
     _merge(filled.organisation, tree.organisation)
     shutil.rmtree(filled.root)
     _write_json(tree.description, _description(of_benchmark[0], options, chosen.ruleset))
+    if layers := chosen.ruleset.values.get("layers"):
+        tree.declaration.write_text(_layers(layers), encoding="utf-8")
     commit, to_write = _add_source(tree, of_benchmark, options)
     _write_json(tree.summary, _summary(tree, chosen.ruleset, commit))
     entry = f"{tree.results}: {len(of_benchmark)} logs, code of {f'commit {commit[:12]}' if commit else 'no commit'}"
     return entry, to_write
+
+
+def _layers(layers: Mapping[str, Any]) -> str:
+    """HPC AI500's table of what each layer of the system under test was, to be filled in."""
+    asked = {name: f"{template.PLACEHOLDER}: {layer['holds']}" for name, layer in layers.items()}
+    lines = (f"{name} = {toml_text.value(text)}" for name, text in asked.items())
+    return "\n".join(["[layers]", *lines]) + "\n"
 
 
 def _merge(source: Path, target: Path) -> None:

@@ -37,6 +37,11 @@ class EntryTree:
         return self.root / self.org
 
     @property
+    def declaration(self) -> Path:
+        """What the organisation declares of all its entries: HPC AI500's layers."""
+        return self.organisation / DECLARATION
+
+    @property
     def description(self) -> Path:
         return self.organisation / "systems" / f"{self.system}.json"
 

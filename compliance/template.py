@@ -13,13 +13,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from compliance.errors import UserError
-from compliance.submission_tree import EntryTree
+from compliance.submission_tree import DECLARATION, EntryTree
 
 PLACEHOLDER = "FILL IN"
 NAMES = {"ORGANISATION": "org", "SYSTEM": "system", "BENCHMARK": "benchmark", "IMPLEMENTATION": "implementation"}
 TEMPLATE_STEMS = {*NAMES, "SYSTEM_IMPLEMENTATION"}
 MAX_BYTES = 1 << 20  # of a text that a submitter writes
-TEXTS = ("README.md", "*.sh")
+TEXTS = ("README.md", "*.sh", DECLARATION)
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,17 @@ def _named(text: str, tree: EntryTree) -> str:
 
 def unfilled(organisation: Path) -> Iterator[Place]:
     """Names of the template, and lines that say FILL IN, of one organisation's submission."""
-    for path in (organisation, *_children(organisation / "systems"), *_benchmark_paths(organisation)):
+    for path in (*_own_paths(organisation), *_benchmark_paths(organisation)):
         if path.stem in TEMPLATE_STEMS:
             yield Place(path, 0, "still has the template's name")
         if path.is_file() and any(map(path.match, TEXTS)):
             yield from _lines(path)
+
+
+def _own_paths(organisation: Path) -> Iterator[Path]:
+    """The organisation, its declaration, and the files of systems/."""
+    declarations = [child for child in _children(organisation) if child.name == DECLARATION]
+    yield from (organisation, *declarations, *_children(organisation / "systems"))
 
 
 def _benchmark_paths(organisation: Path) -> Iterator[Path]:

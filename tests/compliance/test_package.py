@@ -4,6 +4,7 @@
 import json
 import shutil
 import subprocess
+import tomllib
 
 import pytest
 
@@ -12,6 +13,7 @@ from compliance.__main__ import main
 from compliance.errors import UserError
 from compliance.package import Options, package
 from compliance.review import review
+from compliance.ruleset import load
 
 
 @pytest.fixture
@@ -134,6 +136,17 @@ def test_two_benchmarks_share_an_organisation(runs, output, run_log):
         "cosmoflow",
         "deepcam",
     ]
+
+
+def test_the_layers_of_hpc_ai500_are_asked_for(runs, output, edit_log):
+    for log in runs.glob("*/train.log"):
+        edit_log(log, lambda run: run.set("submission_benchmark", "imagenet_resnet"))
+    packaged = package([runs], output, Options(system="box"))
+    declaration = output / "acme" / "submission.toml"
+    asked = [line for line in packaged.to_write if line.startswith(f"{declaration}:")]
+    assert list(tomllib.loads(declaration.read_text())["layers"]) == list(load("hpc_ai500_2.0").values["layers"])
+    assert len(asked) == 9
+    assert packaged.choice.ruleset.name == "hpc_ai500_2.0"
 
 
 def test_throughput_instances(runs, output):
