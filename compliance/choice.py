@@ -2,14 +2,13 @@
 """Which rule set holds, and why: the caller's word, submission.toml's, else what layout and logs imply."""
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compliance import ruleset
+from compliance import ruleset, toml_file
 from compliance.errors import UserError
 from compliance.ruleset import RuleSet
 from compliance.submission import Submission
@@ -74,8 +73,8 @@ def _declared_in(folder: Path) -> Iterator[str]:
     file = folder / "submission.toml"
     if file.is_file() and not file.is_symlink():
         try:
-            declared = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
+            declared = toml_file.load(file)
+        except (OSError, ValueError) as error:
             raise UserError(f"{file}: not a readable TOML file: {error}") from error
         if "rules" in declared:
             yield _checked(declared["rules"], folder)

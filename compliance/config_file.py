@@ -12,13 +12,12 @@ opt_base_learning_rate = 0.001
 global_batch_size = 64
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compliance import ruleset
+from compliance import ruleset, toml_file
 from compliance.constraint import Constraint
 from compliance.errors import UserError
 from compliance.ruleset import Benchmark, RuleSet
@@ -76,10 +75,10 @@ def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
 
 def read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml_file.load(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: not TOML: {error}") from None
 
 

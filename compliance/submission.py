@@ -11,13 +11,12 @@ never followed, so that nothing outside PATH is read and no loop is walked; what
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compliance import mllog
+from compliance import mllog, toml_file
 from compliance.mllog import RunLog
 
 SCALINGS = ("strong", "weak")
@@ -147,11 +146,11 @@ def read(path: Path) -> Submission:
 
 def _read_declared(root: Path) -> dict[str, Any]:
     file = root / "submission.toml"
-    if not file.is_file():
+    if file.is_symlink() or not file.is_file():
         return {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return toml_file.load(file)
+    except (OSError, ValueError) as error:
         raise SubmissionError(f"{file}: not a readable TOML file: {error}") from error
 
 

@@ -10,12 +10,12 @@
 A waived finding stays visible: its severity becomes `waived`, its message names reason and approver.
 """
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from compliance import toml_file
 from compliance.findings import RULES, Fault, Finding, rule
 from compliance.ruleset import nearest
 from compliance.submission import Submission
@@ -75,8 +75,8 @@ def read(folder: Path) -> Waivers:
     if not file.path.is_file() or file.path.is_symlink():
         return file
     try:
-        tables = tomllib.loads(file.path.read_text(encoding="utf-8")).get("waiver")
-    except (OSError, ValueError, RecursionError) as error:
+        tables = toml_file.load(file.path).get("waiver")
+    except (OSError, ValueError) as error:
         file.faults.append(f"not a readable TOML file: {error}")
         return file
     if not isinstance(tables, list):

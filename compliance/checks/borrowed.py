@@ -5,12 +5,11 @@ A file benchmarks/<benchmark>/<system>/*.toml with a [borrowed] table, as `pytho
 that this entry's hyperparameters are another's.
 """
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compliance import borrow, config_file
+from compliance import borrow, config_file, toml_file
 from compliance.checks.values import shown
 from compliance.config_file import HyperparametersFile
 from compliance.errors import UserError
@@ -136,9 +135,9 @@ def _toml_files(organisation: Organisation, benchmark: str, system: str) -> list
 def _read(path: Path, entry: Entry) -> Borrowing | None:
     """None where the file does not speak of borrowing, or is no TOML at all."""
     try:
-        if "borrowed" not in tomllib.loads(path.read_text(encoding="utf-8")):
+        if "borrowed" not in toml_file.load(path):
             return None
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return None
     try:
         file = config_file.read(path, entry.benchmark)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of HPC AI500 V2.0 alone: fixed epochs, the clock, FLOPS, levels and the nine layers. Ids end in 5xx."""
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from compliance import toml_file
 from compliance.findings import Fault, Limits, rule
 from compliance.mllog import RunLog
 from compliance.ruleset import RuleSet, nearest
@@ -199,8 +199,8 @@ def _layers(organisation: Organisation) -> Mapping[str, Any]:
     if file.is_symlink() or not file.is_file():
         return {}
     try:
-        layers = tomllib.loads(file.read_text(encoding="utf-8")).get("layers")
-    except (OSError, ValueError, RecursionError):
+        layers = toml_file.load(file).get("layers")
+    except (OSError, ValueError):
         return {}
     return layers if isinstance(layers, dict) else {}
 
