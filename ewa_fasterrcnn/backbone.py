@@ -87,7 +87,7 @@ class ResNet50(nn.Module):
         A stem for red, green and blue serves other channels with the mean of its three kernels, scaled so that
         channels which are all alike give what three of them gave.
         """
-        weights = _read_weights(path)
+        weights = read_weights(path)
         stem = weights.get("conv1.weight")
         if stem is not None and stem.shape[1] != self.conv1.in_channels:
             kernel = stem.sum(dim=1, keepdim=True) / self.conv1.in_channels
@@ -161,7 +161,8 @@ def _stage(num_blocks: int, in_channels: int, width: int, stride: int, norm: str
     return nn.Sequential(first, *(Bottleneck(width * EXPANSION, width, 1, norm) for _ in range(num_blocks - 1)))
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A state_dict that torch.save wrote; WeightsError where the file is none."""
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:

@@ -37,7 +37,7 @@ COMPILED = _load_compiled()
 
 
 def suppress(boxes_B4: Tensor, scores_B: Tensor, *, threshold: float) -> Tensor:
-    """Indices of the boxes that stay, best score first: none overlaps a better one that stays by more than threshold."""
+    """Indices of the boxes that stay, best first: none overlaps a better one that stays by more than `threshold`."""
     if COMPILED is not None:
         return COMPILED.nms(boxes_B4[:, [1, 0, 3, 2]], scores_B, threshold)
     return plain_suppress(boxes_B4, scores_B, threshold=threshold)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make up years of weather that a network can really learn from, in the layout of the published year files.
+
+    python -m ewa_fasterrcnn.synthesize output/ewa/data                       # the demo's: 256 + 48 images of 96 x 144
+    python -m ewa_fasterrcnn.synthesize output/ewa/data --preview storms.png
+
+The data set is ready for training: train/ and validation/ with whole years, statistics and a manifest that marks it
+synthetic. The same seed gives the same images whatever the number of processes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from ewa_fasterrcnn import describe, statistics
+from ewa_fasterrcnn.statistics import Moments
+from ewa_fasterrcnn.weather import make_image
+from ewa_fasterrcnn.years import CHANNELS, MOST_BOXES
+from harness import manifest
+from harness.manifest import Manifest, ManifestError
+
+FIRST_YEAR = 1979
+PREVIEWED = 4
+
+
+class SynthesizeError(ValueError):
+    """Options that no weather can be made from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What all images of a data set share."""
+
+    height: int = 96
+    """Pixels from pole to pole."""
+    width: int = 144
+    """Pixels around the globe."""
+    seed: int = 1
+    """Chooses all weather and all storms."""
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 64 or self.seed < 0:
+            found = f"height {self.height}, width {self.width}, seed {self.seed}"
+            raise SynthesizeError(
+                f"world: found {found}, expected at least 64 pixels each way and a seed of at least 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Year:
+    """One year file that is to be written."""
+
+    number: int
+    split: str
+    num_images: int
+
+    @property
+    def path(self) -> str:
+        """Relative to the data set."""
+        return f"{self.split}/climo_{self.number}.h5"
+
+
+def plan(num_train: int, num_validation: int, num_train_years: int) -> list[Year]:
+    """The training images over several years as evenly as it goes, then one year to evaluate on."""
+    if not (num_validation >= 1 and 1 <= num_train_years <= num_train):
+        found = f"found {num_train} over {num_train_years} years, {num_validation} to evaluate on"
+        raise SynthesizeError(f"images: {found}, expected at least one image in each year")
+    sizes = [len(part) for part in np.array_split(np.arange(num_train), num_train_years)]
+    years = [Year(number=number, split="train", num_images=size) for number, size in enumerate(sizes, start=FIRST_YEAR)]
+    return [*years, Year(number=FIRST_YEAR + num_train_years, split="validation", num_images=num_validation)]
+
+
+def synthesize(folder: Path, world: World, years: list[Year], *, num_processes: int) -> Manifest:
+    """Write all years, then statistics and manifest; a finished data set of the same options is kept."""
+    if kept := _finished(folder, world, years):
+        return kept
+    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
+    for split in ("train", "validation"):
+        (folder / split).mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(num_processes) as pool:
+        moments = list(_with_progress(pool.map(partial(_write_year, folder, world), years), len(years)))
+    training = (one for one, year in zip(moments, years, strict=True) if year.split == "train")
+    statistics.join(training).statistics().save(folder / statistics.FILE_NAME)
+    described = describe.data_set(
+        folder,
+        {split: [year.path for year in years if year.split == split] for split in ("train", "validation")},
+        synthetic=True,
+        provenance={"source": "made up by a random generator", **asdict(world)},
+        tool="ewa_fasterrcnn.synthesize",
+    )
+    described.save(folder)
+    return described
+
+
+def _write_year(folder: Path, world: World, year: Year) -> Moments:
+    """Write one year file at once or not at all; the moments of its images."""
+    path = folder / year.path
+    temporary, moments = path.with_name(f".{path.name}"), []
+    with h5py.File(temporary, "w") as file:
+        shape = (year.num_images, len(CHANNELS), world.height, world.width)
+        images = file.create_dataset("images", shape, dtype=np.float32)
+        boxes = file.create_dataset("boxes", (year.num_images, MOST_BOXES, 5), dtype=np.float32)
+        for number in range(year.num_images):
+            images[number], boxes[number] = image_CHW, _ = image_of(world, year.number, number)
+            moments.append(Moments.of(image_CHW))
+    temporary.replace(path)
+    return statistics.join(moments)
+
+
+def image_of(world: World, year: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fields and boxes of one image, from its own random stream."""
+    return make_image(np.random.default_rng([world.seed, year, number]), world.height, world.width)
+
+
+def _finished(folder: Path, world: World, years: list[Year]) -> Manifest | None:
+    """The manifest in `folder`, where it is complete and made with the same options."""
+    try:
+        found = Manifest.load(folder)
+        found.verify(folder)
+    except ManifestError:
+        return None
+    options = {name: found.provenance.get(name) for name in asdict(world)}
+    files = {file.path for split in found.splits.values() for file in split.files}
+    counts = {name: split.num_samples for name, split in found.splits.items()}
+    wanted = {split: sum(year.num_images for year in years if year.split == split) for split in counts}
+    same = options == asdict(world) and found.tool_version == manifest.tool_version() and counts == wanted
+    return found if same and files == {year.path for year in years} else None
+
+
+def _with_progress(items: Iterable[Moments], total: int) -> Iterator[Moments]:
+    console = Console(stderr=True)
+    return track(items, "making up years", total=total, console=console, disable=not console.is_terminal)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0, or 2 with one line on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        world = World(height=options.height, width=options.width, seed=options.seed)
+        years = plan(options.train, options.validation, options.train_years)
+        described = synthesize(options.folder, world, years, num_processes=options.processes)
+        if options.preview:
+            from ewa_fasterrcnn import preview  # matplotlib is slow to import, and only needed here
+
+            samples = [(*image_of(world, FIRST_YEAR, number), None) for number in range(PREVIEWED)]
+            preview.draw(options.preview, samples, f"Synthetic weather of {world.height} x {world.width} pixels")
+    except (ValueError, OSError) as error:
+        print(f"synthesize: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.folder}: synthetic weather: {describe.in_words(described)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ewa_fasterrcnn.synthesize",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
+    parser.add_argument("--train", type=int, default=256, metavar="N", help="images to train on (%(default)s)")
+    parser.add_argument("--validation", type=int, default=48, metavar="N", help="images to evaluate on (%(default)s)")
+    parser.add_argument("--train-years", type=int, default=2, metavar="N", help="years to train on (%(default)s)")
+    parser.add_argument("--height", type=int, default=World.height, help="pixels from pole to pole (%(default)s)")
+    parser.add_argument("--width", type=int, default=World.width, help="pixels around the globe (%(default)s)")
+    parser.add_argument("--seed", type=int, default=World.seed, help="seed of the data, not of runs (%(default)s)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
+    parser.add_argument("--preview", type=Path, metavar="FILE.png", help="picture of the first images with their boxes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
