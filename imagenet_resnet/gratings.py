@@ -3,8 +3,8 @@
 
     jpeg = draw(Drawing(num_classes=8, width=112, height=84, seed=1), label=3, split="train", number=17)
 
-A class is a tilt, and whether bars lean that way to one side only or to both at once, crossing each other. What the
-crops of training change tells nothing about it: which side, scale, place, colours and noise are drawn at random.
+A class is a tilt of the bars, and whether they are grey or coloured. What the crops of training change tells nothing
+about it: to which side the bars lean, their scale, place, brightness, hue and noise are drawn at random.
 """
 
 import io
@@ -59,13 +59,8 @@ def class_name(label: int) -> str:
 def draw(drawing: Drawing, *, label: int, split: str, number: int) -> bytes:
     """Picture `number` of a split as a JPEG file of class `label`; a stream of its own decides all that is random."""
     rng = np.random.default_rng([drawing.seed, STREAMS[split], number])
-    tilt = drawing.tilt(label) * rng.choice([-1, 1])
-    wavelength = min(drawing.width, drawing.height) / rng.uniform(*CYCLES)
-    wave_HW = _bars(drawing, tilt, wavelength, rng)
-    if label % 2:
-        wave_HW = (wave_HW + _bars(drawing, -tilt, wavelength, rng)) / 2
-    dark_C, light_C = rng.uniform(0, 255, size=(2, 3))
-    dark_C = np.where(np.abs(light_C - dark_C) < 96, (light_C + 128) % 255, dark_C)  # bars that can be told apart
+    wave_HW = _bars(drawing, drawing.tilt(label) * rng.choice([-1, 1]), rng)
+    dark_C, light_C = _colours(rng, grey=label % 2 == 1)
     share_HW1 = (wave_HW[..., None] + 1) / 2
     picture_HWC = dark_C + share_HW1 * (light_C - dark_C) + rng.normal(0, NOISE, size=(*wave_HW.shape, 3))
     return encode(picture_HWC.clip(0, 255).astype(np.uint8))
@@ -78,8 +73,17 @@ def encode(picture_HWC: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _bars(drawing: Drawing, tilt: float, wavelength: float, rng: np.random.Generator) -> np.ndarray:
-    """A wave from -1 to 1 at every pixel, moved by a random part of its length."""
+def _bars(drawing: Drawing, tilt: float, rng: np.random.Generator) -> np.ndarray:
+    """A wave from -1 to 1 at every pixel."""
+    wavelength = min(drawing.width, drawing.height) / rng.uniform(*CYCLES)
     x_W, y_H = np.arange(drawing.width), np.arange(drawing.height)
     along_HW = math.cos(tilt) * x_W[None, :] + math.sin(tilt) * y_H[:, None]
     return np.sin(2 * math.pi * (along_HW / wavelength + rng.uniform()))
+
+
+def _colours(rng: np.random.Generator, *, grey: bool) -> tuple[np.ndarray, np.ndarray]:
+    """A dark and a light colour, each channel at least 64 apart, drawn evenly otherwise."""
+    dark_C, contrast_C = rng.uniform(0, 128, size=3), rng.uniform(64, 127, size=3)
+    if grey:
+        dark_C, contrast_C = np.full(3, dark_C[0]), np.full(3, contrast_C[0])
+    return dark_C, dark_C + contrast_C

@@ -127,7 +127,7 @@ def draw_preview(path: Path, drawing: Drawing) -> None:
             encoded = gratings.draw(drawing, label=label, split="train", number=label)
             axes.imshow(np.asarray(as_rgb(opened(encoded))))
             axes.set_title(f"class {label}")
-    figure.suptitle("Synthetic pictures: the tilt of the bars, and whether they cross, are the class")
+    figure.suptitle("Synthetic pictures: the tilt of the bars, and whether they are coloured, are the class")
     figure.savefig(path, dpi=100)
     plt.close(figure)
 

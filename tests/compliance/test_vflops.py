@@ -92,8 +92,9 @@ def test_demo_replaces_sizes_epochs_and_targets_only():
     demo = ruleset.load("hpc_ai500_demo")
     assert demo.values["synthetic"] is True
     own = {path for path in demo.origins if demo.origin(*path) == "hpc_ai500_demo.toml"}
-    allowed = {"num_epochs", "target", "train_samples", "eval_samples", "flops_per_image"}
-    assert {path[-1] for path in own if path[0] == "benchmarks"} == allowed
+    sizes = {"num_epochs", "target", "train_samples", "eval_samples", "flops_per_image"}
+    network = {"zero_init_last_gamma", "resnet_blocks", "resnet_width", "image_size", "num_classes"}
+    assert {path[-1] for path in own if path[0] == "benchmarks"} == sizes | network
     assert {path for path in own if path[0] != "benchmarks"} == {("title",), ("synthetic",)}
 
 
