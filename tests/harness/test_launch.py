@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.launch import LaunchError, World, launch, place
+from harness.launch import World, launch
+from harness.launchers import LaunchError, Place, find
 
 TORCHRUN = {
     "RANK": "5",
@@ -22,12 +23,12 @@ TORCHRUN = {
 
 
 def test_no_launcher_is_one_process():
-    assert place({}) == World()
+    assert find({}) == Place()
     assert World().num_nodes == 1
 
 
 def test_torchrun_variables():
-    world = place(TORCHRUN)
+    world = find(TORCHRUN)
     assert (world.rank, world.num_ranks, world.local_rank, world.ranks_per_node, world.num_nodes) == (5, 8, 1, 4, 2)
 
 
@@ -35,7 +36,7 @@ def test_torchrun_variables():
 def test_missing_variable_is_named(name):
     environment = {key: value for key, value in TORCHRUN.items() if key != name}
     with pytest.raises(LaunchError, match=f"{name}: not set"):
-        place(environment)
+        find(environment)
 
 
 @pytest.mark.parametrize(
@@ -43,20 +44,20 @@ def test_missing_variable_is_named(name):
 )
 def test_contradicting_variables(changed):
     with pytest.raises(LaunchError, match="expected"):
-        place({**TORCHRUN, **changed})
+        find({**TORCHRUN, **changed})
 
 
-@pytest.mark.parametrize("name", ["SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
-def test_processes_of_another_launcher_are_not_left_to_train_alone(name):
-    with pytest.raises(LaunchError, match=f"{name}=4: .* started 4 processes, but torchrun joins 1"):
-        place({name: "4"})
-    assert place({name: "1"}) == World()
+@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_processes_of_an_unknown_launcher_are_not_left_to_train_alone(name):
+    with pytest.raises(LaunchError, match=f"{name}=4: .* started 4 processes, but nothing joins 1"):
+        find({name: "4"})
+    assert find({name: "1"}) == Place()
 
 
 def test_one_torchrun_a_node_under_srun():
-    assert place({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2"}).num_nodes == 2
+    assert find({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2"}).num_nodes == 2
     with pytest.raises(LaunchError, match="srun started 3 processes, but torchrun joins 2"):
-        place({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "3"})
+        find({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "3"})
 
 
 def test_world_of_another_size_than_asked_for(monkeypatch):
