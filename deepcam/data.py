@@ -105,22 +105,33 @@ class Dataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         """One sample; SampleError where its file is broken or of another size than the first sample."""
-        if self._cache is not None:
-            return self._cache[index]
-        fields_HWC, labels_HW = samples.read(self.sample_format, self.folder, self.identifiers[index])
-        if fields_HWC.shape != self.sample_shape:
-            path = self.paths(index)[0]
-            raise SampleError(f"{path}: fields: found shape {fields_HWC.shape}, expected {self.sample_shape}")
-        return fields_HWC, labels_HW
+        return self._read(index, None)
 
     def __getitems__(self, indices: list[int]) -> Batch | SampleError:
         """A whole batch, which torch's DataLoader asks for. An error is a value here, for Loader to raise: a worker
         process would bury its text under a traceback."""
-        try:
-            fields, labels = zip(*(self[index] for index in indices), strict=True)
-        except SampleError as error:
-            return error
-        return _joined(fields), _joined(labels)
+        fields_NHWC = torch.empty(len(indices), *self.sample_shape)
+        labels_NHW = torch.empty(len(indices), *self.sample_shape[:2], dtype=torch.uint8)
+        for place, index in enumerate(indices):
+            slot = fields_NHWC[place].numpy()
+            try:
+                fields_HWC, labels_HW = self._read(index, slot)
+            except SampleError as error:
+                return error
+            if fields_HWC is not slot:
+                slot[...] = fields_HWC
+            labels_NHW[place] = torch.from_numpy(labels_HW)
+        return fields_NHWC, labels_NHW
+
+    def _read(self, index: int, out: np.ndarray | None) -> Sample:
+        """A sample from memory or from its files; into `out` if that can be, see samples.read."""
+        if self._cache is not None:
+            return self._cache[index]
+        fields_HWC, labels_HW = samples.read(self.sample_format, self.folder, self.identifiers[index], out)
+        if fields_HWC.shape != self.sample_shape:
+            path = self.paths(index)[0]
+            raise SampleError(f"{path}: fields: found shape {fields_HWC.shape}, expected {self.sample_shape}")
+        return fields_HWC, labels_HW
 
     def paths(self, index: int) -> list[Path]:
         """The files of one sample."""
@@ -213,11 +224,6 @@ def _plain_reader(dataset: Dataset, batches: EpochBatches, num_workers: int) -> 
         collate_fn=lambda batch: batch,  # __getitems__ has joined it
         generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
     )
-
-
-def _joined(arrays: tuple[np.ndarray, ...]) -> torch.Tensor:
-    """A batch of arrays; that of one sample is a view."""
-    return torch.from_numpy(arrays[0][None] if len(arrays) == 1 else np.stack(arrays))
 
 
 def _check_statistics_file(path: Path, listed: Manifest) -> None:

@@ -43,8 +43,8 @@ class SampleFormat:
     """Word of the command lines and the manifest."""
     patterns: tuple[str, ...]
     """Names of a sample's files, with {} for its identifier; the first holds the fields."""
-    read: Callable[[list[Path]], Sample]
-    """The files -> (fields, labels) as they lie on disk, unchecked."""
+    read: Callable[[list[Path], np.ndarray | None], Sample]
+    """The files -> (fields, labels) as they lie on disk, unchecked; see `read` below for the second argument."""
     write: Callable[[list[Path], np.ndarray, np.ndarray], None]
     """The files, fields_HWC and labels_HW -> the files."""
 
@@ -58,11 +58,15 @@ class SampleFormat:
         return name[len(start) : -len(end)] if name.startswith(start) and name.endswith(end) else None
 
 
-def read(sample_format: SampleFormat, folder: Path, identifier: str) -> Sample:
-    """(fields_HWC float32, labels_HW uint8) of one sample; SampleError where it is not one."""
+def read(sample_format: SampleFormat, folder: Path, identifier: str, out: np.ndarray | None = None) -> Sample:
+    """(fields_HWC float32, labels_HW uint8) of one sample; SampleError where it is not one.
+
+    Where the file's shape and type are those of `out`, and the form allows, the fields are read into it and are `out`:
+    memory that a batch has already costs less than fresh memory and a copy.
+    """
     paths = sample_format.paths(folder, identifier)
     try:
-        fields, labels = sample_format.read(paths)
+        fields, labels = sample_format.read(paths, out)
     except FileNotFoundError as error:
         raise SampleError(f"{error.filename or paths[0]}: no such file") from None
     except OSError as error:  # h5py reports a truncated file so, without its name
@@ -124,21 +128,25 @@ def _first_fault(fields_HWC: np.ndarray) -> str:
 def _checked_labels(path: Path, labels: np.ndarray, expected_shape: tuple[int, ...]) -> np.ndarray:
     if labels.shape != expected_shape:
         raise SampleError(f"{path}: labels: found shape {labels.shape}, expected that of the fields, {expected_shape}")
-    if labels.dtype == np.uint8 and labels.max() < NUM_CLASSES:
-        return np.ascontiguousarray(labels)
-    wrong = ~np.isin(labels, np.arange(NUM_CLASSES))
+    with np.errstate(invalid="ignore"):
+        narrow = labels.astype(np.uint8, copy=False)
+    wrong = (narrow != labels) | (narrow >= NUM_CLASSES)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise SampleError(
             f"{path}: labels: found {labels[row, column]} at row {row}, column {column}, "
             "expected 0 (background), 1 (tropical cyclone) or 2 (atmospheric river)"
         )
-    return labels.astype(np.uint8)
+    return np.ascontiguousarray(narrow)
 
 
-def _read_hdf5(paths: list[Path]) -> Sample:
+def _read_hdf5(paths: list[Path], out: np.ndarray | None) -> Sample:
     with h5py.File(paths[0], "r") as file:
-        return file["climate/data"][()], file["climate/labels_0"][()]
+        stored = file["climate/data"]
+        if out is None or (stored.shape, stored.dtype) != (out.shape, out.dtype):
+            return stored[()], file["climate/labels_0"][()]
+        stored.read_direct(out)
+        return out, file["climate/labels_0"][()]
 
 
 def _write_hdf5(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray) -> None:
@@ -147,8 +155,20 @@ def _write_hdf5(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray
         file["climate/labels_0"] = labels_HW.astype(np.float32)
 
 
-def _read_numpy(paths: list[Path]) -> Sample:
-    return np.load(paths[0]), np.load(paths[1])
+def _read_numpy(paths: list[Path], out: np.ndarray | None) -> Sample:
+    return _load(paths[0], out), np.load(paths[1])
+
+
+def _load(path: Path, out: np.ndarray | None) -> np.ndarray:
+    """np.load, into `out` where the file holds just such an array."""
+    with path.open("rb") as stream:
+        if out is None or np.lib.format.read_magic(stream) != (1, 0):
+            return np.load(path)
+        if np.lib.format.read_array_header_1_0(stream) != (out.shape, False, out.dtype):
+            return np.load(path)
+        if stream.readinto(memoryview(out).cast("B")) != out.nbytes:
+            raise ValueError("ends before its array does")
+    return out
 
 
 def _write_numpy(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarray) -> None:
@@ -157,7 +177,7 @@ def _write_numpy(paths: list[Path], fields_HWC: np.ndarray, labels_HW: np.ndarra
             np.save(stream, array)
 
 
-def _read_fused(paths: list[Path]) -> Sample:
+def _read_fused(paths: list[Path], _out: np.ndarray | None) -> Sample:
     return split_fused(np.load(paths[0]))
 
 

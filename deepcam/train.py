@@ -55,6 +55,7 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     """The whole procedure: initialisation, then epochs and evaluations until the target is met."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     log_data(run, train_set, validation_set)
+    run.log("precision", "bf16" if uses_bf16(system.precision, run.world.device.type) else "fp32")
     train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
     network = build_network(run)
