@@ -23,9 +23,9 @@ above 1 means that ours is better; where we lose, it says so.
 
 def measurements() -> dict[str, Callable[[], Measurement]]:
     """Measurements by name, imported when asked for."""
-    from perf import compliance, cosmoflow
+    from perf import compliance, cosmoflow, deepcam
 
-    return {"compliance": compliance.measure, "cosmoflow": cosmoflow.measure}
+    return {"compliance": compliance.measure, "cosmoflow": cosmoflow.measure, "deepcam": deepcam.measure}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DeepCAM on this CPU: a training step against the plain form of it, and the loader against raw reads, in turn.
+
+python -m perf deepcam
+"""
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from deepcam import samples
+from deepcam.data import Dataset, loader
+from deepcam.loss import CLASS_WEIGHTS, weighted_cross_entropy
+from deepcam.metric import confusion, sample_iou
+from deepcam.model import DeepCAM, Pyramid
+from deepcam.samples import FORMATS
+from deepcam.statistics import Statistics
+from harness.flops import training_flops
+from harness.precision import uses_bf16
+from perf.measurement import Measurement, Row
+
+HEIGHT, WIDTH, BATCH_SIZE = 192, 288, 2
+NUM_WARM_UP_STEPS, NUM_STEPS = 1, 5
+NUM_FILES, NUM_EPOCHS = 48, 5
+
+
+def measure() -> Measurement:
+    return Measurement(
+        name="deepcam",
+        title="DeepCAM: training and reading on CPU",
+        peer="for a step, the plain form in the same PyTorch (NCHW, fp32, softmax before the metric, pooled branch "
+        "tiled); for reading, a loop of h5py reads of the same files, without checks and batches",
+        method=f"Medians of {NUM_STEPS} training steps with metric at {HEIGHT} x {WIDTH}, and the best of {NUM_EPOCHS} "
+        f"epochs over {NUM_FILES} files in the page cache, each variant in turn in one process.",
+        rows=[*_step_rows(), *_memory_rows(), *_loader_rows()],
+        versions=("torch", "h5py", "numpy"),
+    )
+
+
+@dataclass
+class Variant:
+    """A way to do the same training step, and what its steps took."""
+
+    layout: torch.memory_format
+    bf16: bool
+    plain: bool
+    """Tiles the pooled branch, and computes the softmax for the metric."""
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+
+class TiledPyramid(Pyramid):
+    """The pooled vector written out over height and width, and concatenated."""
+
+    def forward(self, features_NCHW: Tensor) -> Tensor:
+        tiles = self.pooled(features_NCHW).tile(1, 1, *features_NCHW.shape[-2:])
+        branches = torch.cat([*(branch(features_NCHW) for branch in self.branches), tiles], dim=1)
+        return self.head(self.projection(branches))
+
+
+def _variants() -> dict[str, Variant]:
+    return {
+        "plain": Variant(layout=torch.contiguous_format, bf16=False, plain=True),
+        "fp32": Variant(layout=torch.channels_last, bf16=False, plain=False),
+        "bf16": Variant(layout=torch.channels_last, bf16=True, plain=False),
+    }
+
+
+def _step_rows() -> list[Row]:
+    variants = _variants()
+    steps = {name: _step(variant) for name, variant in variants.items()}
+    for number in range(NUM_WARM_UP_STEPS + NUM_STEPS):
+        for name, variant in variants.items():
+            _time(steps[name], variant if number >= NUM_WARM_UP_STEPS else None)
+    hardware = "" if uses_bf16("auto", "cpu") else "; this CPU has no bf16 matrix unit"
+    return [
+        _step_row("channels last, fp32", variants["fp32"], variants["plain"]),
+        _step_row(f"channels last, bf16{hardware}", variants["bf16"], variants["plain"]),
+    ]
+
+
+def _step_row(what: str, ours: Variant, peer: Variant) -> Row:
+    rate, peer_rate = BATCH_SIZE / median(ours.wall_s), BATCH_SIZE / median(peer.wall_s)
+    cpu_s, peer_cpu_s = median(ours.cpu_s) / BATCH_SIZE, median(peer.cpu_s) / BATCH_SIZE
+    with torch.device("meta"):
+        flops = training_flops(DeepCAM(), torch.empty(1, 16, HEIGHT, WIDTH))
+    return Row(
+        what=f"training, {what}",
+        unit="samples/s",
+        ours=rate,
+        peer=peer_rate,
+        ratio=rate / peer_rate,
+        note=f"batch {BATCH_SIZE}; {rate * flops / 1e9:.0f} GFLOP/s; CPU-s a sample {cpu_s:.3g}, peer {peer_cpu_s:.3g}",
+    )
+
+
+def _step(variant: Variant) -> Callable[[], None]:
+    torch.manual_seed(1)
+    model = DeepCAM()
+    if variant.plain:
+        model.pyramid.__class__ = TiledPyramid
+    model = model.to(memory_format=variant.layout)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    fields_NCHW = torch.rand(BATCH_SIZE, 16, HEIGHT, WIDTH).contiguous(memory_format=variant.layout)
+    labels_NHW = torch.randint(0, 3, (BATCH_SIZE, HEIGHT, WIDTH), dtype=torch.uint8)
+    finish = _plain_loss_and_metric if variant.plain else _loss_and_metric
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=variant.bf16):
+            logits_NKHW = model(fields_NCHW)
+        finish(logits_NKHW, labels_NHW).backward()
+        optimizer.step()
+
+    return step
+
+
+def _loss_and_metric(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
+    sample_iou(confusion(logits_NKHW.detach(), labels_NHW))
+    return weighted_cross_entropy(logits_NKHW, labels_NHW)
+
+
+def _plain_loss_and_metric(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
+    labels_NHW = labels_NHW.long()
+    with torch.no_grad():
+        prediction_NHW = torch.softmax(logits_NKHW, 1).argmax(1)
+        for kind in range(3):
+            predicted, labelled = prediction_NHW == kind, labels_NHW == kind
+            for one, other in ((predicted, labelled), (predicted, ~labelled), (~predicted, labelled)):
+                (one & other).sum((1, 2))
+    return cross_entropy(logits_NKHW, labels_NHW, weight=torch.tensor(CLASS_WEIGHTS), reduction="none").mean()
+
+
+def _time(step: Callable[[], None], variant: Variant | None) -> None:
+    wall, cpu = time.perf_counter(), time.process_time()
+    step()
+    if variant:
+        variant.wall_s.append(time.perf_counter() - wall)
+        variant.cpu_s.append(time.process_time() - cpu)
+
+
+def _memory_rows() -> Iterator[Row]:
+    """Each variant in a process of its own: a process keeps what an earlier variant made it reserve."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        peaks = dict(zip(_variants(), pool.map(_peak_mib, _variants()), strict=True))
+    for name in ("fp32", "bf16"):
+        what = f"peak memory of a process that trains, channels last, {name}"
+        yield Row(what=what, unit="MiB", ours=peaks[name], peer=peaks["plain"], ratio=peaks["plain"] / peaks[name])
+
+
+def _peak_mib(name: str) -> float:
+    step = _step(_variants()[name])
+    for _ in range(NUM_WARM_UP_STEPS + 1):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _loader_rows() -> Iterator[Row]:
+    with TemporaryDirectory() as folder:
+        data = {name: _data_set(Path(folder, name), name) for name in ("hdf5", "numpy")}
+        paths = [data["hdf5"].paths(index)[0] for index in range(NUM_FILES)]
+        ways = {
+            "raw": lambda: _raw_reads(paths),
+            "hdf5": lambda: loader(data["hdf5"], batch_size=BATCH_SIZE),
+            "numpy": lambda: loader(data["numpy"], batch_size=BATCH_SIZE),
+        }
+        seconds = {name: [] for name in ways}
+        for _ in range(NUM_EPOCHS):
+            for name, way in ways.items():
+                seconds[name].append(_exhaust(way()))
+    rates = {name: NUM_FILES / min(values) for name, values in seconds.items()}
+    for name in ("hdf5", "numpy"):
+        yield Row(
+            what=f"reading {name} in batches, every value checked, one process",
+            unit="samples/s",
+            ours=rates[name],
+            peer=rates["raw"],
+            ratio=rates[name] / rates["raw"],
+            note=f"{rates[name] * HEIGHT * WIDTH * 17 * 4 / 1e9:.2f} GB/s of the HDF5 form",
+        )
+
+
+def _data_set(folder: Path, form: str) -> Dataset:
+    folder.mkdir()
+    generator = np.random.default_rng(1)
+    fields = generator.random((HEIGHT, WIDTH, samples.NUM_CHANNELS), dtype=np.float32)
+    labels = generator.integers(0, 3, (HEIGHT, WIDTH), dtype=np.uint8)
+    identifiers = [f"{number:03}" for number in range(NUM_FILES)]
+    for identifier in identifiers:
+        samples.write(FORMATS[form], folder, identifier, fields, labels)
+    statistics = Statistics.of(fields)
+    return Dataset(folder=folder, sample_format=FORMATS[form], identifiers=identifiers, statistics=statistics)
+
+
+def _raw_reads(paths: list[Path]) -> Iterator[np.ndarray]:
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            yield file["climate/data"][()], file["climate/labels_0"][()]
+
+
+def _exhaust(items: Iterable) -> float:
+    start = time.perf_counter()
+    for _ in items:
+        pass
+    return time.perf_counter() - start
