@@ -71,7 +71,7 @@ class Dataset(torch.utils.data.Dataset):
         boxes, shapes = [], []
         for path in paths:
             with YearFile(path) as year:
-                boxes.append(year.boxes_NB5)
+                boxes.append(year.read_boxes())
                 shapes.append(year.image_shape)
         self.image_shape: tuple[int, int, int] = shapes[0]
         """(C, H, W)."""

@@ -14,18 +14,18 @@ def data_set(
     folder: Path,
     years: dict[str, list[str]],
     *,
-    synthetic: bool,
     provenance: dict[str, str | int],
     tool: str,
     advance: Callable[[], object] = lambda: None,
 ) -> Manifest:
     """Describe the years of each split and the statistics, all written already; reads every byte of them."""
-    splits, shape = {}, ()
+    splits, shape, synthetic = {}, (), False
     for split, paths in years.items():
         files, num_images = [], 0
         for path in paths:
             with YearFile(folder / path) as year:
                 num_images, shape = num_images + year.num_images, year.image_shape
+                synthetic |= year.synthetic
             files.append(manifest.describe(folder, folder / path))
             advance()
         splits[split] = Split(num_samples=num_images, files=tuple(files))

@@ -25,7 +25,7 @@ from rich.progress import track
 from ewa_fasterrcnn import describe, statistics
 from ewa_fasterrcnn.statistics import Moments
 from ewa_fasterrcnn.weather import make_image
-from ewa_fasterrcnn.years import CHANNELS, MOST_BOXES
+from ewa_fasterrcnn.years import CHANNELS, MOST_BOXES, SYNTHETIC
 from harness import manifest
 from harness.manifest import Manifest, ManifestError
 
@@ -94,7 +94,6 @@ def synthesize(folder: Path, world: World, years: list[Year], *, num_processes: 
     described = describe.data_set(
         folder,
         {split: [year.path for year in years if year.split == split] for split in ("train", "validation")},
-        synthetic=True,
         provenance={"source": "made up by a random generator", **asdict(world)},
         tool="ewa_fasterrcnn.synthesize",
     )
@@ -107,6 +106,7 @@ def _write_year(folder: Path, world: World, year: Year) -> Moments:
     path = folder / year.path
     temporary, moments = path.with_name(f".{path.name}"), []
     with h5py.File(temporary, "w") as file:
+        file.attrs[SYNTHETIC] = True
         shape = (year.num_images, len(CHANNELS), world.height, world.width)
         images = file.create_dataset("images", shape, dtype=np.float32)
         boxes = file.create_dataset("boxes", (year.num_images, MOST_BOXES, 5), dtype=np.float32)

@@ -2,7 +2,7 @@
 """Year files: `climo_1979.h5` as the data set is published, read image by image and checked box by box.
 
     with YearFile(path) as year:
-        year.boxes_NB5                    # every box of the year, checked
+        year.read_boxes()                 # every box of the year, checked
         year.read(17)                     # (16, 768, 1152) float32: the 18th image, and nothing else, from the disk
 
 A file holds `images` (N, 16, H, W) float32, four a day, and `boxes` (N, 15, 5): rows of ymin, xmin, ymax, xmax, class
@@ -28,6 +28,8 @@ CLASS_NAMES = ("tropical depression", "tropical cyclone", "extratropical cyclone
 """The kinds of storms, in the order of their class numbers."""
 MOST_BOXES = 15
 UNUSED = -1
+SYNTHETIC = "synthetic"
+"""Attribute of a file that was made up here: whatever is trained on it is marked so."""
 EDGE_TOLERANCE = 1.0
 """Pixels by which a box may leave the image: boxes were rounded to whole pixels."""
 FILE_NAME = re.compile(r"climo_(\d{4})\.(?:h5|hdf5)")
@@ -70,8 +72,12 @@ class YearFile:
         return self._images.shape[1:]
 
     @property
-    def boxes_NB5(self) -> np.ndarray:
-        """All boxes, float32; YearError for the first that no storm can have."""
+    def synthetic(self) -> bool:
+        """Whether synthesize.py made the file up."""
+        return bool(self._file.attrs.get(SYNTHETIC, False))
+
+    def read_boxes(self) -> np.ndarray:
+        """(N, B, 5) of all boxes, float32; YearError for the first that no storm can have."""
         boxes_NB5 = np.asarray(self._file["boxes"][()], dtype=np.float32)
         check_boxes(boxes_NB5, self.image_shape[1:], self.path)
         return boxes_NB5

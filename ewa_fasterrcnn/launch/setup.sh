@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Install the software into the checkout's own .venv, with pinned versions:
+#   CHECKOUT=/path/to/hpc-ai-bench ./setup.sh          (left out: the checkout that this script lies in)
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+checkout=${CHECKOUT:-$(git -C "$here" rev-parse --show-toplevel)}
+
+make -C "$checkout" venv
+"$checkout/.venv/bin/python" -m ewa_fasterrcnn.train --help >/dev/null
+echo "installed; next: source $checkout/.venv/bin/activate"

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turn downloaded year files into a data set for training: checked, split by year, with statistics and a manifest.
+
+    python -m ewa_fasterrcnn.prepare RAW OUT                       # links to RAW's climo_1979.h5 to climo_1987.h5
+    python -m ewa_fasterrcnn.prepare RAW OUT --copy --train-years 1979-1986 --validation-years 1987
+    python -m ewa_fasterrcnn.prepare --verify OUT                  # every byte against the manifest
+
+The split is by year, so that no storm is in both parts: of the nine years 1979 to 1987 the first eight train (11,680
+images) and the last one evaluates (1,460). The report names nine years and no split; this one is the rules'.
+
+Every image is read once for the statistics. Interrupted, the same command goes on with the years that are missing.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ewa_fasterrcnn import describe, statistics
+from ewa_fasterrcnn.statistics import Moments
+from ewa_fasterrcnn.years import CHANNELS, YearError, YearFile, year_of
+from harness import manifest
+from harness.manifest import Manifest, ManifestError
+
+RECEIPTS_FOLDER = ".progress"
+
+
+class PrepareError(ValueError):
+    """A preparation that cannot be done as it was asked for."""
+
+
+def prepare(raw: Path, out: Path, years: dict[str, list[int]], *, copy: bool, num_workers: int) -> Manifest:
+    """Check every year and bring it to its split, then write statistics and the manifest, which comes last."""
+    if (out / manifest.FILE_NAME).exists():
+        raise PrepareError(f"{out / manifest.FILE_NAME}: found a prepared data set; --verify checks it")
+    sources = _sources(raw, years)
+    paths = {split: [f"{split}/{sources[year].name}" for year in years[split]] for split in years}
+    if copy:
+        _check_space(out, list(sources.values()))
+    for folder in (*years, RECEIPTS_FOLDER):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    targets = {out / split / sources[year].name: sources[year] for split in years for year in years[split]}
+    moments = _bring_all(out, targets, copy, num_workers)
+    training = (moments[out / path] for path in paths["train"])
+    statistics.join(training).statistics().save(out / statistics.FILE_NAME)
+    with _progress("computing checksums", len(sources)) as advance:
+        provenance = {"source": str(raw), "copied": copy}
+        provenance |= {f"{split}_years": ", ".join(map(str, years[split])) for split in years}
+        described = describe.data_set(out, paths, provenance=provenance, tool="ewa_fasterrcnn.prepare", advance=advance)
+    described.save(out)
+    shutil.rmtree(out / RECEIPTS_FOLDER)
+    return described
+
+
+def verify(folder: Path) -> Manifest:
+    """Read every file of a prepared data set; ManifestError naming what differs or is missing."""
+    listed = Manifest.load(folder)
+    with _progress("verifying", sum(len(split.files) for split in listed.splits.values())) as advance:
+        listed.verify(folder, checksums=True, advance=advance)
+    return listed
+
+
+def bring(source: Path, target: Path, *, copy: bool) -> Moments:
+    """Check one year, link or copy it, and take the moments of all its images."""
+    with YearFile(source) as year:
+        year.read_boxes()  # which checks each of them
+        moments = statistics.join(_checked_moments(year, number) for number in range(year.num_images))
+    temporary = target.with_name(f".{target.name}")
+    temporary.unlink(missing_ok=True)
+    if copy:
+        shutil.copyfile(source, temporary)
+    else:
+        temporary.symlink_to(source.resolve())
+    temporary.replace(target)
+    return moments
+
+
+def _checked_moments(year: YearFile, number: int) -> Moments:
+    moments = Moments.of(year.read(number))
+    unsound = np.flatnonzero(~np.isfinite(moments.mean_C))
+    if unsound.size:
+        raise YearError(f"{year.path}: image {number}: {CHANNELS[unsound[0]]}: found values that are no finite numbers")
+    return moments
+
+
+def _bring_all(out: Path, sources: dict[Path, Path], copy: bool, num_workers: int) -> dict[Path, Moments]:
+    """The moments of each year by its path in the data set; those that an earlier call has finished are kept."""
+    moments = {target: done for target in sources if (done := _receipt(out, target))}
+    with _progress("preparing years", len(sources)) as advance, ProcessPoolExecutor(num_workers) as pool:
+        missing = {target: source for target, source in sources.items() if target not in moments}
+        futures = {target: pool.submit(partial(bring, copy=copy), source, target) for target, source in missing.items()}
+        try:
+            for target, future in futures.items():
+                moments[target] = future.result()
+                _write_receipt(out, target, moments[target])
+                advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return moments
+
+
+def _sources(raw: Path, years: dict[str, list[int]]) -> dict[int, Path]:
+    """The file of each year that was asked for."""
+    if not raw.is_dir():
+        raise PrepareError(f"{raw}: no such folder; expected one with climo_1979.h5 and further years")
+    files = [path for ending in ("h5", "hdf5") for path in sorted(raw.glob(f"climo_*.{ending}"))]
+    found = {year_of(path): path for path in files}
+    twice = set(years["train"]) & set(years["validation"])
+    if twice:
+        raise PrepareError(f"years: found {min(twice)} to train and to evaluate on, expected each in one split only")
+    for year in (*years["train"], *years["validation"]):
+        if year not in found:
+            there = ", ".join(map(str, sorted(found))) or "none"
+            raise PrepareError(f"{raw}: found no climo_{year}.h5, only the years {there}")
+    return {year: found[year] for split in years for year in years[split]}
+
+
+def _check_space(out: Path, sources: list[Path]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    present = sum(path.stat().st_size for path in out.rglob("*.h5") if not path.is_symlink())
+    wanted, free = sum(path.stat().st_size for path in sources), shutil.disk_usage(out).free + present
+    if wanted > free:
+        raise PrepareError(f"{out}: found {free / 2**30:.1f} GiB free, expected {wanted / 2**30:.1f} GiB; or link")
+
+
+def _receipt_path(out: Path, target: Path) -> Path:
+    return out / RECEIPTS_FOLDER / f"{target.parent.name}_{target.stem}.json"
+
+
+def _receipt(out: Path, target: Path) -> Moments | None:
+    """What an earlier, interrupted call found in a year, where the year is still there."""
+    path = _receipt_path(out, target)
+    if not (path.exists() and target.exists()):
+        return None
+    record = msgspec.json.decode(path.read_bytes())
+    arrays = {name: np.array(values) for name, values in record.items() if name != "num_images"}
+    return Moments(num_images=record["num_images"], **arrays)
+
+
+def _write_receipt(out: Path, target: Path, moments: Moments) -> None:
+    path = _receipt_path(out, target)
+    temporary = path.with_name(f".{path.name}")
+    arrays = {name: values.tolist() for name, values in vars(moments).items() if name != "num_images"}
+    temporary.write_bytes(msgspec.json.encode({"num_images": moments.num_images, **arrays}))
+    temporary.replace(path)
+
+
+@contextmanager
+def _progress(description: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, silent when that is no terminal; yields what advances it by one."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda: progress.advance(task)
+
+
+def year_range(text: str) -> list[int]:
+    """'1979-1981,1984' as years; ValueError, which argparse reports, for anything else."""
+    years = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        years += range(int(first), int(last or first) + 1)
+    if not years:
+        raise ValueError(text)
+    return years
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; 0, or 2 with one line on stderr."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.verify and not options.out:
+        parser.error("expected RAW and OUT, or --verify FOLDER")
+    try:
+        if options.verify:
+            folder, described = options.verify, verify(options.verify)
+        else:
+            years = {"train": options.train_years, "validation": options.validation_years}
+            folder = options.out
+            described = prepare(options.raw, folder, years, copy=options.copy, num_workers=options.workers)
+    except (PrepareError, YearError, ManifestError, OSError, BrokenProcessPool) as error:
+        print(f"prepare: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("prepare: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(f"{folder}: {'synthetic ' if described.synthetic else ''}weather: {describe.in_words(described)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ewa_fasterrcnn.prepare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("raw", type=Path, nargs="?", metavar="RAW", help="folder of year files")
+    add("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
+    add("--train-years", type=year_range, default="1979-1986", metavar="YEARS", help="to train on (%(default)s)")
+    add("--validation-years", type=year_range, default="1987", metavar="YEARS", help="to evaluate on (%(default)s)")
+    add("--copy", action="store_true", help="copy the files; left out, they are linked to")
+    add("--workers", type=int, default=os.cpu_count(), metavar="N", help="parallel processes (%(default)s)")
+    add("--verify", type=Path, metavar="FOLDER", help="check a prepared data set, every byte")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
