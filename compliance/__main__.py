@@ -71,6 +71,7 @@ def _add_review_verbs(verbs) -> None:
     _add_format(check, CHECK_FORMATS)
     check.add_argument("--all", action="store_true", help="text: every finding, where a rule is broken in many places")
     check.add_argument("--diff", type=Path, metavar="OTHER", help="show hyperparameters beside those of another entry")
+    check.add_argument("--against", type=Path, metavar="ROUND", help="find logs that an earlier round holds already")
     score = _add(verbs, "score", "score every entry of PATH")
     _add_path(score)
     _add_format(score, SCORE_FORMATS)

@@ -43,10 +43,14 @@ class Review:
         return Counter(finding.severity for finding in self.findings)
 
 
-def review(path: Path, rules: str | None = None) -> Review:
-    """Read and judge PATH. Raises SubmissionError, RuleSetError or UserError where that is impossible."""
+def review(path: Path, rules: str | None = None, *, earlier: Path | None = None) -> Review:
+    """Read and judge PATH. Raises SubmissionError, RuleSetError or UserError where that is impossible.
+
+    `earlier` is another round, none of whose logs should stand here again.
+    """
     read, chosen = read_and_choose(path, rules)
-    findings = waivers.apply(read, checks.check(read, chosen.ruleset))
+    findings = checks.check(read, chosen.ruleset, earlier=submission.read(earlier) if earlier else None)
+    findings = waivers.apply(read, findings)
     return Review(submission=read, choice=chosen, findings=findings, scores=score.score(read, chosen.ruleset))
 
 

@@ -31,6 +31,11 @@ def exists(benchmark: str) -> bool:
     return (ROOT / benchmark / "train.py").is_file()
 
 
+def current_commit() -> str:
+    """HEAD of the checkout that this code runs from; empty outside one."""
+    return _git("rev-parse", "HEAD").strip() if _is_checkout() else ""
+
+
 def copy(benchmark: str, commit: str, folder: Path) -> Source:
     """Copy the benchmark's code to `folder`. UserError for a commit that git does not know."""
     if not _is_checkout():

@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 
+from compliance import source_code
 from harness.caches import drop_caches
 from harness.config import Config, logged_values
 from harness.event_log import EventLog, EventLogError
@@ -216,6 +217,8 @@ class Run:
         self._open.clear()
         self._begin("init")
         self.log("seed", self.seed)
+        if self.world.rank == 0 and (commit := source_code.current_commit()):
+            self.log("code_commit", commit)
         for key, value in logged_values(self.config.hyperparameters).items():
             self.log(key, value)
         self.log("number_of_nodes", self.world.num_nodes)

@@ -13,7 +13,7 @@ from compliance.verbs import output
 def run(arguments: argparse.Namespace) -> int:
     if arguments.diff is not None and arguments.format not in ("text", "json"):
         raise UserError(f"--diff: found --format {arguments.format}, expected text or json")
-    outcome = review(arguments.path, arguments.rules)
+    outcome = review(arguments.path, arguments.rules, earlier=arguments.against)
     text = report.render(
         outcome, arguments.format, show_all=arguments.all, differences=_differences(outcome, arguments)
     )

@@ -49,7 +49,7 @@ def main():
         hyperparameters_type=Hyperparameters, system_type=System,
     )
     with launch.launch() as world, Run(settings, arguments.output, world=world, seed=arguments.seed) as run:
-        run.log("train_samples", 1024)
+        run.log("train_samples", 256)
         run.log("eval_samples", 256)
         run.start()
         for epoch in run.epochs(settings.system.epoch_limit):

@@ -20,7 +20,7 @@ INTERVALS = {"init", "run", "staging", "epoch", "eval"}
 
 
 def start(run: Run) -> None:
-    run.log("train_samples", 1024)
+    run.log("train_samples", 256)
     run.log("eval_samples", 256)
     run.start()
 
@@ -69,7 +69,7 @@ def test_events_of_a_whole_run_in_order(make_config, output):
     with Run(make_config(), output, seed=7) as run:
         train(run, [0.5, 0.3])
     epoch = ["epoch_start", "eval_start", "eval_error", "eval_stop", "epoch_stop"]
-    assert keys(output) == [
+    assert [key for key in keys(output) if key != "code_commit"] == [  # there in a checkout only
         *["submission_benchmark", "submission_org", "submission_division", "submission_status"],
         *["submission_platform", "cache_clear", "init_start", "seed"],
         *["global_batch_size", "opt_name", "opt_base_learning_rate", "opt_learning_rate_warmup_epochs"],
@@ -109,7 +109,7 @@ def test_checker_finds_no_fault_in_the_order(make_config, output, capsys):
     assert [finding for finding in findings if finding["severity"] == "error"] == []
 
 
-@pytest.mark.parametrize("quality", [0.41, math.nan, math.inf, -math.inf, 0.0, -0.1])
+@pytest.mark.parametrize("quality", [0.4301, math.nan, math.inf, -math.inf, 0.0, -0.1])
 def test_target_not_met_is_no_success(make_config, output, quality):
     with Run(make_config(), output) as run:
         train(run, [quality, quality])
