@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loader's decoding done by NVIDIA DALI: in CPU threads, or by the GPU's JPEG decoder where there is one.
+
+Order and crops are the plain loader's: the still encoded pictures of either form of the data set are handed to DALI
+with the part of each that is to be shown, which it decodes and resizes. Its interpolation rounds a little differently.
+
+Shape legend: N samples, H = W pixels, C = red, green and blue.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+try:
+    from nvidia.dali import fn, pipeline_def, types
+except ImportError:
+    pipeline_def = None
+
+from harness.sampler import EpochBatches
+from imagenet_resnet import pictures
+from imagenet_resnet.data import Batch, view_of
+from imagenet_resnet.pictures import PictureError, View
+from imagenet_resnet.samples import DataError, Dataset, Encoded
+
+
+class Reader:
+    """Batches of one rank's current epoch, as imagenet_resnet.data.Loader hands them on. DataError without DALI."""
+
+    def __init__(
+        self, dataset: Dataset, batches: EpochBatches, *, side: int, num_threads: int, device: torch.device | None
+    ):
+        if pipeline_def is None:
+            raise DataError("loader kind: found no nvidia.dali to import; install the extra [dali] or use 'plain'")
+        self.dataset, self.batches, self.side, self.num_threads = dataset, batches, side, num_threads
+        self.gpu = device.index if device is not None and device.type == "cuda" else None
+
+    def __iter__(self) -> Iterator[Batch]:
+        with ThreadPoolExecutor(self.num_threads) as pool:
+            pipeline = self._pipeline(self._feed(pool))
+            for _ in range(len(self.batches)):
+                try:
+                    image_NHWC, label_N = pipeline.run()
+                except RuntimeError as error:
+                    raise DataError(f"DALI could not decode a picture: {error}") from None
+                yield self._tensor(image_NHWC), torch.tensor(label_N.as_array())
+
+    def _feed(self, pool: ThreadPoolExecutor) -> Iterator[tuple]:
+        """What DALI is handed for each batch: files, corner and extent of the part to show, mirroring, labels."""
+        order = self.batches.indices()
+        for indices, encoded in zip(order, self.dataset.fetch(order), strict=True):
+            samples = list(pool.map(self._sample, indices.tolist(), [encoded] * len(indices), range(len(indices))))
+            files, views = zip(*samples, strict=True)
+            corners = [np.array([view.left, view.top], dtype=np.int32) for view in views]
+            extents = [np.array([view.width, view.height], dtype=np.int32) for view in views]
+            mirrored = [np.array(view.mirrored, dtype=np.int32) for view in views]
+            yield list(files), corners, extents, mirrored, list(encoded.labels)
+
+    def _sample(self, index: int, encoded: Encoded, number: int) -> tuple[np.ndarray, View]:
+        try:
+            picture = encoded.pictures[number]
+            return np.frombuffer(picture, dtype=np.uint8), view_of(self.batches, index)(pictures.size_of(picture))
+        except (PictureError, OSError) as error:
+            raise DataError(f"{encoded.name(number)}: cannot be decoded: {error}") from None
+
+    def _pipeline(self, feed: Iterator[tuple]):
+        on_gpu, side = self.gpu is not None, self.side
+
+        @pipeline_def(batch_size=self._largest_batch(), num_threads=self.num_threads, device_id=self.gpu)
+        def pipeline():
+            files, corner, extent, mirrored, label = fn.external_source(source=feed, num_outputs=5)
+            picture = fn.decoders.image_slice(
+                files, corner, extent, axis_names="WH", device="mixed" if on_gpu else "cpu", output_type=types.RGB
+            )
+            resized = fn.resize(picture, size=(side, side), interp_type=types.INTERP_LINEAR, antialias=True)
+            return fn.flip(resized, horizontal=mirrored), label
+
+        return pipeline()
+
+    def _largest_batch(self) -> int:
+        """A rank's last batch may hold one sample more than the others: see EpochBatches."""
+        return self.batches.batch_size + 1
+
+    def _tensor(self, image_NHWC) -> torch.Tensor:
+        """A copy, which outlives DALI's reused buffers, on the device that decoded."""
+        if self.gpu is None:
+            return torch.tensor(image_NHWC.as_array())
+        return torch.from_dlpack(image_NHWC.as_tensor()).clone()
