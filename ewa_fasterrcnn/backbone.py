@@ -10,6 +10,7 @@ Sources: He et al., "Deep residual learning" (2016), with the stride in the 3x3 
 its weights can be loaded.
 """
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -165,8 +166,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """A state_dict that torch.save wrote; WeightsError where the file is none."""
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise WeightsError(f"{path}: not weights that torch.save wrote: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError):
+        raise WeightsError(f"{path}: not weights that torch.save wrote as a state_dict") from None
     if not (isinstance(weights, dict) and all(isinstance(value, Tensor) for value in weights.values())):
         raise WeightsError(f"{path}: found {type(weights).__name__}, expected a state_dict: names and tensors")
     return weights
