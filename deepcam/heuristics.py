@@ -26,12 +26,14 @@ CYCLONE_EDGE_PA = 600.0
 CYCLONE_WARMTH_K = 1.5
 CYCLONE_WIND = 17.0
 CYCLONE_REACH_KM = 500.0
-CYCLONE_REACH_CELLS = 4.0
-"""A cyclone ends at 500 km, or at four pixels where those are more: synthetic storms grow with the pixels."""
+CYCLONE_REACH_CELLS = 5.0
+"""A cyclone ends at 500 km, or at five pixels where those are more: synthetic storms grow with the pixels."""
 
 RIVER_LATITUDE = 20.0
 RIVER_EXCESS = 6.0
 RIVER_SURROUNDINGS_KM = 2000.0
+RIVER_SURROUNDINGS_CELLS = 13.0
+"""The surroundings of a pixel reach over 2000 km, or over thirteen pixels where those are more."""
 RIVER_TRANSPORT = 250.0
 RIVER_LENGTH_KM = 1500.0
 RIVER_SLENDERNESS = 2.0
@@ -93,8 +95,8 @@ def river_mask(grid: Grid, fields: Fields) -> np.ndarray:
 
 
 def _surroundings(grid: Grid, field: np.ndarray) -> np.ndarray:
-    """(H, W) mean over the square of RIVER_SURROUNDINGS_KM around each pixel, by sums that run along both axes."""
-    half = max(1, round(RIVER_SURROUNDINGS_KM / grid.row_km / 2))
+    """(H, W) mean over the square around each pixel, by sums that run along both axes."""
+    half = round(max(RIVER_SURROUNDINGS_CELLS, RIVER_SURROUNDINGS_KM / grid.row_km) / 2)
     padded = np.pad(np.pad(field, ((0, 0), (half, half)), mode="wrap"), ((half, half), (0, 0)), mode="edge")
     sums = np.pad(padded, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     size = 2 * half + 1

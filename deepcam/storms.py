@@ -18,7 +18,7 @@ from deepcam.climate import AIR_DENSITY, GRAVITY, KM_PER_DEGREE, Fields, Grid
 
 PEAKEDNESS = 1.5
 """Holland's B."""
-SMALLEST_CELLS = 1.4
+SMALLEST_CELLS = 2.0
 """No storm's radius is below so many pixels, or a coarse grid could not show it."""
 
 
