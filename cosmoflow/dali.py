@@ -20,7 +20,8 @@ except ImportError:
     pipeline_def = None
 
 from cosmoflow import samples, tfrecord
-from cosmoflow.data import Batch, DataError, Dataset, EpochBatches
+from cosmoflow.data import Batch, DataError, Dataset
+from harness.sampler import EpochBatches
 
 CHANNELS_FIRST = (3, 0, 1, 2)
 
@@ -34,15 +35,23 @@ class Reader:
 
     def __iter__(self) -> Iterator[Batch]:
         indices = self.batches.indices()
-        stems = [self.dataset.stems[index] for batch in indices for index in batch]
-        pipeline = self._pipeline(stems)
+        stream = self._samples([self.dataset.stems[index] for batch in indices for index in batch])
         for batch in indices:
+            volume_NCDHW = np.empty((len(batch), *self.dataset.sample_shape), dtype=np.int16)
+            target_N4 = np.empty((len(batch), samples.NUM_TARGETS), dtype=np.float32)
+            for row in range(len(batch)):
+                volume_NCDHW[row], target_N4[row] = next(stream)
+            yield torch.from_numpy(volume_NCDHW), torch.from_numpy(target_N4)
+
+    def _samples(self, stems: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The samples in order, each only until the next one: DALI's batches are all of one size and reuse buffers."""
+        pipeline = self._pipeline(stems)
+        while True:
             try:
-                volume_NCDHW, target_N4 = (output.as_array() for output in pipeline.run())
+                outputs = [output.as_array() for output in pipeline.run()]
             except RuntimeError as error:
                 raise DataError(f"{Path(stems[0]).parent}: DALI could not read a sample: {error}") from None
-            # The last batch may be shorter: DALI starts over there. The copy outlives DALI's reused buffers.
-            yield torch.tensor(volume_NCDHW[: len(batch)]), torch.tensor(target_N4[: len(batch)])
+            yield from zip(*outputs, strict=True)
 
     def _pipeline(self, stems: Sequence[str]):
         build = {"numpy": _numpy_pipeline, "tfrecord": _tfrecord_pipeline}[self.dataset.sample_format.name]

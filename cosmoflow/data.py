@@ -28,6 +28,7 @@ from cosmoflow import samples
 from cosmoflow.samples import FORMATS, SampleError, SampleFormat
 from harness import manifest
 from harness.manifest import Manifest, ManifestError
+from harness.sampler import EpochBatches, SamplerError
 
 BATCHES_AHEAD = 2
 """Batches that each reading thread is ahead of the training loop."""
@@ -130,41 +131,6 @@ class Dataset:
         self._cache = volume_NCDHW, target_N4
 
 
-class EpochBatches:
-    """The sample indices of one rank's batches in one epoch.
-
-    Shuffled (training): a permutation of the run's seed and the epoch; the k-th global batch is the k-th stretch of
-    num_ranks * batch_size samples, whatever the number of ranks, and each rank takes an equal slice of it. The last one
-    is shorter where it must be; only what cannot be shared equally, fewer than num_ranks samples, is left out
-    (`num_left_out`), other samples each epoch, because ranks that step together need equally many batches.
-
-    In order (evaluation): every sample exactly once, never dropped or repeated; ranks' counts differ by at most one.
-    """
-
-    def __init__(self, num_samples: int, *, batch_size: int, num_ranks: int, rank: int, seed: int, shuffle: bool):
-        self.num_samples, self.batch_size = num_samples, batch_size
-        self.num_ranks, self.rank = num_ranks, rank
-        self.seed, self.shuffle = seed, shuffle
-        self.epoch = 0
-        self.num_left_out = num_samples % num_ranks if shuffle else 0
-
-    def indices(self) -> list[np.ndarray]:
-        """One array of indices a batch."""
-        order = np.arange(self.num_samples)
-        if not self.shuffle:
-            share = order[self.rank :: self.num_ranks]
-            return [share[start : start + self.batch_size] for start in range(0, len(share), self.batch_size)]
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
-        order = order[: self.num_samples - self.num_left_out]
-        global_batch = self.batch_size * self.num_ranks
-        global_batches = (order[start : start + global_batch] for start in range(0, len(order), global_batch))
-        return [np.split(batch, self.num_ranks)[self.rank] for batch in global_batches]
-
-    def __len__(self) -> int:
-        share = len(range(self.rank, self.num_samples - self.num_left_out, self.num_ranks))
-        return -(-share // self.batch_size)
-
-
 class Loader:
     """A rank's batches of the current epoch: (volume_NCDHW int16, target_N4 float32) on the CPU."""
 
@@ -172,9 +138,9 @@ class Loader:
         self._reader, self._batches = reader, batches
 
     @property
-    def num_left_out(self) -> int:
-        """Samples of an epoch that no rank gets: see EpochBatches."""
-        return self._batches.num_left_out
+    def global_sizes(self) -> list[int]:
+        """Samples of each training step over all ranks: what a sum of losses is divided by."""
+        return self._batches.global_sizes
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration follows."""
@@ -198,17 +164,17 @@ def loader(
     num_workers: int = 0,
     kind: str = "plain",
 ) -> Loader:
-    """Batches of `batch_size` samples a rank, the last one shorter; `shuffle` is for training, see EpochBatches.
+    """Batches of `batch_size` samples a rank; `shuffle` is for training. Every sample once an epoch: see EpochBatches.
 
     kind "plain" reads in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of NVIDIA
     DALI. Both give the same samples in the same order. Raises DataError.
     """
-    if len(dataset) < num_ranks:
-        found = f"found {len(dataset)} samples, expected at least one for each of {num_ranks} ranks"
-        raise DataError(f"{Path(dataset.stems[0]).parent}: {found}")
-    batches = EpochBatches(
-        len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
-    )
+    try:
+        batches = EpochBatches(
+            len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+        )
+    except SamplerError as error:
+        raise DataError(f"{Path(dataset.stems[0]).parent}: {error}") from None
     if kind == "plain":
         return Loader(_Reader(dataset, batches, num_threads=num_workers), batches)
     if kind == "dali":

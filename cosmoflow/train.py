@@ -10,7 +10,6 @@ The same seed in one process on the CPU gives the same losses; several ranks giv
 # Shapes: N samples of a rank's batch, C = 4 redshifts, D H W voxels, T = 4 target parameters.
 
 import sys
-from functools import cache
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from cosmoflow.symmetries import turn_randomly
 from harness import command, config, optim
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
+from harness.precision import uses_bf16
 from harness.run import Run
 
 KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
@@ -82,14 +82,14 @@ def train_epoch(run: Run, epoch: int, model: nn.Module, optimizer: Optimizer, ba
     model.train()
     augmented = run.config.hyperparameters.augmentation is not None
     with run.progress(epoch, len(batches)) as progress:
-        for counts_NCDHW, target_NT in batches:
+        for global_size, (counts_NCDHW, target_NT) in zip(batches.global_sizes, batches, strict=True):
             if augmented:
                 counts_NCDHW = turn_randomly(counts_NCDHW)
             prediction_NT = predict(run, model, counts_NCDHW)
-            # All ranks hold equally many samples of a step: the mean of their gradients is the global batch's gradient.
             loss = mse_loss(prediction_NT, target_NT.to(run.world.device))
             optimizer.zero_grad()
-            loss.backward()
+            # DDP averages over ranks, and these may hold different numbers of samples: the weight makes it their mean.
+            (loss * (len(target_NT) * run.world.num_ranks / global_size)).backward()
             optimizer.step()
             progress.update(num_samples=len(target_NT), loss=loss)
 
@@ -208,16 +208,6 @@ def seed_of_rank(run: Run) -> None:
     """Dropout and augmentation draw differently on each rank: drawn alike, they would repeat each other's masks."""
     state = np.random.SeedSequence([run.seed, run.world.rank]).generate_state(1)
     torch.manual_seed(int(state[0]))
-
-
-@cache
-def uses_bf16(precision: str, device_type: str) -> bool:
-    """Whether autocast to bf16 is on; "auto" asks the device whether it computes with bf16 rather than emulates it."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import torch
 from torch.nn.functional import mse_loss
 
 from cosmoflow.model import CosmoFlow, log_counts
-from cosmoflow.train import uses_bf16
 from harness.flops import training_flops
+from harness.precision import uses_bf16
 from perf.measurement import Measurement, Row
 
 NUM_WARM_UP_STEPS = 2

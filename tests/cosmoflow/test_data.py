@@ -5,15 +5,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cosmoflow import data, prepare, tfrecord
 from cosmoflow.conversion import Conversion
-from cosmoflow.data import DataError, EpochBatches, loader, open_split
+from cosmoflow.data import DataError, loader, open_split
 from cosmoflow.samples import SampleError
 from cosmoflow.synthesize import Simulation, synthesize
 from harness import manifest
+from harness.sampler import EpochBatches
 
 FORMS = {
     "hdf5": Conversion(format="hdf5", crop=8, validation_fraction=0.5),
@@ -89,7 +88,7 @@ def test_a_batch_holds_the_samples_of_its_indices(folders, num_workers, cache):
     dataset = open_split(folders / "tfrecord", "train", cache=cache)
     batches = loader(dataset, batch_size=3, seed=5, shuffle=True, num_workers=num_workers)
     batches.set_epoch(2)
-    expected = EpochBatches(8, batch_size=3, num_ranks=1, rank=0, seed=5, shuffle=True)
+    expected = EpochBatches(8, batch_size=3, seed=5, shuffle=True)
     expected.epoch = 2
     found = list(batches)
     assert [len(target) for _, target in found] == [3, 3, 2]
@@ -112,59 +111,6 @@ def test_loading_leaves_the_random_state_of_the_run_alone(folders):
     before = torch.get_rng_state()
     list(loader(open_split(folders / "numpy", "train"), batch_size=2, seed=3, shuffle=True, num_workers=1))
     assert torch.equal(torch.get_rng_state(), before)
-
-
-# The order and the shares, without any file.
-
-counts = {"num_samples": st.integers(1, 60), "batch_size": st.integers(1, 7), "num_ranks": st.integers(1, 5)}
-
-
-def all_ranks(num_ranks, *, epoch=0, **options):
-    """Every rank's EpochBatches."""
-    ranks = [EpochBatches(**options, num_ranks=num_ranks, rank=rank) for rank in range(num_ranks)]
-    for batches in ranks:
-        batches.epoch = epoch
-    return ranks
-
-
-@given(**counts, seed=st.integers(0, 9), epoch=st.integers(0, 9))
-def test_training_shares_are_equal_and_nothing_is_seen_twice(num_samples, batch_size, num_ranks, seed, epoch):
-    options = {"num_samples": num_samples, "batch_size": batch_size, "seed": seed, "shuffle": True}
-    ranks = all_ranks(num_ranks, epoch=epoch, **options)
-    assert len({tuple(map(len, batches.indices())) for batches in ranks}) == 1
-    seen = [index for batches in ranks for batch in batches.indices() for index in batch]
-    assert len(set(seen)) == len(seen) == num_samples - ranks[0].num_left_out
-    assert ranks[0].num_left_out == num_samples % num_ranks
-    assert all(len(batches) == len(batches.indices()) for batches in ranks)
-
-
-@given(**counts)
-def test_evaluation_sees_every_sample_once(num_samples, batch_size, num_ranks):
-    ranks = all_ranks(num_ranks, num_samples=num_samples, batch_size=batch_size, seed=0, shuffle=False)
-    seen = [index for batches in ranks for batch in batches.indices() for index in batch]
-    assert sorted(seen) == list(range(num_samples))
-    assert all(batches.num_left_out == 0 and len(batches) == len(batches.indices()) for batches in ranks)
-    assert all(len(batch) <= batch_size for batches in ranks for batch in batches.indices())
-
-
-@given(num_steps=st.integers(1, 5), num_ranks=st.integers(1, 4), batch_size=st.integers(1, 4))
-def test_a_global_batch_is_the_same_whatever_the_number_of_ranks(num_steps, num_ranks, batch_size):
-    global_batch_size = batch_size * num_ranks
-    options = {"num_samples": num_steps * global_batch_size, "seed": 1, "shuffle": True}
-    (single,) = all_ranks(1, batch_size=global_batch_size, **options)
-    shared = zip(
-        *(batches.indices() for batches in all_ranks(num_ranks, batch_size=batch_size, **options)), strict=True
-    )
-    assert [np.concatenate(step).tolist() for step in shared] == [batch.tolist() for batch in single.indices()]
-
-
-def test_the_order_depends_on_seed_and_epoch_only():
-    def order(seed, epoch):
-        (batches,) = all_ranks(1, num_samples=50, batch_size=50, seed=seed, shuffle=True, epoch=epoch)
-        return tuple(batches.indices()[0])
-
-    assert order(1, 0) == order(1, 0)
-    assert len({order(1, 0), order(1, 1), order(2, 0), order(2, 1), tuple(range(50))}) == 5
 
 
 # What is wrong with the data is said before a run starts.
@@ -283,8 +229,8 @@ def test_a_cache_that_does_not_fit_is_refused(folders, monkeypatch):
 
 
 def test_fewer_samples_than_ranks_are_refused(folders):
-    with pytest.raises(DataError, match=r"found 8 samples, expected at least one for each of 9 ranks"):
-        loader(open_split(folders / "numpy", "train"), batch_size=1, num_ranks=9)
+    with pytest.raises(DataError, match="train: 8 training samples cannot be shared by 9 ranks"):
+        loader(open_split(folders / "numpy", "train"), batch_size=1, num_ranks=9, shuffle=True)
 
 
 def test_an_unknown_kind_of_loader_is_refused(folders):
