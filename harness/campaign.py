@@ -4,15 +4,22 @@
     python -m harness.campaign cosmoflow/configs/demo --runs 10 --output output/demo --data output/data
     python -m compliance check output/demo
 
-Each run is a process of its own, `python -m cosmoflow.train`. A run's log enters the submission when the run is
+    python -m harness.campaign cosmoflow/configs/closed --launcher 'srun --mpi=none' --output DIR --data FOLDER
+    python -m harness.campaign cosmoflow/configs/closed --instances 16 --launcher 'srun --exact --nodes 4' ...
+
+Each run is a process of its own, `python -m cosmoflow.train`, or as many as the launcher starts. A run's log enters the submission when the run is
 complete; until then it stands in <output>.runs, beside what the run printed. A campaign that was stopped goes on where
-it stood: complete runs are kept. A run that fails stops the campaign unless --keep-going is given.
+it stood: complete runs are kept. A run that fails stops the campaign unless --keep-going is given. Instances are runs
+that train at the same time, for the throughput metric: their results go to weak/, the ones without the target to its
+pruned_results/.
 """
 
 import argparse
+import os
 import secrets
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,7 +37,7 @@ from compliance.submission_tree import EntryTree, folder_name
 from harness import command, config, entry_files, system_description
 from harness.config import Config
 from harness.interrupts import Interrupts
-from harness.training_process import TrainingProcess, is_complete
+from harness.training_process import TrainingProcess, is_complete, run_together
 
 MAX_SEED_BASE = 2**30
 
@@ -53,6 +60,10 @@ class Campaign:
     seed_base: int
     """Seed of the first run; the next ones count up, passing over seeds of runs that are kept."""
     keep_going: bool
+    launcher: tuple[str, ...] = ()
+    """What starts the processes of a run."""
+    concurrent: bool = False
+    """All runs at the same time, as instances of the throughput metric."""
 
     @property
     def work(self) -> Path:
@@ -67,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupts = Interrupts()
     interrupts.install()
     try:
-        return run(campaign)
+        return run_instances(campaign) if campaign.concurrent else run(campaign)
     finally:
         interrupts.restore()
 
@@ -80,6 +91,8 @@ def parser() -> argparse.ArgumentParser:
     add("config", type=Path, metavar="CONFIG", help="configuration folder, such as cosmoflow/configs/demo")
     add("--output", type=Path, required=True, metavar="DIR", help="root of the submission")
     add("--runs", type=command.positive, metavar="N", help="number of runs (as many as the rules ask for)")
+    add("--instances", type=command.positive, metavar="M", help="in place of runs: so many at the same time")
+    add("--launcher", type=shlex.split, default=(), metavar="COMMAND", help="such as 'srun --mpi=none' (one process)")
     add("--seed-base", type=command.positive, metavar="N", help="seed of the first run, above 0 (drawn)")
     add("--data", type=Path, metavar="FOLDER", help="prepared data set, passed on to each run")
     add("--hyperparameters", type=Path, metavar="FILE", help="in place of the folder's hyperparameters.toml")
@@ -109,9 +122,11 @@ def plan(arguments: argparse.Namespace) -> Campaign:
         config=settings,
         tree=_tree(arguments, settings),
         arguments=tuple(_passed_on(arguments)),
-        num_runs=arguments.runs or settings.benchmark.num_runs,
+        num_runs=arguments.instances or arguments.runs or settings.benchmark.num_runs,
         seed_base=arguments.seed_base or 1 + secrets.randbelow(MAX_SEED_BASE),
         keep_going=arguments.keep_going,
+        launcher=tuple(arguments.launcher),
+        concurrent=arguments.instances is not None,
     )
 
 
@@ -132,6 +147,32 @@ def run(campaign: Campaign) -> int:
             else:
                 print(final_line(result, campaign.config.benchmark), flush=True)
             bar.advance(task)
+    return _summarise(campaign)
+
+
+def run_instances(campaign: Campaign) -> int:
+    """Train all instances at the same time, from the start: their clock is a common one. 0 where all are complete."""
+    tree = campaign.tree
+    if any(tree.results.rglob("result_*.txt")):
+        raise CampaignError(f"{tree.results}: holds instances already, whose clock has stopped; choose another output")
+    _write_tree(campaign)
+    attempts = [
+        _attempt(campaign, tree.result(index), campaign.seed_base + index) for index in range(campaign.num_runs)
+    ]
+    with _bar() as bar:
+        task = bar.add_task(f"{len(attempts)} instances", total=len(attempts))
+        failures = run_together(
+            attempts, lambda: bar.update(task, completed=sum(is_complete(attempt.log) for attempt in attempts))
+        )
+    num_entered = Counter()
+    for attempt, failure in zip(attempts, failures, strict=True):
+        if failure:
+            print(failure, file=sys.stderr, flush=True)
+            continue
+        kept = runs.converged(mllog.read(attempt.log), campaign.config.benchmark)
+        folder = tree.results if kept else tree.results / "pruned_results"
+        _enter(attempt, folder / tree.result(num_entered[folder]).name)
+        num_entered[folder] += 1
     return _summarise(campaign)
 
 
@@ -160,18 +201,28 @@ def _seeds(campaign: Campaign) -> list[int | None]:
 
 def _run_once(campaign: Campaign, result: Path, seed: int, show: Callable[[str], None]) -> str:
     """One run; '' where its log is now in the tree, else why not."""
-    process = TrainingProcess(
+    process = _attempt(campaign, result, seed)
+    failure = process.run(lambda: show(f"{result.stem}, seed {seed}{_latest(process.log, campaign.config.benchmark)}"))
+    if not failure:
+        _enter(process, result)
+    return failure
+
+
+def _attempt(campaign: Campaign, result: Path, seed: int) -> TrainingProcess:
+    return TrainingProcess(
         package=campaign.package,
         arguments=campaign.arguments,
         seed=seed,
         folder=campaign.work,
         name=result.stem,
+        launcher=campaign.launcher,
     )
-    failure = process.run(lambda: show(f"{result.stem}, seed {seed}{_latest(process.log, campaign.config.benchmark)}"))
-    if not failure:
-        result.parent.mkdir(parents=True, exist_ok=True)
-        process.log.replace(result)
-    return failure
+
+
+def _enter(process: TrainingProcess, result: Path) -> None:
+    """A complete log enters the submission."""
+    result.parent.mkdir(parents=True, exist_ok=True)
+    process.log.replace(result)
 
 
 def _latest(log: Path, benchmark: Benchmark) -> str:
@@ -214,6 +265,7 @@ def _tree(arguments: argparse.Namespace, settings: Config) -> EntryTree:
         system=folder_name(arguments.system_name or settings.submission.platform),
         benchmark=settings.benchmark.name,
         implementation=folder_name(arguments.implementation),
+        scaling="weak" if arguments.instances else "strong",
     )
 
 
@@ -231,7 +283,7 @@ def _write_tree(campaign: Campaign) -> None:
         division=campaign.config.division,
         status=submission.status,
         system_name=submission.platform,
-        number_of_nodes="1",
+        number_of_nodes=os.environ.get("SLURM_JOB_NUM_NODES", "1"),
     )
     packages = [Path(find_spec(name).submodule_search_locations[0]) for name in (campaign.package, "harness")]
     try:
@@ -241,7 +293,7 @@ def _write_tree(campaign: Campaign) -> None:
 
 
 def _readme(campaign: Campaign) -> str:
-    line = shlex.join(["python", "-m", f"{campaign.package}.train", *campaign.arguments])
+    line = shlex.join([*campaign.launcher, "python", "-m", f"{campaign.package}.train", *campaign.arguments])
     return (
         f"# {campaign.config.benchmark.name} on {campaign.config.submission.platform}\n\n"
         f"Rules: {campaign.config.rules.name}, {campaign.config.division} division.\n\n"
@@ -256,11 +308,12 @@ def _summarise(campaign: Campaign) -> int:
     tree, benchmark = campaign.tree, campaign.config.benchmark
     logs = [mllog.read(path) for path in map(tree.result, range(campaign.num_runs)) if path.exists()]
     reached = sum(runs.converged(log, benchmark) for log in logs)
-    print(f"{tree.root}: {len(logs)} of {campaign.num_runs} runs complete, {reached} reached the target")
+    pruned = len(list(tree.results.glob("pruned_results/result_*.txt")))
+    print(f"{tree.root}: {len(logs) + pruned} of {campaign.num_runs} runs complete, {reached} reached the target")
     unknown = system_description.unknown_keys(entry_files.read_description(tree))
     if unknown:
         print(f"{tree.description}: for the submitter to fill in: {', '.join(unknown)}")
-    return 0 if len(logs) == campaign.num_runs else 1
+    return 0 if len(logs) + pruned == campaign.num_runs else 1
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def _check_started(environment: Mapping[str, str], *, joined_by: str, num_joined
         if num_started not in (1, num_joined):
             raise LaunchError(
                 f"{name}={num_started}: {launcher} started {num_started} processes, but {joined_by} joins "
-                f"{num_joined}; start all ranks with srun or mpiexec, or one torchrun a node with --nnodes the number of nodes"
+                f"{num_joined}; start all ranks with srun or mpiexec, or one torchrun a node for --nnodes nodes"
             )
 
 

@@ -3,12 +3,14 @@
 
 process = TrainingProcess(package="cosmoflow", arguments=("--config", "..."), seed=1, folder=work, name="result_0")
 failure = process.run(look=lambda: ...)               # "" where the log is complete
+failures = run_together([process, another], look)     # several at once
 """
 
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -33,6 +35,8 @@ class TrainingProcess:
     """Where the event log and what the run prints go."""
     name: str
     """First part of both files' names."""
+    launcher: tuple[str, ...] = ()
+    """What starts the run's processes, such as srun with its options; nothing: it is one process."""
 
     @cached_property
     def log(self) -> Path:
@@ -48,24 +52,46 @@ class TrainingProcess:
     @property
     def command(self) -> list[str]:
         run = ["--output", str(self.log), "--seed", str(self.seed)]
-        return [sys.executable, "-m", f"{self.package}.train", *self.arguments, *run]
+        return [*self.launcher, sys.executable, "-m", f"{self.package}.train", *self.arguments, *run]
 
     def run(self, look: Callable[[], None]) -> str:
         """Run to the end, calling `look` now and then; '' or why it failed, with the end of what it printed."""
+        return run_together([self], look)[0]
+
+    @contextmanager
+    def started(self) -> Iterator[subprocess.Popen]:
+        """The running process, which has ended when the block is left."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
             self.printed.open("wb") as printed,
             subprocess.Popen(self.command, stdout=printed, stderr=subprocess.STDOUT) as process,
         ):
             try:
-                _watch(process, look)
+                yield process
             finally:
                 _end(process)
-        if process.returncode == 0 and is_complete(self.log):
+
+    def failure(self, exit_code: int) -> str:
+        """'' where the run that ended so is complete."""
+        if exit_code == 0 and is_complete(self.log):
             return ""
-        how = f"exit code {process.returncode}" if process.returncode else "no run_stop in its log"
+        how = f"exit code {exit_code}" if exit_code else "no run_stop in its log"
         tail = self.printed.read_text(errors="replace").splitlines()[-NUM_LINES_OF_FAILURE:]
         return "\n".join([f"{self.name}: {how}: {shlex.join(self.command)}", *tail, f"all of it: {self.printed}"])
+
+
+def run_together(attempts: Sequence[TrainingProcess], look: Callable[[], None]) -> list[str]:
+    """Run all at once to their ends, calling `look` now and then; for each '' or why it failed."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(attempt.started()) for attempt in attempts]
+        try:
+            for process in processes:
+                _watch(process, look)
+        except BaseException:
+            for process in processes:  # all at once, before each is waited for
+                process.terminate()
+            raise
+    return [attempt.failure(process.returncode) for attempt, process in zip(attempts, processes, strict=True)]
 
 
 def is_complete(log: Path) -> bool:

@@ -15,10 +15,7 @@ NOTE = '#!/bin/bash\necho "$(basename "$0") $*" >> "$CALLS"\n'
 COMMANDS = {
     "python3": NOTE,
     "make": NOTE,
-    "scontrol": "#!/bin/bash\nprintf 'node7\\nnode8\\n'\n",
-    "srun": '#!/bin/bash\nshift\nexec "$@"\n',
-    # Writes the log that training would write: the last argument is its path.
-    "torchrun": NOTE + 'echo done > "${@: -1}"\n',
+    "srun": NOTE,
 }
 
 
@@ -88,25 +85,25 @@ def test_data_are_prepared_from_the_original_or_simulated(call):
     assert calls == ["python3 -m cosmoflow.synthesize out"]
 
 
-SLURM = {
-    "SLURM_JOB_NODELIST": "node[7-8]",
-    "SLURM_NNODES": "2",
-    "SLURM_JOB_ID": "41",
-    "DATA": "data",
-    "ORG": "acme",
-    "SYSTEM": "acme_n2",
-    "RANKS_PER_NODE": "8",
-    "NUM_RUNS": "3",
-}
+SLURM = {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "4", "SLURM_NTASKS": "32", "DATA": "data", "OUTPUT": "acme"}
 
 
-def test_a_job_fills_the_layout_of_a_submission_and_goes_on_where_it_stood(call, tmp_path):
-    results = tmp_path / "output" / "acme" / "results" / "acme_n2" / "strong" / "cosmoflow"
-    results.mkdir(parents=True)
-    (results / "result_1.txt").write_text("an earlier run")
-    code, calls, printed = call("run.slurm", **SLURM)
+def test_a_job_is_a_campaign_whose_runs_srun_starts(call):
+    code, calls, printed = call("run.slurm", **SLURM, NUM_RUNS="3")
     assert code == 0, printed
-    assert len(calls) == 2
-    assert all("--nnodes 2 --nproc-per-node 8 " in started and "node7:29500" in started for started in calls)
-    assert sorted(path.name for path in results.iterdir()) == ["result_0.txt", "result_1.txt", "result_2.txt"]
-    assert (results / "result_1.txt").read_text() == "an earlier run"
+    (campaign,) = calls
+    assert campaign.startswith("python3 -m harness.campaign cosmoflow/configs/closed --benchmark cosmoflow ")
+    assert "--launcher srun --kill-on-bad-exit=1 --mpi=none " in campaign
+    assert campaign.endswith("--data data --output acme --runs 3")
+
+
+def test_instances_share_the_nodes_of_a_job(call):
+    _, (campaign,), _ = call("run.slurm", **SLURM, INSTANCES="2")
+    assert "--exact --nodes 2 --ntasks 16 " in campaign
+    assert campaign.endswith("--instances 2")
+
+
+def test_data_are_staged_once_for_all_runs(call):
+    _, (staging, campaign), _ = call("run.slurm", **SLURM, LOCAL="/nvme/data")
+    assert staging.endswith("-m harness.staging data /nvme/data")
+    assert "--data /nvme/data " in campaign
