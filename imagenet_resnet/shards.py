@@ -178,7 +178,7 @@ def read_index(path: Path) -> np.ndarray:
         raise DataError(f"{path}: found a shard without samples, expected at least one; remove it or make it again")
     try:
         extents = np.array([_extents(line.split(" ")) for line in lines], dtype=np.int64)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, IndexError, StopIteration):
         raise DataError(f"{index}: found a line that is no sample's, expected kind, offset, size and name") from None
     if extents[:, [0, 2]].max(initial=0) > path.stat().st_size:
         raise DataError(f"{path}: found {path.stat().st_size} bytes, and its index goes beyond; copy it again")
