@@ -96,7 +96,7 @@ def test_a_run_logs_everything_that_the_checker_wants(configure, universes, tmp_
     run = run_command("--config", configure(), "--data", universes, "--output", log, "--seed", 3)
     assert run.returncode == 0, run.stderr
     read = mllog.read(log)
-    assert (read.value("train_samples"), read.value("eval_samples"), read.value("seed")) == (10, 5, 3)
+    assert (read.value("train_samples"), read.value("eval_samples"), read.value("seed")) == (11, 5, 3)
     assert read.value("data_is_synthetic") is True
     assert read.value("precision") == "fp32"
     epochs = [event.metadata.epoch_num for event in read.all("eval_error")]
