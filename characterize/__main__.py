@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What bounds a system under the benchmarks, layer by layer, and what it would do at another scale.
+
+    python -m characterize roofline --output output/characterize
+    python -m characterize breakdown cosmoflow --output output/characterize
+    python -m characterize report --output output/characterize
+
+Each verb writes its result as JSON and its picture as PNG and SVG into the folder, and prints a table. Defaults end
+within a minute or so on two idle cores; --full measures all.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from rich.console import Console
+
+from characterize.pictures import style
+from characterize.tables import show
+from harness import command
+
+VERBS = {
+    "kernels": "GEMM, convolution, recurrent and attention kernels",
+    "allreduce": "collective operations over message size",
+    "storage": "reads of the benchmarks' own formats, cold and warm",
+    "roofline": "ceilings of the machine with the benchmarks placed under them",
+    "breakdown": "where a training step's time goes",
+    "scaling": "throughput over ranks, weak and strong",
+    "predict": "time to train at another scale, validated on public rounds",
+    "report": "all results of a folder as one page",
+}
+
+WIDTH_OF_FILES = 120
+"""Columns of a table that goes into a file or a pipe."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    result = options.module.measure(options)
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
+    for table in options.module.tables(result):
+        show(table, console)
+    if result.machine.is_busy:
+        console.print(f"Load {result.machine.load_per_core} a core: others were at work, rates are lower limits.\n")
+    written = [result.write(options.output), *style.write(options.module.figures(result), options.output)]
+    console.print("\n".join(str(path) for path in written), highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Only the chosen verb's module is imported, so that --help does not wait for torch."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m characterize", description=__doc__, formatter_class=form)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, summary in VERBS.items():
+        options = verbs.add_parser(verb, help=summary, formatter_class=form, add_help=verb in arguments[:1])
+        if verb in arguments[:1]:
+            module = _module(verb)
+            options.description = module.__doc__
+            options.set_defaults(module=module)
+            output = Path("output") / "characterize"
+            options.add_argument("--output", type=Path, default=output, metavar="DIR", help="results (%(default)s)")
+            options.add_argument("--full", action="store_true", help="all shapes, sizes and repeats: minutes to hours")
+            module.add_options(options)
+    return parser.parse_args(arguments)
+
+
+def _module(verb: str) -> ModuleType:
+    return import_module(f"characterize.{verb}")
+
+
+if __name__ == "__main__":
+    sys.exit(command.exit_code(main))

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The timeline of gradient communication, as HPC AI500's Table 12 divides it, from a DDP communication hook.
+
+    recorder = Recorder(compression="none")
+    model.register_comm_hook(recorder, Recorder.hook)
+    ... steps ...
+    parts = divide([records_of_rank_0, records_of_rank_1])      # seconds a step of each part
+
+Clocks of the ranks must be one clock: CLOCK_MONOTONIC is, among the processes of a node. DDP agrees on its buckets when
+it is built, so there is no negotiation as Horovod has it: that part is 0 by construction.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import torch
+from torch import distributed
+from torch.futures import Future
+
+PARTS = (
+    "negotiation",
+    "wait for data",
+    "wait for other data",
+    "queuing",
+    "memcpy in",
+    "all-reduce",
+    "memcpy out",
+)
+COMPRESSIONS = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """Moments of one bucket on one rank, in seconds of the node's monotonic clock."""
+
+    step: int
+    index: int
+    num_bytes: int
+    """That travelled."""
+    backward_s: float
+    """When this step's backward pass began."""
+    ready_s: float
+    """When the last gradient of the bucket was there."""
+    packed_s: float
+    """When it was scaled and cast, and handed to the library."""
+    reduced_s: float
+    """When the library had the sum."""
+    unpacked_s: float
+    """When it was back in the gradient's own type."""
+
+
+@dataclass
+class Recorder:
+    """State of the hook."""
+
+    compression: str = "none"
+    step: int = -1
+    backward_s: float = 0.0
+    buckets: list[Bucket] = field(default_factory=list)
+
+    def begin_step(self) -> None:
+        """Call right before backward()."""
+        self.step += 1
+        self.backward_s = time.monotonic()
+
+    def hook(self, bucket: distributed.GradBucket) -> Future[torch.Tensor]:
+        """DDP's default (mean over ranks), with the moments noted."""
+        ready_s, step, began_s = time.monotonic(), self.step, self.backward_s
+        gradients, dtype = bucket.buffer(), COMPRESSIONS[self.compression]
+        sent = gradients.div_(distributed.get_world_size())
+        sent = sent.to(dtype) if dtype else sent
+        packed_s = time.monotonic()
+        future = distributed.all_reduce(sent, async_op=True).get_future()
+        index, num_bytes = bucket.index(), sent.numel() * sent.element_size()
+
+        def unpack(done: Future[list[torch.Tensor]]) -> torch.Tensor:
+            reduced_s = time.monotonic()
+            result = done.value()[0]
+            result = gradients.copy_(result) if dtype else result
+            self.buckets.append(
+                Bucket(
+                    step=step,
+                    index=index,
+                    num_bytes=num_bytes,
+                    backward_s=began_s,
+                    ready_s=ready_s,
+                    packed_s=packed_s,
+                    reduced_s=reduced_s,
+                    unpacked_s=time.monotonic(),
+                )
+            )
+            return result
+
+        return future.then(unpack)
+
+
+def divide(ranks: Sequence[Sequence[Bucket]]) -> dict[str, float]:
+    """Seconds a step of each part, mean over ranks; the ranks hold the same buckets."""
+    steps = sorted({bucket.step for bucket in ranks[0]})
+    rows = [_divide_step([_of_step(rank, step) for rank in ranks], rank) for step in steps for rank in range(len(ranks))]
+    return {part: fmean(row[part] for row in rows) for part in PARTS}
+
+
+def _of_step(buckets: Sequence[Bucket], step: int) -> list[Bucket]:
+    """In the order in which they were handed over."""
+    return sorted((bucket for bucket in buckets if bucket.step == step), key=lambda bucket: bucket.ready_s)
+
+
+def _divide_step(ranks: Sequence[Sequence[Bucket]], rank: int) -> dict[str, float]:
+    """Of one rank in one step: what each bucket waited for, one after the other."""
+    total = dict.fromkeys(PARTS, 0.0)
+    own, free_s = ranks[rank], own_start(ranks[rank])
+    previous_s = free_s
+    for position, bucket in enumerate(own):
+        all_packed_s = max(other[position].packed_s for other in ranks)
+        begins_s = max(all_packed_s, free_s)
+        total["wait for data"] += max(0.0, bucket.ready_s - previous_s)
+        total["memcpy in"] += bucket.packed_s - bucket.ready_s
+        total["wait for other data"] += all_packed_s - bucket.packed_s
+        total["queuing"] += begins_s - all_packed_s
+        total["all-reduce"] += max(0.0, bucket.reduced_s - begins_s)
+        total["memcpy out"] += bucket.unpacked_s - bucket.reduced_s
+        previous_s, free_s = bucket.packed_s, max(free_s, bucket.reduced_s)
+    return total
+
+
+def own_start(buckets: Sequence[Bucket]) -> float:
+    """When the step's backward pass began."""
+    return min(bucket.backward_s for bucket in buckets)

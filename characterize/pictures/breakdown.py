@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A step's kinds of work, the timeline of its communication, and the node over time, one above the other."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from characterize.pictures.style import COLOURS, QUIET, footnote, new_figure
+from characterize.result import Result
+from characterize.tables import percent
+
+PARTS = (("wait for data", "#d5d9de"), ("memcpy in", COLOURS[1]), ("all-reduce", COLOURS[0]), ("memcpy out", COLOURS[2]))
+SMALLEST_LABELLED = 0.03
+
+
+def draw(result: Result, title: str) -> Figure:
+    figure, axes = new_figure(3, 1, width=7.6, height=7.2, height_ratios=(2.6, 2.2, 1.6))
+    _draw_kinds(axes[0], result.data["kinds"], f"{title}: where a training step goes")
+    _draw_buckets(axes[1], result.data["buckets"])
+    _draw_node(axes[2], result.data["samples"])
+    size = " x ".join(map(str, result.settings["size"]))
+    footnote(figure, f"{result.settings['num_samples']} x {size}; {result.machine.describe()}; {result.written_at[:10]}")
+    return figure
+
+
+def _draw_kinds(axes: Axes, kinds: dict[str, float], title: str) -> None:
+    ordered = sorted((item for item in kinds.items() if item[1]), key=lambda item: -item[1])
+    total = sum(kinds.values())
+    names, shares = [name for name, _ in ordered], [value / total for _, value in ordered]
+    axes.barh(names, shares, color=[COLOURS[0] if share >= SMALLEST_LABELLED else QUIET for share in shares], height=0.7)
+    for place, share in enumerate(shares):
+        axes.annotate(percent(share), (share, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set(title=title, xlabel="share of the step's time", xlim=(0, max(shares) * 1.12))
+
+
+def _draw_buckets(axes: Axes, buckets: list[dict]) -> None:
+    """Rank 0's buckets of its last step, from the backward pass's start."""
+    last = [bucket for bucket in buckets if bucket["step"] == max(one["step"] for one in buckets)]
+    last.sort(key=lambda bucket: bucket["ready_s"])
+    for place, bucket in enumerate(last):
+        moments = [bucket[name] - bucket["backward_s"] for name in ("ready_s", "packed_s", "reduced_s", "unpacked_s")]
+        starts = [0.0, *moments[:-1]]
+        for (_, colour), start, stop in zip(PARTS, starts, moments, strict=True):
+            axes.barh(place, 1e3 * (stop - start), left=1e3 * start, color=colour, height=0.7)
+    axes.set_yticks(range(len(last)), [f"{bucket['num_bytes'] / 1e6:.1f} MB" for bucket in last])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set(title="Gradients on their way, bucket by bucket", xlabel="ms since the backward pass began")
+    handles = [axes.barh(0, 0, color=colour, label=name) for name, colour in PARTS]
+    axes.legend(handles=handles, ncols=4, loc="upper left", bbox_to_anchor=(0.0, -0.28))
+
+
+def _draw_node(axes: Axes, samples: list[dict]) -> None:
+    times = [sample["time_s"] for sample in samples]
+    axes.plot(times, [sample["cpu_percent"] for sample in samples], color=COLOURS[0], label="processors busy")
+    if any(sample["accelerator_percent"] is not None for sample in samples):
+        busy = [sample["accelerator_percent"] or 0 for sample in samples]
+        axes.plot(times, busy, color=COLOURS[1], label="accelerators busy")
+    axes.set(title="The node meanwhile", xlabel="s", ylabel="%", ylim=(0, 105))
+    memory = axes.twinx()
+    memory.plot(times, [sample["process_bytes"] / 2**30 for sample in samples], color=COLOURS[2], linestyle="--")
+    memory.set_ylabel("memory of the ranks (GiB)", color=COLOURS[2])
+    memory.set_ylim(bottom=0)
+    memory.spines["right"].set_visible(True)
+    axes.legend(loc="lower right")

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""busbw over message size, one curve a library and collective, with the benchmarks' own messages marked."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from characterize.pictures.style import COLOURS, MARKERS, colour_of, count_axis, footnote, new_figure, size_axis
+from characterize.result import Result
+
+
+def draw(result: Result) -> Figure:
+    figure, axes = new_figure()
+    rows = [row for row in result.data["rows"] if "busbw" in row]
+    curves = sorted({(row["library"], row["collective"]) for row in rows})
+    for index, (library, collective) in enumerate(curves):
+        points = sorted(
+            (row["bytes"], row["busbw"]) for row in rows if (row["library"], row["collective"]) == (library, collective)
+        )
+        axes.plot(
+            *zip(*points, strict=True),
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)],
+            markersize=4.5,
+            linewidth=1.6,
+            label=f"{library} {collective.replace('_', ' ')}",
+        )
+    axes.set(xscale="log", yscale="log", xlabel="message", ylabel="bus bandwidth", title="Collective communication")
+    axes.set_xscale("log", base=2)
+    size_axis(axes.xaxis)
+    count_axis(axes.yaxis, "B/s")
+    _mark_messages(axes, result.data["messages"])
+    axes.legend(loc="upper left", ncols=2 if len(curves) > 4 else 1)
+    footnote(figure, f"{result.data['num_ranks']} ranks; {result.machine.describe()}; {result.written_at[:10]}")
+    return figure
+
+
+def _mark_messages(axes: Axes, messages: dict[str, int]) -> None:
+    """The gradients that each benchmark reduces in a step, in fp32."""
+    for index, (title, num_bytes) in enumerate(sorted(messages.items(), key=lambda item: item[1])):
+        colour = colour_of(title, index)
+        axes.axvline(num_bytes, color=colour, linewidth=1, linestyle=(0, (4, 3)))
+        axes.annotate(
+            title,
+            xy=(num_bytes, 0.02 + 0.32 * (index % 2)),
+            xycoords=("data", "axes fraction"),
+            xytext=(-2, 0),
+            textcoords="offset points",
+            rotation=90,
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=colour,
+        )

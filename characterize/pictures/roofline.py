@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The roofline as a facility prints it: ceilings labelled where they stand, workloads under the roof that bounds them.
+
+Left the HPC AI roofline over operations per byte of communication, right the memory roofline where it is known.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from characterize.pictures.style import MARKERS, PAPER, QUIET, TEXT, colour_of, count_axis, footnote, new_figure
+from characterize.roofline_model import Ceiling, System, Workload, attained
+from characterize.tables import quantity
+
+MARGIN = 4.0
+"""Factor of empty room left and right of what is shown."""
+MERGED = 1.12
+"""Ceilings nearer than this factor share a label."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A workload on the picture."""
+
+    workload: Workload
+    compute: str | None = None
+    """The ceiling that bounds it; None: the highest."""
+    is_measured_at_size: bool = True
+    """Whether what was attained was attained on the reference's input; drawn hollow where it was not."""
+
+
+def draw(system: System, placed: Sequence[Placed], *, note: str) -> Figure:
+    has_memory = bool(system.memory) and any(one.workload.memory_bytes_per_step for one in placed)
+    figure, axes = new_figure(1, 1 + has_memory, width=12.4 if has_memory else 7.6, height=5.2, squeeze=False)
+    left = axes[0][0]
+    _draw_panel(left, system, placed, kind="communication")
+    left.set_title(f"{system.name}: communication, {system.num_ranks} ranks" if has_memory else system.name)
+    left.set_xlabel("operations per byte of communication, COI (FLOP/B)")
+    if has_memory:
+        _draw_panel(axes[0][1], system, placed, kind="memory")
+        axes[0][1].set_title(f"{system.name}: memory")
+        axes[0][1].set_xlabel("operations per byte of memory, OI (FLOP/B)")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2 if has_memory else 1)
+    footnote(figure, f"Bar: bound; mark: attained. {note}")
+    _turn_slope_labels(figure)
+    return figure
+
+
+def _draw_panel(axes: Axes, system: System, placed: Sequence[Placed], *, kind: str) -> None:
+    slopes = system.communication if kind == "communication" else system.memory
+    points = [(one, _intensity(one.workload, kind)) for one in placed]
+    points = [(one, at) for one, at in points if math.isfinite(at)]
+    low, high = _range(system, slopes, [at for _, at in points])
+    axes.set(xscale="log", yscale="log", xlim=(low, high))
+    floor = _draw_ceilings(axes, system, slopes, low, high)
+    attained_rates = [one.workload.attained_flops_per_s for one, _ in points if one.workload.attained_flops_per_s]
+    top = max(ceiling.per_s for ceiling in system.compute)
+    axes.set_ylim(min([floor, *(rate / 2 for rate in attained_rates)]), top * 3)
+    axes.set_ylabel("performance of the system")
+    count_axis(axes.yaxis, "FLOP/s")
+    count_axis(axes.xaxis)
+    for index, (one, at) in enumerate(points):
+        _draw_point(axes, one, at, system, kind, index)
+
+
+def _draw_ceilings(axes: Axes, system: System, slopes: Sequence[Ceiling], low: float, high: float) -> float:
+    """Flat parts from the ridge on, slanted ones up to it; returns where the lowest slope enters the picture."""
+    top = max(ceiling.per_s for ceiling in system.compute)
+    steepest = max((slope.per_s for slope in slopes), default=math.inf)
+    for group in _merged(system.compute):
+        rate = group[0].per_s
+        for ceiling in group:
+            start = max(low, ceiling.per_s / steepest)
+            axes.plot([start, high], [ceiling.per_s] * 2, color=TEXT, linewidth=1.8 if ceiling.per_s == top else 1.1)
+        axes.annotate(
+            " / ".join(f"{ceiling.name}  {quantity(ceiling.per_s, 'FLOP/s')}" for ceiling in group),
+            xy=(high, rate),
+            xytext=(-3, 2.5),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=QUIET,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6},
+            zorder=3,
+        )
+    for slope in slopes:
+        stop = min(high, top / slope.per_s)
+        start = min(low, stop / 10)
+        axes.plot([start, stop], [start * slope.per_s, stop * slope.per_s], color=TEXT, linewidth=1.8)
+        _label_slope(axes, slope, max(low, start), stop)
+    return min((slope.per_s * low for slope in slopes), default=top / 1e3)
+
+
+def _label_slope(axes: Axes, slope: Ceiling, start: float, stop: float) -> None:
+    middle = start * (stop / start) ** 0.45
+    label = f"{slope.name}  {quantity(slope.per_s, 'B/s')}"
+    text = axes.text(middle, middle * slope.per_s * 1.15, label, fontsize=8, color=QUIET, ha="center", va="bottom")
+    text.set_rotation_mode("anchor")  # also how _turn_slope_labels finds it
+
+
+def _turn_slope_labels(figure: Figure) -> None:
+    """Along their lines: a slope's angle on paper is known only once the layout is."""
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        (x0, y0), (x1, y1) = axes.transData.transform([(1, 1), (10, 10)])
+        angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
+        for text in axes.texts:
+            if text.get_rotation_mode() == "anchor":
+                text.set_rotation(angle)
+
+
+def _draw_point(axes: Axes, one: Placed, at: float, system: System, kind: str, index: int) -> None:
+    """The bound as a short bar under the roof, what was attained as a mark, and the way between them as a thin line."""
+    workload, colour = one.workload, colour_of(one.workload.name, index)
+    bound = _bound(one, system, kind, at)
+    label = workload.name if one.is_measured_at_size else f"{workload.name} (rate on a smaller input)"
+    reached = workload.attained_flops_per_s
+    axes.plot([at], [bound], marker="_", markersize=13, markeredgewidth=2.2, color=colour, linestyle="none")
+    if reached is None:
+        axes.plot([at], [bound], marker="v", markersize=7, color=colour, linestyle="none", label=f"{label}: bound")
+        return
+    axes.plot([at, at], [reached, bound], color=colour, linewidth=1, linestyle=(0, (2, 2)))
+    axes.plot(
+        [at],
+        [reached],
+        marker=MARKERS[index % len(MARKERS)],
+        markersize=8,
+        markeredgewidth=1.6,
+        color=colour,
+        markerfacecolor=colour if one.is_measured_at_size else PAPER,
+        linestyle="none",
+        label=label,
+    )
+
+
+def _bound(one: Placed, system: System, kind: str, at: float) -> float:
+    """Of this panel alone: the other kind of bandwidth is the other panel's."""
+    slopes = system.communication if kind == "communication" else system.memory
+    named = [ceiling.per_s for ceiling in system.compute if ceiling.name == one.compute]
+    flat = named[0] if named else max(ceiling.per_s for ceiling in system.compute)
+    return attained(flat, min((slope.per_s for slope in slopes), default=math.inf), at)
+
+
+def _intensity(workload: Workload, kind: str) -> float:
+    return workload.communication_intensity if kind == "communication" else workload.memory_intensity
+
+
+def _range(system: System, slopes: Sequence[Ceiling], points: Sequence[float]) -> tuple[float, float]:
+    """From left of the first ridge or point to right of the last."""
+    ridges = [ceiling.per_s / slope.per_s for ceiling in system.compute for slope in slopes]
+    shown = [*ridges, *points] or [1.0]
+    return min(shown) / MARGIN**1.5, max([*ridges, max(shown) / 3], default=1.0) * 10 * MARGIN
+
+
+def _merged(ceilings: Sequence[Ceiling]) -> list[list[Ceiling]]:
+    """From the top; ceilings too near to each other for two labels stand together."""
+    groups: list[list[Ceiling]] = []
+    for ceiling in sorted(ceilings, key=lambda one: -one.per_s):
+        if groups and groups[-1][0].per_s < ceiling.per_s * MERGED:
+            groups[-1].append(ceiling)
+        else:
+            groups.append([ceiling])
+    return groups

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read rates as bars: cold, warm and past the cache, for plain reads and for each benchmark's own format."""
+
+from matplotlib.figure import Figure
+
+from characterize.pictures.style import COLOURS, GRID, TEXT, count_axis, footnote, new_figure
+from characterize.result import Result
+from characterize.tables import quantity
+
+STATES = {"cold": COLOURS[0], "warm": COLOURS[1], "direct": COLOURS[2]}
+HEIGHT = 0.26
+
+
+def draw(result: Result) -> Figure:
+    rows = [row for row in result.data["rows"] if "bytes_per_s" in row]
+    names = list(dict.fromkeys(row["read"] for row in rows))
+    figure, axes = new_figure(height=1.6 + 0.55 * len(names))
+    for place, (state, colour) in enumerate(STATES.items()):
+        chosen = [row for row in rows if row["state"] == state]
+        positions = [names.index(row["read"]) + (place - 1) * HEIGHT for row in chosen]
+        rates = [row["bytes_per_s"] for row in chosen]
+        axes.barh(positions, rates, height=HEIGHT * 0.9, color=colour, label=state)
+        for position, rate in zip(positions, rates, strict=True):
+            axes.annotate(
+                quantity(rate, "B/s"),
+                (rate, position),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+                color=TEXT,
+            )
+    axes.set(xscale="log", xlabel="rate of the files' bytes", title=f"Storage, {result.settings['file_system']}")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.grid(color=GRID, axis="x")
+    axes.set_xlim(right=axes.get_xlim()[1] * 3)
+    count_axis(axes.xaxis, "B/s")
+    figure.legend(loc="outside upper right", ncols=3)
+    footnote(figure, f"Median; {result.machine.describe()}; {result.written_at[:10]}")
+    return figure
