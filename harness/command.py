@@ -28,6 +28,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--data", type=Path, metavar="FOLDER", help="prepared data set, in place of the one that system.toml names")
     add("--output", type=Path, default=Path("result_0.txt"), metavar="FILE", help="event log (%(default)s)")
     add("--seed", type=positive, metavar="N", help="seed of the run, above 0 (drawn where it is left out, and logged)")
+    add("--resume", action="store_true", help="go on from the last checkpoint of --output, where the run has begun")
     return options
 
 

@@ -27,25 +27,35 @@ class EventLogError(UserError):
 
 
 class EventLog:
-    """Writes events to `path`; without a path it writes nothing, which is what all ranks but one do."""
+    """Writes events to `path`; without a path it writes nothing, which is what all ranks but one do.
 
-    def __init__(self, path: Path | None) -> None:
-        self._handler = None if path is None else _open(path)
+    num_bytes: how much of an existing log is kept and continued; muted until that is set to False.
+    """
+
+    def __init__(self, path: Path | None, *, num_bytes: int = 0) -> None:
+        self.muted = num_bytes > 0
+        """Write nothing: the log holds these events already."""
+        self.num_discarded = _cut(path, num_bytes) if path and num_bytes else 0
+        """Lines of an existing log that were not kept."""
+        self._handler = None if path is None else _open(path, num_bytes)
         logger = logging.Logger("event log", level=logging.INFO)  # never registered: no other handler, no console
         logger.addHandler(self._handler or logging.NullHandler())
         self._mllogger = mllog.MLLogger(logger, root_dir=re.escape(str(ROOT)))
 
     def point(self, key: str, value: Any = None, **metadata: Any) -> None:
         """A POINT_IN_TIME event."""
-        self._mllogger.event(key, value, metadata, stack_offset=_benchmark_frame())
+        if not self.muted:
+            self._mllogger.event(key, value, metadata, stack_offset=_benchmark_frame())
 
     def start(self, interval: str, value: Any = None, **metadata: Any) -> None:
         """The INTERVAL_START of `<interval>_start`."""
-        self._mllogger.start(f"{interval}_start", value, metadata, stack_offset=_benchmark_frame())
+        if not self.muted:
+            self._mllogger.start(f"{interval}_start", value, metadata, stack_offset=_benchmark_frame())
 
     def stop(self, interval: str, value: Any = None, **metadata: Any) -> None:
         """The INTERVAL_END of `<interval>_stop`."""
-        self._mllogger.end(f"{interval}_stop", value, metadata, stack_offset=_benchmark_frame())
+        if not self.muted:
+            self._mllogger.end(f"{interval}_stop", value, metadata, stack_offset=_benchmark_frame())
 
     def close(self) -> None:
         if self._handler is not None:
@@ -66,9 +76,21 @@ class _LineHandler(logging.FileHandler):
         raise EventLogError(f"{self.baseFilename}: event not written: {error}") from error
 
 
-def _open(path: Path) -> _LineHandler:
+def _cut(path: Path, num_bytes: int) -> int:
+    """Cut a log back to a length that it had; the number of lines that are lost."""
     try:
-        if path.exists() and path.stat().st_size > 0:
+        with path.open("r+b") as file:
+            file.seek(num_bytes)
+            num_lines = file.read().count(b"\n")
+            file.truncate(num_bytes)
+    except OSError as error:
+        raise EventLogError(f"{path}: cannot be continued: {error.strerror}") from None
+    return num_lines
+
+
+def _open(path: Path, num_bytes: int) -> _LineHandler:
+    try:
+        if path.exists() and path.stat().st_size > num_bytes:
             raise EventLogError(f"{path}: exists and is not empty; a log is not overwritten: move it or name another")
         path.parent.mkdir(parents=True, exist_ok=True)
         return _LineHandler(path, encoding="utf-8")

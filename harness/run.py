@@ -17,6 +17,9 @@
 All ranks call everything, rank 0 alone writes. A call in an illegal order raises RunError, so that a training loop
 cannot write a log that the checker rejects. However the block is left, open intervals are closed and run_stop is
 logged: `success` only where a logged evaluation met the target (with a fixed number of epochs: where all are done).
+
+A resumed run (harness/checkpoint.py) initialises again without logging it, since its log holds that already; its log
+goes on, with the event `restart`, where the epochs do.
 """
 
 import secrets
@@ -32,7 +35,9 @@ from typing import Any
 import torch
 
 from compliance import source_code
+from harness import checkpoint
 from harness.caches import drop_caches
+from harness.checkpoint import Checkpoints
 from harness.config import Config, logged_values
 from harness.event_log import EventLog, EventLogError
 from harness.interrupts import Interrupts
@@ -66,11 +71,18 @@ class Run:
         world: World | None = None,
         seed: int | None = None,
         data: Path | None = None,
+        resume: bool = False,
     ) -> None:
-        """`data`: folder whose cached pages are dropped; `seed`: drawn on rank 0 where it is None."""
+        """`data`: folder whose cached pages are dropped; `seed`: drawn on rank 0 where it is None.
+
+        `resume`: go on from the last checkpoint beside `output`, where there is one. Raises CheckpointError.
+        """
         self.config = config
         self.world = world or World()
         self.output = Path(output)
+        self._resumed = checkpoint.find(self.output, config, self.world, seed) if resume else None
+        if self._resumed is not None:
+            seed = self._resumed.identity["seed"]
         self.seed = self.world.broadcast(seed if seed is not None else 1 + secrets.randbelow(MAX_SEED))
         """Seed of the run, above 0, the same on all ranks."""
         self._data = data
@@ -152,10 +164,15 @@ class Run:
         finally:
             self._close("staging", staging_duration=time.perf_counter() - start)
 
-    def epochs(self, limit: int | None = None) -> Iterator[int]:
-        """Epoch numbers from 1, each an interval, up to `limit`; where the rules fix their number, up to that."""
+    def epochs(self, limit: int | None = None, checkpoints: Checkpoints | None = None) -> Iterator[int]:
+        """Epoch numbers from 1, each an interval, up to `limit`; where the rules fix their number, up to that.
+
+        A resumed run goes on with the epoch after its checkpoint, the parts of `checkpoints` being restored before.
+        """
         limit = self.config.benchmark.num_epochs or limit
-        for epoch in count(1) if limit is None else range(1, limit + 1):
+        self._begin_epochs(checkpoints)
+        first = self._num_epochs_done + 1
+        for epoch in count(first) if limit is None else range(first, limit + 1):
             self._require("epochs()", "run")
             self._epoch, self._evaluation = epoch, None
             self._begin("epoch", epoch_num=epoch)
@@ -165,6 +182,8 @@ class Run:
                 self._close_epoch()
             self._check_evaluated()
             self._num_epochs_done = epoch
+            if checkpoints is not None:
+                checkpoints.save(epoch)
         self.world.barrier()
         self._stop(None)
 
@@ -230,13 +249,27 @@ class Run:
         events, fault = EventLog(None), None
         if self.world.rank == 0:
             try:
-                events = EventLog(self.output)
+                events = EventLog(self.output, num_bytes=self._resumed.num_log_bytes if self._resumed else 0)
             except EventLogError as error:
                 fault = str(error)
         fault = self.world.broadcast(fault)
         if fault:
             raise EventLogError(fault)
         return events
+
+    def _begin_epochs(self, checkpoints: Checkpoints | None) -> None:
+        """Put a resumed run to where its checkpoint was; of any other one keep the state before its first epoch."""
+        if self._resumed is None:
+            if checkpoints is not None:
+                checkpoints.save(0)
+            return
+        if checkpoints is None:
+            raise RunError("epochs(): a resumed run needs its checkpoints")
+        checkpoints.restore(self._resumed)
+        self._epoch = self._num_epochs_done = self._resumed.num_epochs_done
+        self._events.muted = False
+        self.log("restart", True, epoch_num=self._epoch, num_discarded_events=self._events.num_discarded)
+        self._resumed = None
 
     def _required_keys(self) -> set[str]:
         """Keys that the rules want of every log, and hyperparameters that they want in this division."""
@@ -287,6 +320,7 @@ class Run:
                 self._close(self._open[-1], **epoch)
             self._open.clear()
             status = "success" if self._succeeded() and error is None else "aborted"
+            self._events.muted = False
             self._events.stop("run", status=status, **epoch, **reason)
             self._stopped = True
 

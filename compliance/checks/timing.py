@@ -245,6 +245,22 @@ def caches_are_dropped_before_the_clock(log: RunLog) -> Iterator[Fault]:
         yield Fault(log.path, "cache_clear stands after run_start", clear.line, f"before line {run.line}")
 
 
+@rule("T113")
+def runs_are_uninterrupted(log: RunLog) -> Iterator[Fault]:
+    """A run goes from run_start to run_stop without a restart.
+
+    Why: a run resumed from a checkpoint has lost time that its clock may not show, and work that its log does not.
+    Example: killed in epoch 9 at the job's time limit, resumed from the checkpoint of epoch 8.
+    Mend: repeat the run in one go; a resumed run serves development, not a result.
+    """
+    start = log.first("run_start")
+    for restart in log.all("restart"):
+        if start is not None and restart.line > start.line:
+            epoch = getattr(restart.metadata, "epoch_num", None)
+            after = f" after epoch {shown(epoch)}" if epoch is not None else ""
+            yield Fault(log.path, f"the run was resumed from a checkpoint{after}", restart.line, expected="no restart")
+
+
 @rule("T901", severity="manual")
 def data_was_cold(entry: Entry) -> Iterator[Fault]:
     """The clock started before any part of the system touched the data set, and caches on the nodes were dropped.
