@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The train command on a handful of gratings, in one process and in two."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim import SGD
+
+import imagenet_resnet
+from compliance import mllog
+from harness import config, optim
+from harness.config import ConfigError
+from harness.launch import World
+from imagenet_resnet import train
+from imagenet_resnet.config import Hyperparameters, System
+from imagenet_resnet.precision import Precision
+
+CONFIGS = Path(imagenet_resnet.__file__).parent / "configs"
+ROOT = CONFIGS.parents[1]
+PRECISIONS = ("fp32", "bf16")
+NUM_EPOCHS = 8  # of the demo's rules
+
+HYPERPARAMETERS = """
+rules = "hpc_ai500_demo"
+division = "free"
+[hyperparameters]
+opt_base_learning_rate = 0.05
+opt_learning_rate_warmup_epochs = 1
+resnet_blocks = [1, 1]
+resnet_width = 4
+image_size = 24
+num_classes = 4
+{lines}
+[batch]
+global_batch_size = 8
+"""
+SYSTEM = """
+[submission]
+org = "Test"
+platform = "test"
+status = "research"
+[system]
+{lines}
+"""
+
+
+Values = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def configure(tmp_path):
+    """Writes a configuration folder with the given lines."""
+
+    def write(hyperparameters: str = "", system: str = "") -> Path:
+        folder = tmp_path / f"config_{len(list(tmp_path.glob('config_*')))}"
+        folder.mkdir()
+        (folder / "hyperparameters.toml").write_text(HYPERPARAMETERS.format(lines=hyperparameters))
+        (folder / "system.toml").write_text(SYSTEM.format(lines=system))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def trained(configure, folders, tmp_path, monkeypatch):
+    """Trains in this process with the given lines; the values of the network by name."""
+    torch.set_num_threads(1)
+    models, build = [], train.build_model
+    monkeypatch.setattr(train, "build_model", lambda run: models.append(build(run)) or models[-1])
+
+    def run(hyperparameters: str = "", system: str = "", seed: int = 3) -> Values:
+        output = tmp_path / f"log_{len(models)}.txt"
+        folder = configure(hyperparameters, system)
+        train.main(["--config", str(folder), "--data", str(folders), "--output", str(output), "--seed", str(seed)])
+        return {name: value.float() for name, value in models[-1].state_dict().items()}
+
+    return run
+
+
+def run_command(*arguments, launcher=("-m", "imagenet_resnet.train")) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *map(str, (*launcher, *arguments))]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def two_ranks(*program) -> tuple:
+    return ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program)
+
+
+def same(first: Values, second: Values) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def close(first: Values, second: Values) -> bool:
+    return all(torch.allclose(first[name], second[name], rtol=1e-2, atol=2e-3) for name in first)
+
+
+def evaluations(log: Path) -> dict[int, float]:
+    return {event.metadata.epoch_num: event.value for event in mllog.read(log).all("eval_accuracy")}
+
+
+def test_a_run_logs_what_the_suite_asks_for(configure, folders, tmp_path):
+    output = tmp_path / "result_0.txt"
+    run = run_command("--config", configure(), "--data", folders, "--output", output, "--seed", 3)
+    assert run.returncode == 0, run.stderr
+    log = mllog.read(output)
+    assert (log.value("train_samples"), log.value("eval_samples"), log.value("number_of_ranks")) == (22, 9, 1)
+    assert (log.value("precision"), log.value("data_is_synthetic")) == ("fp32", True)
+    assert (log.value("resnet_blocks"), log.value("resnet_width")) == ([1, 1], 4)
+    hyperparameters = Hyperparameters(resnet_blocks=(1, 1), resnet_width=4, image_size=24, num_classes=4)
+    assert log.value("flops_per_image") == train.flops_per_image(hyperparameters) > 0
+    assert len(log.all("epoch_stop")) == NUM_EPOCHS
+    speeds = log.all("images_per_second_per_rank")
+    assert [event.metadata.epoch_num for event in speeds] == list(range(1, NUM_EPOCHS + 1))
+    assert log.last("run_stop").metadata.status == "success"
+    check = run_command(output, "--rules", "hpc_ai500_demo", "--format", "csv", launcher=("-m", "compliance", "check"))
+    errors = [line for line in check.stdout.splitlines() if ",error," in line]
+    assert all("samples is" in error for error in errors), errors
+
+
+def test_evaluations_keep_the_cadence_and_close_the_run(configure, folders, tmp_path):
+    folder = configure(system="epochs_between_evaluations = 3")
+    output = tmp_path / "result_0.txt"
+    train.main(["--config", str(folder), "--data", str(folders), "--output", str(output), "--seed", "3"])
+    assert list(evaluations(output)) == [3, 6, 8]
+
+
+def test_the_seed_decides_the_result(trained):
+    first = trained()
+    assert same(first, trained())
+    assert not same(first, trained(seed=4))
+
+
+@pytest.mark.parametrize("line", ["num_workers = 2", "channels_last = true", "evaluation_batch_size = 2"])
+def test_system_settings_leave_the_weights_alone(trained, line):
+    assert close(trained(), trained(system=line))
+
+
+def test_bf16_changes_the_weights_by_little(trained):
+    fp32, bf16 = (torch.cat([v.flatten() for v in trained(system=f'precision = "{p}"').values()]) for p in PRECISIONS)
+    assert 0 < (fp32 - bf16).norm() < 0.2 * fp32.norm()
+
+
+@pytest.mark.slow
+def test_compiling_leaves_the_weights_alone(trained):
+    plain, compiled = trained(), trained(system="compile = true")
+    assert close(plain, compiled)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'opt_name = "lars"',
+        'opt_name = "lamb"',
+        "opt_weight_decay_on_batch_norm = false\nopt_weight_decay = 0.1",
+        "label_smoothing = 0.0",
+        'opt_learning_rate_schedule = "linear"',
+        "zero_init_last_gamma = false",
+    ],
+)
+def test_hyperparameters_change_the_weights(trained, lines):
+    base = "opt_weight_decay = 0.1" if "weight_decay" in lines else ""
+    changed = trained(lines)
+    assert all(torch.isfinite(value).all() for value in changed.values())
+    assert not same(changed, trained(base))
+
+
+def test_two_ranks_compute_what_one_does_where_their_batch_norms_are_joint(trained, configure, folders, tmp_path):
+    """Statistics of its own batch are the one thing in which a rank differs: joined, the weights agree."""
+    launcher = two_ranks(Path(__file__).with_name("joint_batch_norm.py"))
+    arguments = ("--config", configure(), "--data", folders, "--output", tmp_path / "together.txt", "--seed", 3)
+    run = run_command(tmp_path / "together.pt", *arguments, launcher=launcher)
+    assert run.returncode == 0, run.stderr
+    assert mllog.read(tmp_path / "together.txt").value("number_of_ranks") == 2
+    assert close(trained(), torch.load(tmp_path / "together.pt"))
+    assert evaluations(tmp_path / "together.txt") == pytest.approx(evaluations(tmp_path / "log_0.txt"), abs=0.12)
+
+
+def test_two_ranks_train_with_compressed_gradients(configure, folders, tmp_path):
+    output = tmp_path / "result_0.txt"
+    folder = configure(system='gradient_compression = "bf16"')
+    arguments = ("--config", folder, "--data", folders, "--output", output)
+    run = run_command(*arguments, launcher=two_ranks("-m", "imagenet_resnet.train"))
+    assert run.returncode == 0, run.stderr
+    log = mllog.read(output)
+    assert (log.value("number_of_ranks"), log.value("gradient_compression")) == (2, "bf16")
+    assert log.last("run_stop").metadata.status == "success"
+
+
+def test_missing_data_are_one_line_before_any_log(configure, tmp_path):
+    run = run_command("--config", configure(), "--data", tmp_path / "nowhere", "--output", tmp_path / "log.txt")
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: ")
+    assert f"{tmp_path / 'nowhere' / 'train'}: no such folder" in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert not (tmp_path / "log.txt").exists()
+
+
+def test_an_unequal_share_is_refused():
+    settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
+    train.check_shares(settings, World(num_ranks=16))
+    with pytest.raises(ConfigError, match="2048 pictures cannot be shared equally by 3 ranks"):
+        train.check_shares(settings, World(num_ranks=3))
+
+
+@pytest.mark.parametrize("name", ["tf32", "fp16"])
+def test_a_cpu_refuses_what_it_cannot_compute_with(name):
+    with pytest.raises(ConfigError, match=f"found '{name}' on a cpu"):
+        Precision.of(name, torch.device("cpu"))
+
+
+# --- learning rate and optimizer
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, [0.0, 0.5, 1.0, 0.853553, 0.5, 0.146447, 0.0]),
+        ({"opt_learning_rate_schedule": "linear"}, [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0]),
+        ({"opt_learning_rate_schedule": "quadratic"}, [0.0, 0.5, 1.0, 0.5625, 0.25, 0.0625, 0.0]),
+        (
+            {
+                "opt_learning_rate_schedule": "step",
+                "opt_learning_rate_decay_boundary_epochs": (3, 4.5),
+                "opt_learning_rate_decay_factor": 0.1,
+            },
+            [0.0, 0.5, 1.0, 1.0, 0.1, 0.01, 0.01],
+        ),
+    ],
+)
+def test_schedules_after_two_epochs_of_warm_up(fields, expected):
+    hyperparameters = Hyperparameters(opt_base_learning_rate=1.0, opt_learning_rate_warmup_epochs=2, **fields)
+    rates = [train.learning_rate(epoch, 6, hyperparameters) for epoch in range(7)]
+    assert rates == pytest.approx(expected, abs=1e-6)
+
+
+def optimizer_of(**fields):
+    hyperparameters = Hyperparameters(resnet_blocks=(1,), resnet_width=4, num_classes=4, **fields)
+    model = train.network(hyperparameters)
+    return model, train.build_optimizer(model, hyperparameters)
+
+
+def test_weight_decay_is_on_all_parameters_by_default():
+    model, optimizer = optimizer_of()
+    (group,) = optimizer.param_groups
+    assert type(optimizer) is SGD
+    assert (len(group["params"]), group["weight_decay"]) == (len(list(model.parameters())), 1 / 32768)
+    assert group["momentum"] == 0.875
+
+
+def test_the_example_of_section_6_4_leaves_batch_norm_out():
+    model, optimizer = optimizer_of(opt_weight_decay_on_batch_norm=False)
+    decayed, free = optimizer.param_groups
+    assert {id(p) for p in free["params"]} == {id(p) for p in model.batch_norm_parameters()}
+    assert (decayed["weight_decay"], free["weight_decay"]) == (1 / 32768, 0.0)
+
+
+def test_layerwise_policies_keep_momentum_and_weight_decay():
+    lars, lamb = (optimizer_of(opt_name=name)[1] for name in ("lars", "lamb"))
+    assert isinstance(lars, optim.LARS)
+    assert isinstance(lamb, optim.LAMB)
+    assert (lars.defaults["momentum"], lamb.defaults["betas"][0]) == (0.875, 0.875)
+    assert lars.param_groups[0]["weight_decay"] == lamb.param_groups[0]["weight_decay"] == 1 / 32768
