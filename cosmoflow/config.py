@@ -99,6 +99,10 @@ class System:
     """Pool before the activation: the same values, and an eighth of the activation's memory traffic."""
     compile: bool = False
     """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
+    spatial_shards: tuple[int, ...] = ()
+    """Ranks that share each sample along depth, height, width: [2, 2] makes 4; [] none."""
+    checkpoint_every_epochs: int = 0
+    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
     max_epochs: int = 128
     """Give up after so many epochs, as the reference does."""
 
@@ -106,5 +110,8 @@ class System:
         for name in ("evaluation_batch_size", "max_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers: found {self.num_workers}, expected at least 0")
+        for name in ("num_workers", "checkpoint_every_epochs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")
+        if self.compile and self.spatial_shards:
+            raise ValueError("compile: cannot be used with spatial_shards; set one of them")

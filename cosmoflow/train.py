@@ -23,8 +23,11 @@ from cosmoflow.data import Dataset, Loader, loader, open_split
 from cosmoflow.model import CosmoFlow, log_counts
 from cosmoflow.symmetries import turn_randomly
 from harness import command, config, optim
+from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
-from harness.launch import World, launch
+from harness.launch import launch
+from harness.parallel import spatial
+from harness.parallel.spatial import Grid
 from harness.precision import uses_bf16
 from harness.run import Run
 
@@ -44,40 +47,46 @@ def main(arguments: list[str] | None = None) -> None:
     )
     folder = arguments.data or settings.system.data_folder
     with launch() as world:
-        check_shares(settings, world)
+        grid = spatial.grid(settings.system.spatial_shards, world)
+        check_shares(settings, grid)
         train_set = open_split(folder, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(folder, "validation", rank=world.rank, num_ranks=world.num_ranks)
-        with Run(settings, arguments.output, world=world, seed=arguments.seed, data=folder) as run:
-            train(run, train_set, validation_set)
+        with Run(
+            settings, arguments.output, world=world, seed=arguments.seed, data=folder, resume=arguments.resume
+        ) as run:
+            train(run, grid, train_set, validation_set)
 
 
-def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
+def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> None:
     """The whole procedure: initialisation, then epochs and evaluations until the target is met."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     log_data(run, train_set, validation_set)
     run.log("precision", "bf16" if uses_bf16(system.precision, run.world.device.type) else "fp32")
-    train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
-    validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
-    model = build_model(run, input_size=train_set.sample_shape[-1])
+    run.log("spatial_shards", system.spatial_shards)
+    batch_size = hyperparameters.global_batch_size // grid.num_replicas
+    train_batches = build_loader(run, grid, train_set, batch_size, shuffle=True)
+    validation_batches = build_loader(run, grid, validation_set, system.evaluation_batch_size, shuffle=False)
+    model = build_model(run, grid, input_size=train_set.sample_shape[-1])
     optimizer = build_optimizer(model, hyperparameters)
-    seed_of_rank(run)
+    seed_replica(run, grid)
+    checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, network=model, optimizer=optimizer)
 
     run.start()
     if system.cache:
         with run.staging():
             train_set.fill_cache()
             validation_set.fill_cache()
-    for epoch in run.epochs(system.max_epochs):
+    for epoch in run.epochs(system.max_epochs, checkpoints):
         optim.set_learning_rate(optimizer, learning_rate(epoch - 1, hyperparameters))
         train_batches.set_epoch(epoch)
-        train_epoch(run, epoch, model, optimizer, train_batches)
+        train_epoch(run, grid, epoch, model, optimizer, train_batches)
         with run.evaluation(epoch) as result:
-            result.value = mean_absolute_error(run, model, validation_batches)
+            result.value = mean_absolute_error(run, grid, model, validation_batches)
         if run.reached(result):
             break
 
 
-def train_epoch(run: Run, epoch: int, model: nn.Module, optimizer: Optimizer, batches: Loader) -> None:
+def train_epoch(run: Run, grid: Grid, epoch: int, model: nn.Module, optimizer: Optimizer, batches: Loader) -> None:
     """One pass over the training samples."""
     model.train()
     augmented = run.config.hyperparameters.augmentation is not None
@@ -85,22 +94,22 @@ def train_epoch(run: Run, epoch: int, model: nn.Module, optimizer: Optimizer, ba
         for global_size, (counts_NCDHW, target_NT) in zip(batches.global_sizes, batches, strict=True):
             if augmented:
                 counts_NCDHW = turn_randomly(counts_NCDHW)
-            prediction_NT = predict(run, model, counts_NCDHW)
+            prediction_NT = predict(run, model, grid.part(counts_NCDHW))
             loss = mse_loss(prediction_NT, target_NT.to(run.world.device))
             optimizer.zero_grad()
             # DDP averages over ranks, and these may hold different numbers of samples: the weight makes it their mean.
-            (loss * (len(target_NT) * run.world.num_ranks / global_size)).backward()
+            (loss * (len(target_NT) * grid.num_replicas / global_size)).backward()
             optimizer.step()
-            progress.update(num_samples=len(target_NT), loss=loss)
+            progress.update(num_samples=len(target_NT) / grid.num_parts, loss=loss)
 
 
 @torch.no_grad()
-def mean_absolute_error(run: Run, model: nn.Module, batches: Loader) -> float:
+def mean_absolute_error(run: Run, grid: Grid, model: nn.Module, batches: Loader) -> float:
     """The quality metric: over all validation samples of all ranks and their four normalised targets."""
     model.eval()
     total, num_values = torch.zeros((), dtype=torch.float64, device=run.world.device), 0
     for counts_NCDHW, target_NT in batches:
-        error_NT = predict(run, model, counts_NCDHW) - target_NT.to(run.world.device)
+        error_NT = predict(run, model, grid.part(counts_NCDHW)) - target_NT.to(run.world.device)
         total += error_NT.abs().sum()
         num_values += error_NT.numel()
     return run.world.mean(total, num_values)
@@ -147,11 +156,12 @@ def _decayed_rate(epoch: int, hyperparameters: Hyperparameters) -> float:
     return {"linear": optim.linear_decay, "cosine": optim.cosine_decay}[schedule](epoch, **span)
 
 
-def check_shares(settings: Config, world: World) -> None:
-    """Every rank takes an equal share of a global batch; ConfigError where that cannot be."""
-    global_batch_size = settings.hyperparameters.global_batch_size
-    if global_batch_size % world.num_ranks:
-        found = f"{global_batch_size} samples cannot be shared equally by {world.num_ranks} ranks: use a multiple"
+def check_shares(settings: Config, grid: Grid) -> None:
+    """Every rank, or grid of ranks, takes an equal share of a global batch; ConfigError where that cannot be."""
+    global_batch_size, takers = settings.hyperparameters.global_batch_size, grid.num_replicas
+    if global_batch_size % takers:
+        who = "ranks" if grid.num_parts == 1 else f"grids of {grid.num_parts} ranks"
+        found = f"{global_batch_size} samples cannot be shared equally by {takers} {who}"
         raise ConfigError(
             f"{settings.hyperparameters_path}: global_batch_size: {found}; use a multiple of their number"
         )
@@ -166,13 +176,13 @@ def log_data(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
         run.log("eval_samples", len(validation_set))
 
 
-def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
-    """This rank's batches of `batch_size` samples; the order of training follows the run's seed."""
+def build_loader(run: Run, grid: Grid, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
+    """This rank's batches of `batch_size` samples, whole ones, the same for the ranks of a grid."""
     return loader(
         dataset,
         batch_size=batch_size,
-        num_ranks=run.world.num_ranks,
-        rank=run.world.rank,
+        num_ranks=grid.num_replicas,
+        rank=grid.replica,
         seed=run.seed,
         shuffle=shuffle,
         num_workers=run.config.system.num_workers,
@@ -180,7 +190,7 @@ def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) 
     )
 
 
-def build_model(run: Run, *, input_size: int) -> nn.Module:
+def build_model(run: Run, grid: Grid, *, input_size: int) -> nn.Module:
     """The network of the round, from the run's seed: the same initial state whatever the system and the ranks."""
     system = run.config.system
     torch.manual_seed(run.seed)
@@ -190,6 +200,7 @@ def build_model(run: Run, *, input_size: int) -> nn.Module:
         dropout=run.config.hyperparameters.dropout,
         pool_first=system.pool_first,
     )
+    model.blocks = spatial.partition(model.blocks, grid, input_size=input_size)
     layout = torch.channels_last_3d if system.channels_last else torch.contiguous_format
     model = model.to(run.world.device, memory_format=layout)
     if system.compile:
@@ -204,9 +215,9 @@ def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters) -> SGD:
     return SGD(groups, lr=hyperparameters.opt_base_learning_rate, momentum=hyperparameters.sgd_opt_momentum)
 
 
-def seed_of_rank(run: Run) -> None:
-    """Dropout and augmentation draw differently on each rank: drawn alike, they would repeat each other's masks."""
-    state = np.random.SeedSequence([run.seed, run.world.rank]).generate_state(1)
+def seed_replica(run: Run, grid: Grid) -> None:
+    """Dropout and augmentation draw anew for each rank's samples, and alike where ranks share their samples."""
+    state = np.random.SeedSequence([run.seed, grid.replica]).generate_state(1)
     torch.manual_seed(int(state[0]))
 
 

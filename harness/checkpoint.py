@@ -10,13 +10,12 @@ Saved are the states of the parts named, every rank's random state, the epoch an
 of samples and the learning rate follow from seed and epoch. A resumed run on CPU has the losses of an uninterrupted one
 to the last bit. Its log is cut back to the checkpoint, says `restart`, and goes on; as a timed run it does not count.
 
-Checkpoints lie in <output>.checkpoints. Each is written beside its place and then moved there, and the last two are
-kept: neither a kill nor a full disk leaves a run without one. Rank 0 alone writes and reads them, so that a part must
-have the same state on all ranks.
+Checkpoints lie in <output>.checkpoints, their names holding the epoch and the content's sha256. Each is written beside
+its place and then moved there, and the last two are kept: neither a kill nor a full disk leaves a run without one.
+Rank 0 alone writes and reads them, so that a part must have the same state on all ranks.
 """
 
 import os
-import pickle
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,13 +30,14 @@ from compliance import mllog
 from compliance.errors import UserError
 from harness.config import Config, logged_values
 from harness.launch import World
+from harness.manifest import sha256
 
 if TYPE_CHECKING:
     from harness.run import Run
 
 NUM_KEPT = 2
-DAMAGED = (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError)
-"""What reading a file raises that was cut off or changed."""
+NUM_DIGITS = 16
+"""Of the sha256 in a checkpoint's name."""
 
 
 class CheckpointError(UserError):
@@ -150,10 +150,9 @@ def _latest(output: Path) -> Checkpoint | None:
     """The newest whole checkpoint."""
     paths = sorted(folder_of(output).glob("epoch_*.pt"), reverse=True)
     for path in paths:
-        try:
+        if path.stem.endswith(sha256(path)[:NUM_DIGITS]):
             return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-        except DAMAGED:
-            print(f"{path}: damaged; the checkpoint before it is taken", file=sys.stderr)
+        print(f"{path}: damaged; the checkpoint before it is taken", file=sys.stderr)
     if paths or (output.exists() and output.stat().st_size):
         raise CheckpointError(f"{folder_of(output)}: no whole checkpoint; move {output} away and start the run anew")
     return None
@@ -179,15 +178,18 @@ def _check(checkpoint: Checkpoint, output: Path, expected: dict[str, Any]) -> No
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
     """Whole or not at all, and on the disk before an older one goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"epoch_{checkpoint.num_epochs_done:06d}.pt"
-    temporary = path.with_suffix(".tmp")
+    stem = f"epoch_{checkpoint.num_epochs_done:06d}"
+    temporary = folder / f"{stem}.tmp"
     with temporary.open("wb") as file:
         torch.save(vars(checkpoint), file)
         file.flush()
         os.fsync(file.fileno())
+    path = folder / f"{stem}_{sha256(temporary)[:NUM_DIGITS]}.pt"
     temporary.replace(path)
     _sync(folder)
-    for old in sorted(folder.glob("epoch_*.pt"))[:-NUM_KEPT]:
+    others = [other for other in sorted(folder.glob("epoch_*.pt")) if other != path]
+    before = [other for other in others if other.name < stem]
+    for old in set(others) - set(before[1 - NUM_KEPT :]):
         old.unlink()
 
 

@@ -2,6 +2,7 @@
 """CosmoFlow's train command on a handful of small universes, in one process and in two."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from cosmoflow.synthesize import Simulation, synthesize
 from harness import config
 from harness.config import ConfigError
 from harness.launch import World
+from harness.parallel.spatial import Grid
 
 CONFIGS = Path(cosmoflow.__file__).parent / "configs"
 ROOT = CONFIGS.parents[1]
@@ -131,6 +133,21 @@ def test_two_ranks_give_the_result_of_one(configure, universes, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("shards", "num_ranks"),
+    [("[2]", 2), pytest.param("[1, 2]", 4, marks=pytest.mark.slow), pytest.param("[2, 2]", 4, marks=pytest.mark.slow)],
+)
+def test_ranks_that_share_samples_give_the_result_of_one(configure, universes, tmp_path, shards, num_ranks):
+    fields = {"dropout": 0.5, "max_epochs": 1} if shards != "[1, 2]" else {"max_epochs": 1}  # 2 replicas draw 2 masks
+    alone = run_here(configure(**fields), universes, tmp_path / "alone.txt")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks), "-m")
+    folder, log = configure(**fields, lines=f"spatial_shards = {shards}"), tmp_path / "together.txt"
+    run = run_command("--config", folder, "--data", universes, "--output", log, "--seed", 3, launcher=torchrun)
+    assert run.returncode == 0, run.stderr
+    assert mllog.read(log).value("number_of_ranks") == num_ranks
+    assert evaluations(log) == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize(
     "lines",
     ["pool_first = true", "channels_last = true", "cache = true", "num_workers = 1", "evaluation_batch_size = 1"],
 )
@@ -193,6 +210,29 @@ def test_ctrl_c_closes_the_log_without_a_traceback(configure, universes, tmp_pat
     assert stop.metadata.status == "aborted"
 
 
+@pytest.mark.slow
+def test_a_run_killed_at_any_step_resumes_to_the_same_losses(configure, universes, tmp_path):
+    folder = configure(dropout=0.5, max_epochs=4, lines="checkpoint_every_epochs = 1")
+    whole = run_here(folder, universes, tmp_path / "whole.txt")
+    log = tmp_path / "result_0.txt"
+    arguments = ["--config", folder, "--data", universes, "--output", log, "--seed", 3]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cosmoflow.train", *map(str, arguments)], cwd=ROOT, env=environment()
+    )
+    deadline = time.monotonic() + 120
+    while not (log.exists() and '"epoch_start"' in log.read_text()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline, "no epoch within two minutes"
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, 0.7))
+    process.kill()
+    process.wait()
+    resumed = run_command(*arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert evaluations(log) == whole
+    assert len(mllog.read(log).all("restart")) == 1
+
+
 def fake_run(num_ranks: int = 1, **fields) -> SimpleNamespace:
     """As much of a Run as building a model or an evaluation needs."""
     settings = SimpleNamespace(
@@ -215,19 +255,19 @@ def test_the_metric_weighs_every_sample_alike_whatever_the_batches():
     expected = np.abs(np.log1p(counts.reshape(7, -1)[:, :4]) - targets).mean()
     pieces = [slice(0, 4), slice(4, 6), slice(6, 7)]
     batches = [(torch.from_numpy(counts[piece]), torch.from_numpy(targets[piece])) for piece in pieces]
-    assert train.mean_absolute_error(fake_run(), Echo(), batches) == pytest.approx(expected, rel=1e-6)
+    assert train.mean_absolute_error(fake_run(), Grid(), Echo(), batches) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_round_decides_the_kernel():
     run = fake_run()
-    assert train.build_model(run, input_size=32).blocks[0][0].kernel_size == (3, 3, 3)
+    assert train.build_model(run, Grid(), input_size=32).blocks[0][0].kernel_size == (3, 3, 3)
     run.config.rules.name = "mlperf_hpc_0.7"
-    assert train.build_model(run, input_size=32).blocks[0][0].kernel_size == (2, 2, 2)
+    assert train.build_model(run, Grid(), input_size=32).blocks[0][0].kernel_size == (2, 2, 2)
 
 
 def test_weight_decay_is_on_the_hidden_dense_kernels_only():
     run = fake_run(opt_weight_decay=0.02)
-    model = train.build_model(run, input_size=32)
+    model = train.build_model(run, Grid(), input_size=32)
     decayed, free = train.build_optimizer(model, run.config.hyperparameters).param_groups
     assert {id(kernel) for kernel in decayed["params"]} == {id(model.hidden1.weight), id(model.hidden2.weight)}
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.02, 0.0)
@@ -236,9 +276,16 @@ def test_weight_decay_is_on_the_hidden_dense_kernels_only():
 
 def test_an_unequal_share_is_refused():
     settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
-    train.check_shares(settings, World(num_ranks=16))
+    train.check_shares(settings, Grid(num_ranks=16))
     with pytest.raises(ConfigError, match="64 samples cannot be shared equally by 3 ranks"):
-        train.check_shares(settings, World(num_ranks=3))
+        train.check_shares(settings, Grid(num_ranks=3))
+
+
+def test_ranks_that_share_samples_need_not_divide_the_batch():
+    settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
+    train.check_shares(settings, Grid(shape=(2, 2), num_ranks=256))
+    with pytest.raises(ConfigError, match="64 samples cannot be shared equally by 65 grids of 4 ranks"):
+        train.check_shares(settings, Grid(shape=(2, 2), num_ranks=260))
 
 
 def rates(hyperparameters: Hyperparameters, num_epochs: int) -> list[float]:

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resume: a run that was killed goes on with the same losses and a legal log, or says in one line why it cannot."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import compliance.__main__
+from compliance import mllog
+from harness import checkpoint
+from harness.checkpoint import CheckpointError, Checkpoints
+from harness.run import Run, RunError
+
+NUM_EPOCHS = 4
+
+
+def train(config, output: Path, *, resume: bool = False, seed: int = 3, stop_after: tuple[int, int] = (0, 0)) -> Run:
+    """A network with dropout; an error in the step after `stop_after` (epoch, step) stands for a kill."""
+    with Run(config, output, seed=seed, resume=resume) as run:
+        run.log("train_samples", 256)
+        run.log("eval_samples", 256)
+        torch.manual_seed(run.seed)
+        network = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+        checkpoints = Checkpoints(run, every_epochs=1, network=network, optimizer=optimizer)
+        run.start()
+        for epoch in run.epochs(NUM_EPOCHS, checkpoints):
+            for step in range(3):
+                loss = network(torch.rand(2, 4)).square().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if (epoch, step) == stop_after:
+                    raise InterruptedError
+            with run.evaluation(epoch) as result:
+                result.value = 1 + loss.item()
+    return run
+
+
+def losses(log: Path) -> dict[int, float]:
+    return {event.metadata.epoch_num: event.value for event in mllog.read(log).all("eval_error")}
+
+
+def keys(log: Path) -> list[str]:
+    return [event.key for event in mllog.read(log).events]
+
+
+@pytest.fixture
+def killed(make_config, tmp_path) -> Path:
+    """The log of a run that ended in its third epoch."""
+    log = tmp_path / "result_0.txt"
+    with pytest.raises(InterruptedError):
+        train(make_config(), log, stop_after=(3, 1))
+    return log
+
+
+def test_a_resumed_run_has_the_losses_of_one_that_never_stopped(make_config, killed, tmp_path):
+    train(make_config(), tmp_path / "whole.txt")
+    train(make_config(), killed, resume=True)
+    assert losses(killed) == losses(tmp_path / "whole.txt")
+    assert len(losses(killed)) == NUM_EPOCHS
+
+
+def test_its_log_is_the_same_but_for_the_restart(make_config, killed, tmp_path):
+    train(make_config(), tmp_path / "whole.txt")
+    train(make_config(), killed, resume=True)
+    expected = keys(tmp_path / "whole.txt")
+    third_epoch = [number for number, key in enumerate(expected) if key == "epoch_start"][2]
+    assert keys(killed) == [*expected[:third_epoch], "restart", *expected[third_epoch:]]
+    restart = mllog.read(killed).first("restart")
+    assert restart.metadata.epoch_num == 2
+    assert '"num_discarded_events": 3' in killed.read_text()  # epoch_start, epoch_stop, run_stop of the lost attempt
+
+
+def test_check_names_the_restart_and_no_other_fault_of_the_log(make_config, killed, tmp_path, capsys):
+    train(make_config(), killed, resume=True)
+    train(make_config(), tmp_path / "whole.txt")
+    found = []
+    for log in (killed, tmp_path / "whole.txt"):
+        code = compliance.__main__.main(["check", str(log), "--rules", "mlperf_hpc_demo", "--format", "csv"])
+        assert code == 1  # neither met the target
+        found.append({line.split(",")[0] for line in capsys.readouterr().out.splitlines() if ",error," in line})
+    assert found[0] - found[1] == {"T113"}
+    assert found[1] <= found[0]
+
+
+def test_resuming_what_has_not_begun_begins_it(make_config, tmp_path):
+    train(make_config(), tmp_path / "result_0.txt", resume=True)
+    assert "restart" not in keys(tmp_path / "result_0.txt")
+    assert len(losses(tmp_path / "result_0.txt")) == NUM_EPOCHS
+
+
+def test_a_run_killed_in_its_first_epoch_is_resumed_too(make_config, tmp_path):
+    log = tmp_path / "result_0.txt"
+    with pytest.raises(InterruptedError):
+        train(make_config(), log, stop_after=(1, 0))
+    train(make_config(), log, resume=True)
+    train(make_config(), tmp_path / "whole.txt")
+    assert losses(log) == losses(tmp_path / "whole.txt")
+
+
+def test_two_checkpoints_are_kept_and_no_temporary_file(killed):
+    names = sorted(path.name for path in checkpoint.folder_of(killed).iterdir())
+    assert [name[:13] for name in names] == ["epoch_000001_", "epoch_000002_"]
+    assert all(name.endswith(".pt") for name in names)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "one byte changed", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_config, killed, tmp_path, damage, capsys):
+    newest = max(checkpoint.folder_of(killed).iterdir())
+    content = bytearray(newest.read_bytes())
+    position = content.find(bytes_of_a_weight(newest))
+    content[position] ^= 1
+    newest.write_bytes({"cut off": content[:-100], "one byte changed": content, "empty": b""}[damage])
+    train(make_config(), killed, resume=True)
+    train(make_config(), tmp_path / "whole.txt")
+    assert f"{newest}: damaged" in capsys.readouterr().err
+    assert mllog.read(killed).first("restart").metadata.epoch_num == 1
+    assert not newest.exists()
+    assert losses(killed) == losses(tmp_path / "whole.txt")
+
+
+def bytes_of_a_weight(path: Path) -> bytes:
+    """Bytes of a weight as they stand in the file."""
+    return torch.load(path, weights_only=True)["parts"]["network"]["0.weight"].numpy().tobytes()[:16]
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(make_config, tmp_path, monkeypatch):
+    log = tmp_path / "result_0.txt"
+    saved = torch.save
+
+    def full_disk(state, file):
+        if state["num_epochs_done"] == 2:
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+        saved(state, file)
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(CheckpointError, match=r"checkpoint not written: .*No space left"):
+        train(make_config(), log)
+    assert mllog.read(log).first("run_stop").metadata.status == "aborted"
+    monkeypatch.undo()
+    train(make_config(), log, resume=True)
+    assert mllog.read(log).first("restart").metadata.epoch_num == 1
+
+
+def test_another_configuration_cannot_go_on(make_config, killed):
+    before = killed.read_bytes()
+    with pytest.raises(CheckpointError, match="seed: began with 3, found 4"):
+        train(make_config(), killed, resume=True, seed=4)
+    with pytest.raises(CheckpointError, match="division: began with 'closed', found 'open'"):
+        train(make_config(division="open"), killed, resume=True)
+    assert killed.read_bytes() == before
+
+
+def test_a_log_without_checkpoints_is_not_overwritten(make_config, tmp_path):
+    log = tmp_path / "result_0.txt"
+    log.write_text("something\n")
+    with pytest.raises(CheckpointError, match=r"no whole checkpoint; move .* away"):
+        train(make_config(), log, resume=True)
+    assert log.read_text() == "something\n"
+
+
+def test_a_lost_log_is_not_continued(make_config, killed):
+    killed.write_text("")
+    with pytest.raises(CheckpointError, match="found 0 bytes, expected"):
+        train(make_config(), killed, resume=True)
+
+
+def test_a_run_that_succeeded_is_over(make_config, tmp_path):
+    log = tmp_path / "result_0.txt"
+    config = make_config(num_epochs=NUM_EPOCHS)
+    assert train(config, log)
+    assert mllog.read(log).first("run_stop").metadata.status == "success"
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(config, log, resume=True)
+
+
+def test_a_training_loop_that_restores_nothing_is_refused(make_config, killed):
+    with Run(make_config(), killed, resume=True) as run:
+        run.log("train_samples", 256)
+        run.log("eval_samples", 256)
+        run.start()
+        with pytest.raises(RunError, match="needs its checkpoints"):
+            next(run.epochs(NUM_EPOCHS))
