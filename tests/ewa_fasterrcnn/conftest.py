@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A handful of synthetic storms, and configurations of a very small network."""
 
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -45,19 +46,24 @@ def storms(tmp_path_factory) -> Path:
     return folder
 
 
+def write_configuration(folder: Path, *, batch: int = 2, hyperparameters: str = "", system: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    text = HYPERPARAMETERS.format(batch=batch, lines=hyperparameters)
+    (folder / "hyperparameters.toml").write_text(text)
+    (folder / "system.toml").write_text(SYSTEM.format(lines=system))
+    return folder
+
+
 @pytest.fixture
 def configure(tmp_path):
-    """Write a configuration folder."""
+    """Write a configuration folder; lines of TOML come on top of the small network's."""
+    return partial(write_configuration, tmp_path / "config")
 
-    def write(*, batch: int = 2, hyperparameters: str = "", system: str = "", name: str = "config") -> Path:
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        text = HYPERPARAMETERS.format(batch=batch, lines=hyperparameters)
-        (folder / "hyperparameters.toml").write_text(text)
-        (folder / "system.toml").write_text(SYSTEM.format(lines=system))
-        return folder
 
-    return write
+@pytest.fixture(scope="session")
+def configure_once(tmp_path_factory):
+    """The same, for fixtures that outlive a test."""
+    return partial(write_configuration, tmp_path_factory.mktemp("session") / "config")
 
 
 @pytest.fixture

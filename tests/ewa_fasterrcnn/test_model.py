@@ -64,7 +64,7 @@ def test_it_learns_one_image_by_heart():
     model, fields = FasterRCNN(**SMALL), torch.randn(1, 16, 64, 96) * 0.1
     fields[0, :3, 10:30, 20:44] += 3
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    for step in range(60):
+    for step in range(40):
         optimizer.zero_grad()
         loss = model(fields, [STORM], generators(step)).sum()
         loss.backward()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RoIAlign and non-maximum suppression against slow, obvious computations, and against compiled ones where they load."""
+"""RoIAlign and non-maximum suppression against slow, obvious computations, and compiled ones where they load."""
 
 import math
 
