@@ -39,6 +39,8 @@ WIDTH_OF_FILES = 120
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     result = options.module.measure(options)
+    if result is None:  # the report is made of results and is none
+        return 0
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
     for table in options.module.tables(result):
         show(table, console)

@@ -99,7 +99,9 @@ class Recorder:
 def divide(ranks: Sequence[Sequence[Bucket]]) -> dict[str, float]:
     """Seconds a step of each part, mean over ranks; the ranks hold the same buckets."""
     steps = sorted({bucket.step for bucket in ranks[0]})
-    rows = [_divide_step([_of_step(rank, step) for rank in ranks], rank) for step in steps for rank in range(len(ranks))]
+    rows = [
+        _divide_step([_of_step(rank, step) for rank in ranks], rank) for step in steps for rank in range(len(ranks))
+    ]
     return {part: fmean(row[part] for row in rows) for part in PARTS}
 
 

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A system that is declared rather than measured, from a TOML file: one's own plan, or a paper's case study.
 
-    system, placed = load(Path("characterize/systems/hpc_ai500_16_gpus.toml"))
+system, placed = load(Path("characterize/systems/hpc_ai500_16_gpus.toml"))
 
-    name = "..."  num_ranks = 16  num_nodes = 2          # as in characterize/systems/*.toml
-    [compute]        "GEMM, fp32" = 230e12               # operations per second of the whole system; at least one
-    [communication]  "Ethernet" = 1.2e9                  # bytes per second; between nodes where there are several
-    [memory]         "HBM" = 1134e9                      # optional
-    [workloads."EWA, fp32"]                              # optional; without any the benchmarks' own counts are placed
-    compute = "GEMM, fp32"  flops_per_sample = 691e9  samples_per_rank = 1  gradient_bytes = 164e6
-    attained_flops_per_s = 25.99e12                      # optional
+name = "..."  num_ranks = 16  num_nodes = 2          # as in characterize/systems/*.toml
+[compute]        "GEMM, fp32" = 230e12               # operations per second of the whole system; at least one
+[communication]  "Ethernet" = 1.2e9                  # bytes per second; between nodes where there are several
+[memory]         "HBM" = 1134e9                      # optional
+[workloads."EWA, fp32"]                              # optional; without any the benchmarks' own counts are placed
+compute = "GEMM, fp32"  flops_per_sample = 691e9  samples_per_rank = 1  gradient_bytes = 164e6
+attained_flops_per_s = 25.99e12                      # optional
 """
 
 import tomllib
@@ -48,7 +48,9 @@ def load(path: Path) -> Declared:
     num_ranks, num_nodes = (_positive(path, values, key, 1) for key in ("num_ranks", "num_nodes"))
     compute = _ceilings(path, values, "compute")
     if not compute:
-        raise CharacterizeError(f"{path}: compute: found no ceiling, expected at least one, such as 'GEMM, fp32' = 1e12")
+        raise CharacterizeError(
+            f"{path}: compute: found no ceiling, expected at least one, such as 'GEMM, fp32' = 1e12"
+        )
     system = System(
         name=str(values.get("name", path.stem)),
         compute=compute,

@@ -47,5 +47,7 @@ def choose_precisions(names: list[str] | None, device: torch.device) -> tuple[st
     native = native_precisions(device)
     for name in names or ():
         if name not in native:
-            raise CharacterizeError(f"--precision {name}: {device.type} computes natively with {', '.join(native)} only")
+            raise CharacterizeError(
+                f"--precision {name}: {device.type} computes natively with {', '.join(native)} only"
+            )
     return tuple(names) if names else native

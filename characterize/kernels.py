@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from characterize import benchmarks, kernel_work
 from characterize.device import PRECISIONS, choose_precisions, find_device
+from characterize.kernel_model import held_out_error
 from characterize.kernel_shapes import Kernel, convolution, deepbench, gemm, of_benchmark
 from characterize.pictures.kernels import draw
 from characterize.progress import track
@@ -29,7 +30,9 @@ PEAK_CONVOLUTION = {"cpu": (8, 64, 64, (56, 56), (3, 3)), "cuda": (64, 256, 256,
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="what to measure (%(default)s)")
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="what to measure (%(default)s)"
+    )
     parser.add_argument("--family", action="append", choices=FAMILIES, help="kernels of this kind only; repeatable")
     parser.add_argument(
         "--precision", action="append", choices=PRECISIONS, help="this precision only; repeatable (default: all native)"
@@ -52,7 +55,15 @@ def measure(options: argparse.Namespace) -> Result:
     if not rows:
         raise CharacterizeError("kernels: none of the chosen kernels exists in the chosen precision on this device")
     settings = {"device": device.type, "precisions": list(precisions), "full": options.full, "cold_inputs": True}
-    return Result(name="kernels", verb="kernels", settings=settings, data={"kernels": rows})
+    return Result(name="kernels", verb="kernels", settings=settings, data={"kernels": rows, "model": _fit(rows)})
+
+
+def _fit(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The kernel model's held-out error, or why there is none: the measurements stand without it."""
+    try:
+        return held_out_error(rows).as_record()
+    except CharacterizeError as error:
+        return {"missing": str(error)}
 
 
 def time_kernel(
@@ -97,6 +108,21 @@ def tables(result: Result) -> Iterator[Table]:
             num_left=4,
             note="Median of repeats with cold inputs; spread: distance of the quartiles over the median.",
         )
+    yield _model_table(result.data["model"])
+
+
+def _model_table(model: dict[str, Any]) -> Table:
+    if "missing" in model:
+        rows = [["not fitted", model["missing"]]]
+    else:
+        rows = [
+            ["shapes", str(model["num_shapes"])],
+            ["typical error, held out", percent(model["typical_error"])],
+            ["nine of ten within", percent(model["ninth_decile_error"])],
+            ["without the model: the median rate of kernels alike", percent(model["naive_error"])],
+        ]
+    note = "Each shape predicted from the others; an error of 50 % is a time 1.5 times too long or too short."
+    return Table(title="Model from input parameters to performance", columns=("what", "value"), rows=rows, note=note)
 
 
 def figures(result: Result) -> dict[str, Figure]:

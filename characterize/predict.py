@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from characterize.pictures.predictions import draw_choice, draw_validation
 from characterize.public_rounds import Observation, observations, results_folder
 from characterize.result import CharacterizeError, Result
-from characterize.tables import Table, percent, three_digits
+from characterize.tables import Table, three_digits
 from characterize.throughput_model import Setting
 from characterize.time_model import Prediction, fastest
 from characterize.validation import COVERAGE, QUESTIONS, Trial, calibration, leave_one_out, predict, summarise
@@ -41,7 +41,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--accelerator", default="A100", metavar="NAME", help="such as A100, V100, A64FX (%(default)s)")
     add("--ranks", type=int, nargs="+", default=RANKS, metavar="N", help="numbers of ranks to compare")
     add("--batches", type=int, nargs="+", default=BATCHES, metavar="N", help="global batch sizes to compare")
-    add("--throughput", nargs="+", default=[], metavar="RANKS:BATCH=RATE", help="own measurements, samples/s: only they")
+    add(
+        "--throughput", nargs="+", default=[], metavar="RANKS:BATCH=RATE", help="own measurements, samples/s: only they"
+    )
     add("--samples", type=int, metavar="N", help="training samples an epoch (default: the benchmark's own)")
     add("--validate", action="store_true", help="the public entries only, each predicted from all others")
 
@@ -64,15 +66,22 @@ def _choices(options: argparse.Namespace, known: list[Observation], trials: list
     own = own_throughput(options.throughput)
     question = "throughput known" if own else "blind"
     width = calibration(trial for trial in trials if trial.question == question)
-    pairs = list(own) or [(num_ranks, batch) for num_ranks in options.ranks for batch in options.batches]
+    # Fewer samples than ranks need model parallelism, whose throughput the public entries do not tell.
+    pairs = list(own) or [(ranks, batch) for ranks in options.ranks for batch in options.batches if ranks <= batch]
     found = {pair: predict(known, _wanted(options, *pair, own.get(pair)), question) for pair in pairs}
     predictions = {pair: prediction for pair, prediction in found.items() if prediction is not None}
+    if not pairs:
+        raise CharacterizeError(
+            "--batches: every batch is smaller than the ranks; name one of at least a sample a rank"
+        )
     if not predictions:
         raise CharacterizeError(f"--benchmark {options.benchmark}: no public run tells its epochs on so many samples")
     best = fastest(predictions)
     devices = {one.setting.device for one in known}
     return [
-        _choice_record(key, prediction, width, is_fastest=key == best, is_known=bool(own) or options.accelerator in devices)
+        _choice_record(
+            key, prediction, width, is_fastest=key == best, is_known=bool(own) or options.accelerator in devices
+        )
         for key, prediction in sorted(predictions.items())
     ]
 
@@ -83,7 +92,9 @@ def own_throughput(texts: list[str]) -> dict[tuple[int, int], float]:
     for text in texts:
         match = OWN_THROUGHPUT.fullmatch(text)
         if match is None or not float(match[3]) > 0:
-            raise CharacterizeError(f"--throughput {text}: expected RANKS:BATCH=SAMPLES_PER_SECOND, such as 512:1024=9000")
+            raise CharacterizeError(
+                f"--throughput {text}: expected RANKS:BATCH=SAMPLES_PER_SECOND, such as 512:1024=9000"
+            )
         own[int(match[1]), int(match[2])] = float(match[3])
     return own
 
@@ -159,7 +170,9 @@ def _summary(trials: list[Trial]) -> list[dict]:
     for question in QUESTIONS:
         asked = [trial for trial in trials if trial.question == question]
         rounds = sorted({trial.observation.round for trial in asked})
-        groups = {"all": asked} | {f"v{one}": [trial for trial in asked if trial.observation.round == one] for one in rounds}
+        groups = {"all": asked} | {
+            f"v{one}": [trial for trial in asked if trial.observation.round == one] for one in rounds
+        }
         for group, chosen in groups.items():
             summary = summarise(chosen)
             if summary is not None:
@@ -174,7 +187,15 @@ def tables(result: Result) -> Iterator[Table]:
         yield validation_table(result)
     yield Table(
         title="Each public entry predicted from all others",
-        columns=("known of the entry", "entries", "number", "typical error", "worst", "predicted / published", "in interval"),
+        columns=(
+            "known of the entry",
+            "entries",
+            "number",
+            "typical error",
+            "worst",
+            "predicted / published",
+            "in interval",
+        ),
         rows=[_summary_row(row) for row in result.data["summary"]],
         num_left=2,
         note=f"Typical error: median factor between predicted and published minutes; intervals aim at {COVERAGE:.0%}.",

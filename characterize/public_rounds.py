@@ -148,7 +148,9 @@ def _run(log: RunLog) -> tuple[int, float, float] | None:
 def _samples(entry: Entry, benchmark: Benchmark) -> int:
     logged = _count(entry.runs[0], "train_samples")
     if not logged:
-        raise CharacterizeError(f"{entry.runs[0].path}: train_samples: not logged, so {benchmark.name} has no throughput")
+        raise CharacterizeError(
+            f"{entry.runs[0].path}: train_samples: not logged, so {benchmark.name} has no throughput"
+        )
     return logged
 
 

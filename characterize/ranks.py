@@ -29,8 +29,13 @@ def started_by_torchrun() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def on_ranks(function: str, settings: dict[str, Any], *, num_ranks: int, mpi: bool = False) -> Any:
-    """What rank 0 returned; CharacterizeError where a rank failed. `function` is module:name."""
+def on_ranks(
+    function: str, settings: dict[str, Any], *, num_ranks: int, mpi: bool = False, num_threads: int | None = None
+) -> Any:
+    """What rank 0 returned; CharacterizeError where a rank failed. `function` is module:name.
+
+    num_threads: that each rank started here computes with; the cores are shared equally where it is None.
+    """
     if num_ranks < 1:
         raise CharacterizeError(f"ranks: found {num_ranks}, expected at least 1")
     if started_by_torchrun() and not mpi:
@@ -38,7 +43,11 @@ def on_ranks(function: str, settings: dict[str, Any], *, num_ranks: int, mpi: bo
     with tempfile.TemporaryDirectory(prefix="characterize_") as folder:
         output = Path(folder) / "result.json"
         worker = [sys.executable, "-m", "characterize.rank", function, json.dumps(settings), str(output)]
-        _run_under_mpi(worker, num_ranks) if mpi else _run_local(worker, num_ranks, Path(folder))
+        environment = _environment(num_threads or max(1, len(os.sched_getaffinity(0)) // num_ranks))
+        if mpi:
+            _run_under_mpi(worker, num_ranks, environment)
+        else:
+            _run_local(worker, num_ranks, environment, Path(folder))
         return json.loads(output.read_text())
 
 
@@ -58,14 +67,14 @@ def _in_this_world(function: str, settings: dict[str, Any]) -> Any:
     return found
 
 
-def _run_local(worker: list[str], num_ranks: int, folder: Path) -> None:
+def _run_local(worker: list[str], num_ranks: int, environment: dict[str, str], folder: Path) -> None:
     """Processes that torchrun would start, without its agent: a second less for each measurement."""
     port = _free_port()
     processes, printed = [], [(folder / f"rank_{rank}.txt").open("w+") for rank in range(num_ranks)]
     try:
         for rank, file in enumerate(printed):
-            environment = _environment(num_ranks) | _torchrun_variables(rank, num_ranks, port)
-            processes.append(subprocess.Popen(worker, stdout=file, stderr=file, env=environment))
+            own = environment | _torchrun_variables(rank, num_ranks, port)
+            processes.append(subprocess.Popen(worker, stdout=file, stderr=file, env=own))
         _wait(processes)
     finally:
         for process in processes:
@@ -93,24 +102,23 @@ def _wait(processes: list[subprocess.Popen]) -> None:
     raise CharacterizeError(f"ranks on this machine: not done after {TIMEOUT_S} s")
 
 
-def _run_under_mpi(worker: list[str], num_ranks: int) -> None:
+def _run_under_mpi(worker: list[str], num_ranks: int, environment: dict[str, str]) -> None:
     mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if mpiexec is None:
         raise CharacterizeError("MPI: mpi4py is installed, but no mpiexec was found; install the mpich wheel")
     command = [mpiexec, "-n", str(num_ranks), *worker]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=_environment(num_ranks)
+        command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=environment
     )
     if done.returncode:
         raise CharacterizeError(f"mpiexec -n {num_ranks}: {_last_line(done.stderr + done.stdout)}")
 
 
-def _environment(num_ranks: int) -> dict[str, str]:
-    """The cores are shared by the ranks; waiting threads leave them to those that compute."""
-    threads = max(1, len(os.sched_getaffinity(0)) // num_ranks)
+def _environment(num_threads: int) -> dict[str, str]:
+    """Of a rank before it knows its place; waiting threads leave the cores to those that compute."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "PMI_", "OMPI_"))}
-    return {"OMP_WAIT_POLICY": "PASSIVE", **outer, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": path}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **outer, "OMP_NUM_THREADS": str(num_threads), "PYTHONPATH": path}
 
 
 def _torchrun_variables(rank: int, num_ranks: int, port: int) -> dict[str, str]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Result: what one verb found, with the machine, the versions and the settings it was found with, as one JSON file.
 
-    Result(name="allreduce", verb="allreduce", settings={...}, data={...}).write(folder)
-    result = load(folder / "allreduce.json", verb="allreduce")
+Result(name="allreduce", verb="allreduce", settings={...}, data={...}).write(folder)
+result = load(folder / "allreduce.json", verb="allreduce")
 """
 
 import json
@@ -53,7 +53,9 @@ def load(path: Path, verb: str | None = None) -> Result:
         raise CharacterizeError(f"{path}: no readable result: {error}; measure it again") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else None
-        raise CharacterizeError(f"{path}: schema: found {found!r}, expected {SCHEMA}; measure it again with this version")
+        raise CharacterizeError(
+            f"{path}: schema: found {found!r}, expected {SCHEMA}; measure it again with this version"
+        )
     if verb is not None and record.get("verb") != verb:
         raise CharacterizeError(f"{path}: verb: found {record.get('verb')!r}, expected {verb!r}")
     try:

@@ -38,7 +38,12 @@ STEP_SECONDS = {False: 6.0, True: 60.0}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--system", type=Path, metavar="FILE", help="a declared system in place of this one, see characterize/declared.py")
+    add(
+        "--system",
+        type=Path,
+        metavar="FILE",
+        help="a declared system in place of this one, see characterize/declared.py",
+    )
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="what to measure (%(default)s)")
     add("--ranks", type=int, metavar="N", help="local ranks of the all-reduce (default: 2, or one an accelerator)")
     add("--benchmark", action="append", metavar="NAME", help="place only this one; repeatable")

@@ -33,7 +33,13 @@ STEPS = {False: 4, True: 20}
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("benchmark", nargs="?", default="cosmoflow", help="package (%(default)s)")
-    add("--ranks", type=int, nargs="+", metavar="N", help="numbers of ranks on this machine (default: 1 and powers of 2)")
+    add(
+        "--ranks",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="numbers of ranks on this machine (default: 1 and powers of 2)",
+    )
     add("--kind", action="append", choices=KINDS, help="only this one; repeatable")
     add("--join", type=Path, action="append", metavar="DIR", help="results of other jobs to draw together; repeatable")
 
@@ -46,6 +52,8 @@ def measure(options: argparse.Namespace) -> Result:
     ranks = _numbers_of_ranks(options.ranks, num_devices or len(os.sched_getaffinity(0)))
     size = benchmark.reference_size if options.full or num_devices else benchmark.small_size
     kinds = options.kind or list(KINDS)
+    # A rank has the same cores whether it is alone or not: one rank on all of them would be another machine.
+    threads = max(1, len(os.sched_getaffinity(0)) // max(ranks))
     if len(ranks) == 1 and not started_by_torchrun():
         raise CharacterizeError(f"--ranks {ranks[0]}: one number of ranks shows no scaling; name at least two")
     seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
@@ -54,10 +62,13 @@ def measure(options: argparse.Namespace) -> Result:
         local = benchmark.small_samples if kind == "weak" else max(ranks) * benchmark.small_samples // num_ranks
         settings = {"benchmark": benchmark.name, "size": list(size), "num_samples": local, "warm_up": 2}
         settings["num_steps"] = STEPS[options.full]
-        found = on_ranks("characterize.data_parallel:throughput", settings, num_ranks=num_ranks)
+        found = on_ranks(
+            "characterize.data_parallel:throughput", settings, num_ranks=num_ranks, num_threads=threads
+        )
         seconds[kind][str(found["num_ranks"])] = found["seconds"]
         samples[kind][str(found["num_ranks"])] = local * found["num_ranks"]
     settings = {"benchmark": benchmark.name, "size": list(size), "kinds": kinds, "full": options.full}
+    settings["threads_per_rank"] = threads
     data = {"seconds": seconds, "global_batch_size": samples}
     return Result(name=f"scaling_{benchmark.name}", verb="scaling", settings=settings, data=data)
 

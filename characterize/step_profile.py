@@ -19,11 +19,20 @@ from characterize.timing import synchronize
 KINDS = (
     ("communication", re.compile(r"^(gloo:|nccl:|c10d::|ncclDev|.*AllReduce)")),
     ("optimizer", re.compile(r"_foreach_|_fused_(sgd|adam)|Optimizer\.")),
-    ("convolution", re.compile(r"conv(olution|_transpose|1d|2d|3d|_)|cudnn::|implicit_gemm|winograd|fprop|dgrad|wgrad")),
-    ("normalisation", re.compile(r"(batch|group|layer)_?norm|bn_(fw|bw)|BatchNorm|GroupNorm|RowwiseMoments", re.IGNORECASE)),
+    (
+        "convolution",
+        re.compile(r"conv(olution|_transpose|1d|2d|3d|_)|cudnn::|implicit_gemm|winograd|fprop|dgrad|wgrad"),
+    ),
+    (
+        "normalisation",
+        re.compile(r"(batch|group|layer)_?norm|bn_(fw|bw)|BatchNorm|GroupNorm|RowwiseMoments", re.IGNORECASE),
+    ),
     ("GEMM", re.compile(r"(^|:|_)(mm|addmm|bmm|baddbmm|linear|matmul)($|_)|gemm|cutlass|ampere_|sm\d0_xmma")),
     ("pooling", re.compile(r"pool", re.IGNORECASE)),
-    ("copies", re.compile(r"copy|clone|contiguous|aten::(_to_copy|to|cat|fill_|zero_|zeros|empty|new_)|memcpy|memset", re.I)),
+    (
+        "copies",
+        re.compile(r"copy|clone|contiguous|aten::(_to_copy|to|cat|fill_|zero_|zeros|empty|new_)|memcpy|memset", re.I),
+    ),
 )
 OTHER = "elementwise and other"
 NAMES = (*(name for name, _ in KINDS), OTHER)

@@ -35,8 +35,16 @@ REPEATS = {False: 3, True: 9}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--folder", type=Path, metavar="DIR", help="on the file system to measure (default: the system's temporary one)")
-    add("--size-mib", type=int, default=64, metavar="N", help="size of the large file; --full: 16 times that (%(default)s)")
+    add(
+        "--folder", type=Path, metavar="DIR", help="on the file system to measure (default: the system's temporary one)"
+    )
+    add(
+        "--size-mib",
+        type=int,
+        default=64,
+        metavar="N",
+        help="size of the large file; --full: 16 times that (%(default)s)",
+    )
     add("--benchmark", action="append", metavar="NAME", help="formats of this benchmark only; repeatable")
 
 

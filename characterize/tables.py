@@ -42,7 +42,7 @@ def quantity(value: float | None, unit: str = "") -> str:
     if value is None or not math.isfinite(value):
         return "–"
     for factor, prefix in PREFIXES:
-        if abs(value) >= factor:
+        if abs(value) >= 0.9995 * factor:  # what would be rounded to 1000 of the smaller unit
             return f"{three_digits(value / factor)} {prefix}{unit}".rstrip()
     return f"{three_digits(value)} {unit}".rstrip()
 

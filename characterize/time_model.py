@@ -103,7 +103,9 @@ def time_to_train(
     """Equation 1 of the MLPerf HPC paper: staging + epochs x seconds an epoch. Independent spreads add in squares."""
     computing = epochs.median * samples_per_epoch / throughput.median / SECONDS_PER_MINUTE
     total = computing + staging_minutes
-    spread = math.hypot(epochs.spread * computing, throughput.spread * computing, STAGING_SPREAD * staging_minutes) / total
+    spread = (
+        math.hypot(epochs.spread * computing, throughput.spread * computing, STAGING_SPREAD * staging_minutes) / total
+    )
     return Prediction(
         minutes=Estimate(median=total, spread=spread),
         epochs=epochs,

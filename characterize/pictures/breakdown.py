@@ -3,12 +3,18 @@
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from characterize.pictures.style import COLOURS, QUIET, footnote, new_figure
 from characterize.result import Result
 from characterize.tables import percent
 
-PARTS = (("wait for data", "#d5d9de"), ("memcpy in", COLOURS[1]), ("all-reduce", COLOURS[0]), ("memcpy out", COLOURS[2]))
+PARTS = (
+    ("wait for data", "#d5d9de"),
+    ("memcpy in", COLOURS[1]),
+    ("all-reduce", COLOURS[0]),
+    ("memcpy out", COLOURS[2]),
+)
 SMALLEST_LABELLED = 0.03
 
 
@@ -18,7 +24,9 @@ def draw(result: Result, title: str) -> Figure:
     _draw_buckets(axes[1], result.data["buckets"])
     _draw_node(axes[2], result.data["samples"])
     size = " x ".join(map(str, result.settings["size"]))
-    footnote(figure, f"{result.settings['num_samples']} x {size}; {result.machine.describe()}; {result.written_at[:10]}")
+    footnote(
+        figure, f"{result.settings['num_samples']} x {size}; {result.machine.describe()}; {result.written_at[:10]}"
+    )
     return figure
 
 
@@ -26,12 +34,17 @@ def _draw_kinds(axes: Axes, kinds: dict[str, float], title: str) -> None:
     ordered = sorted((item for item in kinds.items() if item[1]), key=lambda item: -item[1])
     total = sum(kinds.values())
     names, shares = [name for name, _ in ordered], [value / total for _, value in ordered]
-    axes.barh(names, shares, color=[COLOURS[0] if share >= SMALLEST_LABELLED else QUIET for share in shares], height=0.7)
+    axes.barh(
+        names, shares, color=[COLOURS[0] if share >= SMALLEST_LABELLED else QUIET for share in shares], height=0.7
+    )
     for place, share in enumerate(shares):
-        axes.annotate(percent(share), (share, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(
+            percent(share), (share, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
+        )
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set(title=title, xlabel="share of the step's time", xlim=(0, max(shares) * 1.12))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def _draw_buckets(axes: Axes, buckets: list[dict]) -> None:

@@ -15,7 +15,10 @@ def draw_validation(result: Result) -> Figure:
     for panel, question in zip(panels, QUESTIONS, strict=True):
         rows = [row for row in result.data["validation"] if row["question"] == question]
         rows = [row for row in rows if row["predicted_minutes"] is not None]
-        ends = [min(row["published_minutes"] for row in rows) / 1.5, max(row["published_minutes"] for row in rows) * 1.5]
+        ends = [
+            min(row["published_minutes"] for row in rows) / 1.5,
+            max(row["published_minutes"] for row in rows) * 1.5,
+        ]
         panel.plot(ends, ends, color=QUIET, linewidth=1)
         panel.fill_between(ends, [end / 2 for end in ends], [end * 2 for end in ends], color="#f0f2f4", zorder=0)
         for index, benchmark in enumerate(benchmarks):
@@ -42,7 +45,9 @@ def draw_validation(result: Result) -> Figure:
             axis.set_major_formatter("{x:g}")
     panels[0].set_ylabel("predicted minutes")
     panels[0].legend(loc="upper left")
-    footnote(figure, "Each public entry of MLPerf HPC v0.7 and v2.0 predicted from all others; band: within a factor of 2.")
+    footnote(
+        figure, "Each public entry of MLPerf HPC v0.7 and v2.0 predicted from all others; band: within a factor of 2."
+    )
     return figure
 
 
@@ -56,14 +61,16 @@ def draw_choice(result: Result) -> Figure:
         colour = COLOURS[index % len(COLOURS)]
         marker = MARKERS[index % len(MARKERS)]
         axes.plot(ranks, [one["minutes"] for one in chosen], color=colour, marker=marker, label=f"batch {batch}")
-        axes.fill_between(ranks, [one["low"] for one in chosen], [one["high"] for one in chosen], color=colour, alpha=0.07)
+        axes.fill_between(
+            ranks, [one["low"] for one in chosen], [one["high"] for one in chosen], color=colour, alpha=0.07
+        )
     best = next(choice for choice in choices if choice["is_fastest"])
     axes.annotate(
         f"fastest: {best['minutes']:.3g} min",
         (best["num_ranks"], best["minutes"]),
         xytext=(0, -18),
         textcoords="offset points",
-        ha="center",
+        ha="right",
         fontsize=8.5,
     )
     settings = result.settings
@@ -73,6 +80,7 @@ def draw_choice(result: Result) -> Figure:
     every = sorted({choice["num_ranks"] for choice in choices})
     axes.set_xticks(every, [str(rank) for rank in every])
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(loc="upper right", ncols=2)
-    footnote(figure, f"Predicted from {settings['num_entries']} public entries; shaded: intervals calibrated on them.")
+    footnote(figure, f"Predicted from {settings['num_entries']} public entries; shaded: the fastest batch's interval.")
     return figure

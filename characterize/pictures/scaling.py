@@ -17,7 +17,9 @@ def draw(result: Result, curves: Mapping[str, Sequence[Point]], title: str) -> F
         spread = [[point.rate - point.low for point in points], [point.high - point.rate for point in points]]
         look = {"color": COLOURS[index], "marker": MARKERS[index], "linewidth": 1.6}
         rates.errorbar(ranks, middle, yerr=spread, capsize=3, label=kind, **look)
-        rates.plot(ranks, [middle[0] * rank / ranks[0] for rank in ranks], color=QUIET, linestyle=(0, (4, 3)), linewidth=1)
+        rates.plot(
+            ranks, [middle[0] * rank / ranks[0] for rank in ranks], color=QUIET, linestyle=(0, (4, 3)), linewidth=1
+        )
         shares.plot(ranks, [100 * point.efficiency for point in points], label=kind, **look)
     shares.axhline(100, color=QUIET, linestyle=(0, (4, 3)), linewidth=1)
     rates.set(title=f"{title}: throughput over ranks", ylabel="samples/s", xscale="log", yscale="log")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read rates as bars: cold, warm and past the cache, for plain reads and for each benchmark's own format."""
+"""Read rates as marks on a line a read: cold, warm and past the cache, plain and in each benchmark's own format."""
 
 from matplotlib.figure import Figure
 
-from characterize.pictures.style import COLOURS, GRID, TEXT, count_axis, footnote, new_figure
+from characterize.pictures.style import COLOURS, GRID, MARKERS, TEXT, count_axis, footnote, new_figure
 from characterize.result import Result
 from characterize.tables import quantity
 
@@ -19,12 +19,12 @@ def draw(result: Result) -> Figure:
         chosen = [row for row in rows if row["state"] == state]
         positions = [names.index(row["read"]) + (place - 1) * HEIGHT for row in chosen]
         rates = [row["bytes_per_s"] for row in chosen]
-        axes.barh(positions, rates, height=HEIGHT * 0.9, color=colour, label=state)
+        axes.plot(rates, positions, linestyle="none", marker=MARKERS[place], markersize=7, color=colour, label=state)
         for position, rate in zip(positions, rates, strict=True):
             axes.annotate(
                 quantity(rate, "B/s"),
                 (rate, position),
-                xytext=(4, 0),
+                xytext=(7, 0),
                 textcoords="offset points",
                 va="center",
                 fontsize=7.5,
@@ -32,10 +32,12 @@ def draw(result: Result) -> Figure:
             )
     axes.set(xscale="log", xlabel="rate of the files' bytes", title=f"Storage, {result.settings['file_system']}")
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    for boundary in range(1, len(names)):
+        axes.axhline(boundary - 0.5, color=GRID, linewidth=0.8)
     axes.grid(visible=False, axis="y")
     axes.grid(color=GRID, axis="x")
     axes.set_xlim(right=axes.get_xlim()[1] * 3)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     count_axis(axes.xaxis, "B/s")
     figure.legend(loc="outside upper right", ncols=3)
     footnote(figure, f"Median; {result.machine.describe()}; {result.written_at[:10]}")
