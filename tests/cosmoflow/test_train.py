@@ -233,6 +233,21 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_losses(configure, universe
     assert len(mllog.read(log).all("restart")) == 1
 
 
+@pytest.mark.slow
+def test_ranks_that_share_samples_resume_together(configure, universes, tmp_path):
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    logs = {}
+    for name, max_epochs in (("whole", 3), ("parts", 1), ("parts", 3)):
+        lines = "checkpoint_every_epochs = 1\nspatial_shards = [2]"
+        folder = configure(dropout=0.5, max_epochs=max_epochs, lines=lines)
+        logs[name] = tmp_path / f"{name}.txt"
+        arguments = ["--config", folder, "--data", universes, "--output", logs[name], "--seed", 3, "--resume"]
+        run = run_command(*arguments, launcher=torchrun)
+        assert run.returncode == 0, run.stderr
+    assert evaluations(logs["parts"]) == evaluations(logs["whole"])
+    assert len(mllog.read(logs["parts"]).all("restart")) == 1
+
+
 def fake_run(num_ranks: int = 1, **fields) -> SimpleNamespace:
     """As much of a Run as building a model or an evaluation needs."""
     settings = SimpleNamespace(

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Partitioned convolution blocks against the same blocks in one process: outputs, gradients, memory."""
 
-from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from torch import nn
 from harness.launch import World
 from harness.parallel import spatial
 from harness.parallel.spatial import Grid, SpatialError
+from tests.harness.ranks import spawn
 
 SIDE = 8
 
@@ -44,22 +43,6 @@ def alone(kernel_size: int) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tens
     features = blocks(whole)
     loss_of(features).backward()
     return features.detach(), whole.grad, [parameter.grad for parameter in blocks.parameters()]
-
-
-def on_rank(rank: int, work, num_ranks: int, folder: Path, arguments: tuple) -> None:
-    """A spawned process: join the others and work."""
-    torch.set_num_threads(1)
-    store = dist.FileStore(str(folder / "store"), num_ranks)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=num_ranks, timeout=timedelta(seconds=60))
-    try:
-        work(World(rank=rank, num_ranks=num_ranks, ranks_per_node=num_ranks, local_rank=rank), *arguments)
-    finally:
-        dist.destroy_process_group()
-
-
-def spawn(work, num_ranks: int, folder: Path, *arguments) -> None:
-    """Run work(world, *arguments) in so many processes; an assertion that fails in one fails here."""
-    torch.multiprocessing.spawn(on_rank, (work, num_ranks, folder, arguments), nprocs=num_ranks)
 
 
 def equals_one_process(world: World, shape: tuple[int, ...], kernel_size: int, overlap: bool) -> None:
