@@ -7,11 +7,11 @@
     python -m harness.campaign cosmoflow/configs/closed --launcher 'srun --mpi=none' --output DIR --data FOLDER
     python -m harness.campaign cosmoflow/configs/closed --instances 16 --launcher 'srun --exact --nodes 4' ...
 
-Each run is a process of its own, `python -m cosmoflow.train`, or as many as the launcher starts. A run's log enters the submission when the run is
-complete; until then it stands in <output>.runs, beside what the run printed. A campaign that was stopped goes on where
-it stood: complete runs are kept. A run that fails stops the campaign unless --keep-going is given. Instances are runs
-that train at the same time, for the throughput metric: their results go to weak/, the ones without the target to its
-pruned_results/.
+Each run is a process of its own, `python -m cosmoflow.train`, or as many as the launcher starts. A run's log enters the
+submission when the run is complete; until then it stands in <output>.runs, beside what the run printed. A campaign that
+was stopped goes on where it stood: complete runs are kept. A run that fails stops the campaign unless --keep-going is
+given. Instances are runs that train at the same time, for the throughput metric: their results go to weak/, the ones
+without the target to its pruned_results/.
 """
 
 import argparse

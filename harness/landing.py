@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A data set while it arrives on a node: TARGET.partial, which becomes TARGET when every file is whole and checked.
+
+    landing = Landing(source, target)
+    with landing:
+        for number in landing.missing:
+            landing.take(number, payload)         # from any thread: unpacked, written, checked, noted
+        landing.complete()
+
+A journal in TARGET.partial notes each unit once it is written, so that staging that was killed goes on where it stood.
+It begins with the kernel's boot: after a power failure, what it notes may never have reached the disk.
+"""
+
+import hashlib
+import os
+import shutil
+import threading
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from harness import manifest
+from harness.archive import ArchiveError
+from harness.manifest import ManifestError
+from harness.transfer_units import Segment, Source, StagingError
+
+JOURNAL = ".journal"
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+BLOCK_BYTES = 4096
+
+
+class Landing:
+    """The arriving copy; see the module's head."""
+
+    def __init__(self, source: Source, target: Path) -> None:
+        """Look at what is there already, and make ready for the rest.
+
+        StagingError where the target is something else, cannot be written, or has too little space.
+        """
+        self.source, self.target = source, target
+        self.partial = target.with_name(f"{target.name}.partial")
+        self.there = self._is_there()
+        """Whether the target is this data set already, whole."""
+        self._lock = threading.Lock()
+        arrived = set() if self.there else self._arrived()
+        self.missing = [] if self.there else [number for number in range(len(source.units)) if number not in arrived]
+        """Units that are still to come."""
+        self._segments_missing = Counter(
+            segment.file.path for number in self.missing for segment in source.units[number].segments
+        )
+        self._journal = None if self.there else self._open()
+
+    def __enter__(self) -> "Landing":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._journal:
+            self._journal.close()
+
+    def take(self, number: int, payload: memoryview) -> None:
+        """Write a unit and check the files that it makes whole; StagingError where that fails."""
+        unit = self.source.units[number]
+        try:
+            for segment, content in self.source.unpack(unit, payload):
+                self._write(segment, content)
+            with self._lock:
+                self._journal.write(f"{number}\n")
+        except OSError as error:
+            raise StagingError(f"{error.filename or self.partial}: {error.strerror}") from None
+        except ArchiveError as error:
+            raise StagingError(f"{self.source.folder}/{error}") from None
+
+    def complete(self) -> None:
+        """All units are there: the data set takes its name, at once."""
+        if self.there:
+            return
+        assert not +self._segments_missing, "units are missing"
+        self.source.manifest.save(self.partial)
+        (self.partial / JOURNAL).unlink()
+        self.partial.replace(self.target)
+
+    def _open(self) -> TextIO:
+        """The journal, with space and folders for what it will note."""
+        try:
+            self._check_space()
+            self._make_folders()
+            journal = (self.partial / JOURNAL).open("a", buffering=1)
+            if not journal.tell():
+                journal.write(self._head() + "\n")
+        except OSError as error:
+            raise StagingError(f"{error.filename or self.partial}: {error.strerror}; choose another target") from None
+        return journal
+
+    def _write(self, segment: Segment, content: memoryview) -> None:
+        path = self.partial / segment.file.path
+        if segment.whole:
+            self._check(segment, hashlib.sha256(content).hexdigest())
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            written = 0
+            while written < len(content):
+                written += os.pwrite(descriptor, content[written:], segment.offset + written)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+        finally:
+            os.close(descriptor)
+        with self._lock:
+            self._segments_missing[segment.file.path] -= 1
+            last = not self._segments_missing[segment.file.path]
+        if last and not segment.whole:
+            self._check(segment, manifest.sha256(path))
+
+    def _check(self, segment: Segment, found: str) -> None:
+        if found != segment.file.sha256:
+            path = self.source.folder / segment.file.path
+            expected = f"found {found}, expected {segment.file.sha256}"
+            raise StagingError(f"{path}: sha256: {expected}; the source was damaged or changed: prepare it again")
+
+    def _is_there(self) -> bool:
+        if not self.target.exists():
+            return False
+        try:
+            listed = manifest.Manifest.load(self.target)
+            if listed == self.source.manifest:
+                listed.verify(self.target)
+                return True
+        except ManifestError as error:
+            raise StagingError(f"{error}; remove {self.target}") from None
+        raise StagingError(f"{self.target}: is another data set; remove it, or choose another target")
+
+    def _arrived(self) -> set[int]:
+        """Units that the journal notes, if it is of this very data set, cut alike, and of this boot."""
+        try:
+            head, *notes = (self.partial / JOURNAL).read_text().split("\n")
+        except OSError:
+            return set()
+        if head != self._head():
+            shutil.rmtree(self.partial)
+            return set()
+        return {int(note) for note in notes[:-1]}  # the last one is empty, or was cut off in writing
+
+    def _head(self) -> str:
+        cut = "".join(f"{unit.segments[0].file.sha256} {unit.segments[0].offset}," for unit in self.source.units)
+        boot = BOOT.read_text().strip() if BOOT.exists() else ""
+        return f"{boot} {len(self.source.units)} {hashlib.sha256(cut.encode()).hexdigest()}"
+
+    def _check_space(self) -> None:
+        segments = [segment for number in self.missing for segment in self.source.units[number].segments]
+        needed = sum(-(-segment.bytes // BLOCK_BYTES) * BLOCK_BYTES for segment in segments)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.target.parent).free
+        if needed > free:
+            found = f"{free / 1e9:.3f} GB are free, {needed / 1e9:.3f} GB are to come"
+            raise StagingError(f"{self.target.parent}: {found}; choose another target, or fewer samples")
+
+    def _make_folders(self) -> None:
+        folders = {Path(segment.file.path).parent for unit in self.source.units for segment in unit.segments}
+        for folder in (Path(), *sorted(folders)):
+            (self.partial / folder).mkdir(parents=True, exist_ok=True)

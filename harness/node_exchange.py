@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One rank of each node, joined in a group of their own: what one node has read, all nodes get.
+
+    nodes = Nodes(world)                                  # a collective of all ranks
+    if nodes.leads:
+        payloads = nodes.exchange(payload, sizes)         # this node's bytes in, every node's out
+
+Through torch.distributed (gloo) and not MPI: it is there under every launcher, whereas MPI is one only under mpiexec
+and srun --mpi=pmi2, and it fails as soon as a peer is gone.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed
+
+from compliance.errors import UserError
+from harness.launch import World
+from harness.manifest import ManifestError
+from harness.transfer_units import StagingError
+
+
+class Nodes:
+    """The first ranks of all nodes; see the module's head."""
+
+    def __init__(self, world: World) -> None:
+        self.leads = world.local_rank == 0
+        """Whether this rank stages for its node; the others only wait."""
+        leaders = torch.zeros(world.num_ranks)
+        leaders[world.rank] = self.leads
+        ranks = world.all_reduce_sum(leaders.to(world.device)).nonzero().flatten().tolist()
+        self.count = len(ranks)
+        self.index = ranks.index(world.rank) if self.leads else None
+        self._group = torch.distributed.new_group(ranks, backend="gloo") if self.count > 1 else None
+
+    def exchange(self, payload: bytes | None, sizes: list[int]) -> list[memoryview] | None:
+        """Every node's payload, of the given sizes; None where one of them has none to give, which is a fault."""
+        if self.count == 1:
+            return None if payload is None else [memoryview(payload)]
+        row_bytes = max(sizes) + 1
+        own = torch.zeros(row_bytes, dtype=torch.uint8)
+        if payload is None:
+            own[-1] = 1
+        elif payload:
+            own[: len(payload)] = torch.frombuffer(bytearray(payload), dtype=torch.uint8)
+        rows = torch.empty(self.count, row_bytes, dtype=torch.uint8)
+        torch.distributed.all_gather_into_tensor(rows.view(-1), own, group=self._group)
+        if rows[:, -1].any():
+            return None
+        return [memoryview(row.numpy())[:size] for row, size in zip(rows, sizes, strict=True)]
+
+    def union(self, numbers: list[int], limit: int) -> list[int]:
+        """Numbers below `limit` that any node has."""
+        if self.count == 1:
+            return numbers
+        wanted = torch.zeros(limit, dtype=torch.uint8)
+        wanted[numbers] = 1
+        torch.distributed.all_reduce(wanted, torch.distributed.ReduceOp.MAX, group=self._group)
+        return wanted.nonzero().flatten().tolist()
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """A block in which no collective stands: where it fails on one node, it fails on all."""
+        fault = None
+        try:
+            yield
+        except (UserError, ManifestError) as error:
+            fault = error
+        self.agree(fault)
+
+    def agree(self, fault: Exception | None) -> None:
+        """Go on where no node has a fault; else all raise the first one."""
+        texts = [None if fault is None else str(fault)]
+        if self.count > 1:
+            own, texts = texts[0], [None] * self.count
+            torch.distributed.all_gather_object(texts, own, group=self._group)
+        for node, text in enumerate(texts):
+            if text is not None:
+                raise StagingError(f"node {node}: {text}" if self.count > 1 else text)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Copy a prepared data set from the parallel file system to every node's own storage, reading each file once in all.
+
+    python -m harness.staging /project/cosmoflow /nvme/cosmoflow                       # one node
+    srun --ntasks-per-node 1 python -m harness.staging /project/cosmoflow '/nvme/$USER/cosmoflow'
+    with run.staging():
+        folder = stage(source, target, world=world)       # a collective; the data set's folder on this node
+
+Each node reads a part of the source, all exchange what they read, and each writes all of it: reading, sending and
+writing overlap. A node that has the data set already, or a part of it from staging that was killed, is sent what it
+misses. The target gets its name when every file has been checked against the manifest; on a fault, no node's target does,
+and all ranks end. Variables of the environment in the target's name are each node's own.
+"""
+
+import argparse
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice, zip_longest
+from pathlib import Path
+
+from rich import progress
+from rich.console import Console
+
+from harness import command
+from harness.landing import Landing
+from harness.launch import World, launch
+from harness.node_exchange import Nodes
+from harness.transfer_units import UNIT_BYTES, Source, StagingError
+
+MAX_ROUND_BYTES = 1 << 30
+"""What all nodes read at once: units are smaller where nodes are many."""
+MIN_UNIT_BYTES = 1 << 16
+NUM_THREADS = 4
+"""That read, and as many that write."""
+NUM_AHEAD = 2 * NUM_THREADS
+"""Units read ahead of the exchange, and as many not yet written."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command; `arguments` in place of the command line's."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.staging", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="prepared data set, or its archives")
+    parser.add_argument("target", type=Path, metavar="TARGET", help="folder on the node's own storage")
+    options = parser.parse_args(arguments)
+    with launch() as world:
+        folder = stage(options.source, options.target, world=world)
+        if world.rank == 0:
+            print(f"{folder}: staged on {world.num_nodes} nodes")
+
+
+def stage(source: Path, target: Path, *, world: World | None = None) -> Path:
+    """Bring the data set to every node; where it is there. StagingError on all ranks if one node fails."""
+    world = world or World()
+    target = Path(os.path.expandvars(target)).absolute()
+    nodes = Nodes(world)
+    fault = None
+    if nodes.leads:
+        try:
+            _stage_node(source, target, nodes, visible=world.rank == 0)
+        except StagingError as error:
+            fault = error
+    num_faults = int(world.all_reduce_sum(int(fault is not None)))
+    if num_faults:
+        raise fault or StagingError("staging failed; the first rank of this node says why")
+    return target
+
+
+def _stage_node(source: Path, target: Path, nodes: Nodes, *, visible: bool) -> None:
+    unit_bytes = max(MIN_UNIT_BYTES, min(UNIT_BYTES, MAX_ROUND_BYTES // nodes.count))
+    with nodes.agreed():
+        landing = Landing(Source.open(source, unit_bytes=unit_bytes), target)
+    with landing:
+        _transfer(landing, nodes, visible=visible)
+        landing.complete()
+
+
+def _transfer(landing: Landing, nodes: Nodes, *, visible: bool) -> None:
+    """Rounds in which each node reads one unit and all nodes get them all; a fault ends them everywhere."""
+    units = landing.source.units
+    wanted = nodes.union(landing.missing, len(units))
+    shares = [wanted[len(wanted) * k // nodes.count : len(wanted) * (k + 1) // nodes.count] for k in range(nodes.count)]
+    missing = set(landing.missing)
+    num_bytes = sum(units[number].bytes for number in missing)
+    with _bar(num_bytes, visible=visible) as advance, _Writers(landing, advance) as writers:
+        reader = _Reader(landing.source, shares[nodes.index])
+        for numbers in zip_longest(*shares):
+            payload = None if writers.fault else reader.read_next()
+            sizes = [0 if number is None else units[number].bytes for number in numbers]
+            payloads = nodes.exchange(payload, sizes)
+            if payloads is None:
+                break
+            for number, payload in zip(numbers, payloads, strict=True):
+                if number in missing:
+                    writers.put(number, payload)
+        writers.finish()
+        nodes.agree(reader.fault or writers.fault)
+
+
+class _Reader:
+    """Reads this node's units a few ahead of the exchange."""
+
+    def __init__(self, source: Source, numbers: Sequence[int]) -> None:
+        self.fault: StagingError | None = None
+        self._source = source
+        self._numbers = iter(numbers)
+        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="staging reads")
+        self._reading: deque[Future[bytes]] = deque()
+
+    def read_next(self) -> bytes | None:
+        """The next unit; nothing after the last one; None after a fault."""
+        for number in islice(self._numbers, NUM_AHEAD - len(self._reading)):
+            self._reading.append(self._pool.submit(self._source.read, self._source.units[number]))
+        try:
+            return self._reading.popleft().result() if self._reading else b""
+        except StagingError as error:
+            self.fault = error
+            return None
+
+
+class _Writers:
+    """Threads that write what has come, a few units behind the exchange; after a fault they only drain."""
+
+    def __init__(self, landing: Landing, advance: Callable[[int], None]) -> None:
+        self.fault: StagingError | None = None
+        self._landing, self._advance = landing, advance
+        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="staging writes")
+        self._writing: deque[tuple[int, Future[None]]] = deque()
+
+    def __enter__(self) -> "_Writers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def put(self, number: int, payload: memoryview) -> None:
+        self._writing.append((len(payload), self._pool.submit(self._landing.take, number, payload)))
+        while len(self._writing) > NUM_AHEAD:
+            self._wait()
+
+    def finish(self) -> None:
+        while self._writing:
+            self._wait()
+
+    def _wait(self) -> None:
+        num_bytes, writing = self._writing.popleft()
+        try:
+            writing.result()
+            self._advance(num_bytes)
+        except StagingError as error:
+            self.fault = self.fault or error
+
+
+@contextmanager
+def _bar(num_bytes: int, *, visible: bool) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    columns = (
+        progress.TextColumn("staging"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    hidden = not (visible and console.is_terminal)
+    with progress.Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=num_bytes)
+        yield lambda more: bar.advance(task, more)
+
+
+if __name__ == "__main__":
+    sys.exit(command.exit_code(main))
