@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch scripts, with commands in their path that note how they were called."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import imagenet_resnet
+
+LAUNCH = Path(imagenet_resnet.__file__).parent / "launch"
+
+NOTE = '#!/bin/bash\necho "$(basename "$0") $*" >> "$CALLS"\n'
+COMMANDS = {
+    "python3": NOTE,
+    "make": NOTE,
+    "srun": NOTE,
+}
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Run a script; (its exit code, the commands that it called, what it printed as an error)."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, text in COMMANDS.items():
+        (commands / name).write_text(text)
+        (commands / name).chmod(0o755)
+
+    def run(script: str, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        environment = {"PATH": f"{commands}:{os.environ['PATH']}", "CALLS": str(calls), **variables}
+        done = subprocess.run(
+            ["bash", str(LAUNCH / script), *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        return done.returncode, calls.read_text().splitlines(), done.stderr
+
+    return run
+
+
+def test_one_process_needs_no_launcher(call):
+    code, calls, _ = call("run_local.sh", "my/config", "my/data")
+    assert code == 0
+    assert calls == ["python3 -m imagenet_resnet.train --config my/config --data my/data --output result_0.txt"]
+
+
+def test_several_ranks_are_started_by_torchrun(call):
+    _, (started,), _ = call("run_local.sh", "my/config", "my/data", "my/log.txt", RANKS="2")
+    assert started.startswith(
+        "python3 -m torch.distributed.run --standalone --nproc-per-node 2 -m imagenet_resnet.train "
+    )
+    assert started.endswith("--output my/log.txt")
+
+
+@pytest.mark.parametrize("arguments", [(), ("only/config",), ("a", "b", "c", "d")])
+def test_run_local_explains_itself(call, arguments):
+    code, calls, printed = call("run_local.sh", *arguments)
+    assert (code, calls) == (2, [])
+    assert "run_local.sh CONFIG DATA" in printed
+
+
+def test_run_and_time_takes_the_configuration_beside_it(call, tmp_path):
+    submitted = tmp_path / "entry" / "run_and_time.sh"
+    submitted.parent.mkdir()
+    submitted.write_text((LAUNCH / "run_and_time.sh").read_text())
+    (submitted.parent / "hyperparameters.toml").touch()
+    _, (started,), _ = call(str(submitted), DATA="my/data")
+    assert f"--config {submitted.parent} " in started
+    _, (started,), _ = call("run_and_time.sh", DATA="my/data")
+    assert "configs/closed " in started
+
+
+@pytest.mark.parametrize("script", ["run_and_time.sh", "init_datasets.sh", "run.slurm"])
+def test_a_script_without_its_data_folder_says_so(call, script):
+    code, calls, printed = call(script)
+    assert code != 0
+    assert calls == []
+    assert "DATA: name the folder" in printed
+
+
+def test_data_are_prepared_from_the_original_or_simulated(call):
+    _, calls, _ = call("init_datasets.sh", "--workers", "4", RAW="raw", DATA="out")
+    assert calls == ["python3 -m imagenet_resnet.prepare raw out --workers 4"]
+    _, calls, _ = call("init_datasets.sh", DATA="out")
+    assert calls == ["python3 -m imagenet_resnet.synthesize out"]
+
+
+SLURM = {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "4", "SLURM_NTASKS": "32", "DATA": "data", "OUTPUT": "acme"}
+
+
+def test_a_job_is_a_campaign_whose_runs_srun_starts(call):
+    code, calls, printed = call("run.slurm", **SLURM, NUM_RUNS="3")
+    assert code == 0, printed
+    (campaign,) = calls
+    assert campaign.startswith(
+        "python3 -m harness.campaign imagenet_resnet/configs/closed --benchmark imagenet_resnet "
+    )
+    assert "--launcher srun --kill-on-bad-exit=1 --mpi=none " in campaign
+    assert campaign.endswith("--data data --output acme --runs 3")
+
+
+def test_data_are_staged_once_for_all_runs(call):
+    _, (staging, campaign), _ = call("run.slurm", **SLURM, LOCAL="/nvme/data")
+    assert staging.endswith("-m harness.staging data /nvme/data")
+    assert "--data /nvme/data " in campaign
