@@ -104,6 +104,8 @@ class System:
     """Lay fields out with the channels last (NHWC), as they are on disk."""
     compile: bool = False
     """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
+    checkpoint_every_epochs: int = 0
+    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
     max_epochs: int = 128
     """Give up after so many epochs."""
 
@@ -111,5 +113,6 @@ class System:
         for name in ("evaluation_batch_size", "max_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers: found {self.num_workers}, expected at least 0")
+        for name in ("num_workers", "checkpoint_every_epochs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")

@@ -24,25 +24,44 @@ from deepcam.model import DeepCAM
 class GradientSkipping:
     """Watches the leading stages of a network; the same decisions on every rank, since their weights are the same."""
 
-    def __init__(self, network: DeepCAM, threshold: float) -> None:
+    def __init__(self, network: DeepCAM, threshold: float | None) -> None:
+        """`threshold`: relative change in an epoch; None: nothing is ever skipped, and no weights are remembered."""
         encoder = network.encoder
         self.stages: list[nn.Module] = [encoder.stem, encoder.shallow, *encoder.deep, *encoder.middle]
         self.threshold = threshold
         self.num_skipped = 0
         """Stages, from the input on, that are not updated any more."""
-        self._before = [_copied(stage) for stage in self.stages]
+        self._before: list[list[Tensor]] = []
+        self._remember()
 
     def update(self) -> int:
         """After an epoch: compare, stop what has settled, remember the rest; returns num_skipped."""
-        while self.num_skipped < len(self.stages) and self.change(self.num_skipped) < self.threshold:
-            self.stages[self.num_skipped].requires_grad_(False)
-            for parameter in self.stages[self.num_skipped].parameters():
+        num_skipped = self.num_skipped
+        while num_skipped < len(self.stages) and self.change(num_skipped) < self.threshold:
+            num_skipped += 1
+        self._skip(num_skipped)
+        return num_skipped
+
+    def state_dict(self) -> dict[str, int]:
+        """For a checkpoint between epochs, where what is remembered are the network's weights."""
+        return {"num_skipped": self.num_skipped}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """After the network's own state was loaded."""
+        self._skip(state["num_skipped"])
+
+    def _skip(self, num_skipped: int) -> None:
+        for stage in self.stages[:num_skipped]:
+            for parameter in stage.parameters():
+                parameter.requires_grad_(False)
                 parameter.grad = None
-            self._before[self.num_skipped] = []
-            self.num_skipped += 1
-        for number in range(self.num_skipped, len(self.stages)):
-            self._before[number] = _copied(self.stages[number])
-        return self.num_skipped
+        self.num_skipped = num_skipped
+        self._remember()
+
+    def _remember(self) -> None:
+        if self.threshold is not None:
+            skipped = [[] for _ in range(self.num_skipped)]
+            self._before = skipped + [_copied(stage) for stage in self.stages[self.num_skipped :]]
 
     @torch.no_grad()
     def change(self, number: int) -> float:

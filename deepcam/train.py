@@ -25,6 +25,7 @@ from deepcam.model import DeepCAM
 from deepcam.skipping import GradientSkipping
 from deepcam.statistics import Normalise
 from harness import batch_norm, command, config, optim
+from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
 from harness.optim import LAMB
@@ -47,7 +48,9 @@ def main(arguments: list[str] | None = None) -> None:
         check_shares(settings, world)
         train_set = open_split(folder, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(folder, "validation", rank=world.rank, num_ranks=world.num_ranks)
-        with Run(settings, arguments.output, world=world, seed=arguments.seed, data=folder) as run:
+        with Run(
+            settings, arguments.output, world=world, seed=arguments.seed, data=folder, resume=arguments.resume
+        ) as run:
             train(run, train_set, validation_set)
 
 
@@ -62,25 +65,27 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     model = distributed(network, run.world)
     optimizer = build_optimizer(network, hyperparameters)
     normalise = Normalise(train_set.statistics).to(run.world.device)
-    threshold = hyperparameters.gradient_skipping_threshold
-    skipping = GradientSkipping(network, threshold) if threshold else None
+    skipping = GradientSkipping(network, hyperparameters.gradient_skipping_threshold)
+    parts = {"network": network, "optimizer": optimizer, "skipping": skipping}
+    checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, **parts)
 
     run.start()
     if system.cache:
         with run.staging():
             train_set.fill_cache()
             validation_set.fill_cache()
-    for epoch in run.epochs(system.max_epochs):
+    for epoch in run.epochs(system.max_epochs, checkpoints):
         train_batches.set_epoch(epoch)
+        if skipping.num_skipped:
+            model = distributed(network, run.world)  # its gradient buckets hold what is still updated
         train_epoch(run, epoch, model, normalise, optimizer, train_batches)
         batch_norm.average_running_statistics(network)
         with run.evaluation(epoch) as result:
             result.value = evaluate(run, epoch, network, normalise, validation_batches)
         if run.reached(result):
             break
-        if skipping:
+        if skipping.threshold is not None:
             run.log("gradient_skipping_stages", skipping.update(), epoch_num=epoch)
-            model = distributed(network, run.world)  # its gradient buckets hold what is still updated
 
 
 def train_epoch(

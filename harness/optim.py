@@ -137,6 +137,12 @@ class LAMB(Optimizer):
         for group in self.param_groups:
             group["step"] = torch.zeros((), device=group["params"][0].device)
 
+    def load_state_dict(self, state_dict: dict) -> None:
+        """As every optimizer's; the count of steps goes to the parameters' device, as their moments do."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["step"] = group["step"].to(group["params"][0].device)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """One step of every parameter that has a gradient."""

@@ -73,3 +73,25 @@ def test_backward_ends_at_the_first_stage_that_is_updated():
     assert skipping.update() == 3
     network(torch.randn(2, 4)).sum().backward()
     assert [parameter.grad is not None for parameter in network.parameters()] == [False] * 6 + [True] * 4
+
+
+def test_a_restart_skips_the_same_stages_and_compares_with_the_restored_weights():
+    network = Chain()
+    skipping = GradientSkipping(network, threshold=0.01)
+    grow(network.encoder.shallow, 1.5)
+    skipping.update()
+    restored = Chain()
+    restored.load_state_dict(network.state_dict())
+    resumed = GradientSkipping(restored, threshold=0.01)
+    resumed.load_state_dict(skipping.state_dict())
+    assert resumed.num_skipped == 1
+    assert not any(parameter.requires_grad for parameter in restored.encoder.stem.parameters())
+    grow(restored.encoder.shallow, 1.25)
+    assert resumed.change(1) == pytest.approx(0.25, rel=1e-5)
+
+
+def test_without_a_threshold_nothing_is_remembered():
+    network = Chain()
+    skipping = GradientSkipping(network, threshold=None)
+    assert skipping.num_skipped == 0
+    assert skipping._before == []
