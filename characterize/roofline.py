@@ -72,7 +72,7 @@ def _declared_data(system: declared.Declared, chosen: list[Benchmark]) -> dict[s
 
 
 def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark], *, full: bool) -> dict[str, Any]:
-    compute = compute_ceilings(device, full=full)
+    compute = compute_ceilings(device)
     memory = (Ceiling("Memory copy", memory_bandwidth(device), "measured"),)
     bus_bandwidth, library = communication_bandwidth(num_ranks)
     system = System(
@@ -87,13 +87,13 @@ def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark]
     return _as_data(system, placed, note="Measured ceilings; attained: a training step in fp32 on the whole machine")
 
 
-def compute_ceilings(device: torch.device, *, full: bool = False) -> tuple[Ceiling, ...]:
+def compute_ceilings(device: torch.device) -> tuple[Ceiling, ...]:
     """GEMM and convolution in every precision that the device has, forward: equation 4's ceilings."""
     found = []
     for precision in (one for one in choose_precisions(None, device) if one != "int8"):
         for kernel in kernels.peak_kernels(device):
             name = f"{'GEMM' if kernel.family == 'gemm' else 'CONV'}, {precision}"
-            row = kernels.time_kernel(kernel, "forward", precision, device=device, full=full)
+            row = kernels.time_kernel(kernel, "forward", precision, device=device, full=True)
             if row is not None:
                 found.append(Ceiling(name, row["flops_per_s"], "measured"))
     return tuple(found)

@@ -31,6 +31,8 @@ def draw(result: Result) -> Figure:
         panel.set(xscale="log", yscale="log", xlabel="arithmetic intensity (FLOP/B)", title=precision)
     axes[0][0].set_ylabel("attained")
     count_axis(axes[0][0].yaxis, "FLOP/s")
+    for panel in axes[0]:
+        count_axis(panel.xaxis)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right upper", title="filled: forward")
     footnote(figure, f"Median, cold inputs; {result.machine.describe()}; {result.written_at[:10]}")
     return figure
