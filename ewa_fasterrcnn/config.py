@@ -99,6 +99,8 @@ class System:
     """Images a rank evaluates at once."""
     epochs_between_evaluations: int = 10
     """The cadence; the last epoch is always evaluated, and no evaluation counts into the images per second."""
+    checkpoint_every_epochs: int = 0
+    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
     precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"
     """Of convolutions and dense layers; "auto" is bf16 where the device computes with it, else fp32."""
     channels_last: bool = False
@@ -118,5 +120,6 @@ class System:
         for name in ("evaluation_batch_size", "epochs_between_evaluations", "bucket_mebibytes"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers: found {self.num_workers}, expected at least 0")
+        for name in ("num_workers", "checkpoint_every_epochs"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")

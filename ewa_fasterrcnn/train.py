@@ -10,7 +10,6 @@ on the CPU gives the same losses; several ranks give those of one at the same gl
 Shapes: N images of a rank's batch, C = 16 channels, H x W pixels, B = 15 rows of boxes, L = 4 losses.
 """
 
-import math
 import sys
 import time
 
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from ewa_fasterrcnn.communication import GradientExchange
 from ewa_fasterrcnn.config import Hyperparameters, System
@@ -26,16 +25,14 @@ from ewa_fasterrcnn.data import Dataset, Loader, loader, open_split
 from ewa_fasterrcnn.heads import Detections, Truth
 from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model import LOSSES, FasterRCNN, training_flops
+from ewa_fasterrcnn.optimizer import build_optimizer, clip_gradients, learning_rate
 from ewa_fasterrcnn.statistics import Normalise
 from harness import batch_norm, command, config, manifest, optim
+from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
 from harness.precision import uses_bf16
 from harness.run import Run
-
-TRUST = 0.001
-"""LARS' coefficient: the published one."""
-LAMB_SECOND_DECAY = 0.999
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,7 +50,9 @@ def main(arguments: list[str] | None = None) -> None:
         check_configuration(settings, world)
         train_set = open_split(folder, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(folder, "validation", rank=world.rank, num_ranks=world.num_ranks)
-        with Run(settings, arguments.output, world=world, seed=arguments.seed, data=folder) as run:
+        with Run(
+            settings, arguments.output, world=world, seed=arguments.seed, data=folder, resume=arguments.resume
+        ) as run:
             network = train(run, train_set, validation_set)
         if world.rank == 0 and settings.system.trained_weights:
             save_weights(network, settings)
@@ -69,9 +68,10 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> FasterRCNN:
     optimizer = build_optimizer(network, hyperparameters)
     normalise = Normalise(train_set.statistics).to(run.world.device)
     log_problem(run, train_set, network)
+    checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, network=network, optimizer=optimizer)
 
     run.start()
-    for epoch in run.epochs():
+    for epoch in run.epochs(checkpoints=checkpoints):
         train_batches.set_epoch(epoch)
         train_epoch(run, epoch, exchange, normalise, optimizer, train_batches)
         if epoch % system.epochs_between_evaluations == 0 or epoch == run.config.benchmark.num_epochs:
@@ -145,27 +145,6 @@ def generator_of(seed: int, epoch: int, number: int) -> torch.Generator:
     """What draws an image's sampled anchors and regions: its own, so that it does not matter which rank has it."""
     state = np.random.SeedSequence([seed, epoch, number]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> 1))
-
-
-def clip_gradients(network: nn.Module, largest_norm: float | None) -> None:
-    """Scale all gradients down together where their norm is larger; they are the same on all ranks by now."""
-    if largest_norm is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), largest_norm)
-
-
-def learning_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperparameters) -> float:
-    """The rate at a time in epochs from 0: a linear rise from 0, then steps or a cosine down to 0.
-
-    A step takes the rate at its middle, so that neither the first nor the last one is lost to a rate of 0.
-    """
-    peak, warmup = hyperparameters.opt_base_learning_rate, hyperparameters.opt_learning_rate_warmup_epochs
-    if hyperparameters.opt_learning_rate_schedule == "step":
-        boundaries = hyperparameters.opt_learning_rate_decay_boundary_epochs
-        factor = hyperparameters.opt_learning_rate_decay_factor
-        rate = optim.step_decay(time_epochs, peak=peak, boundaries=boundaries, factors=factor)
-    else:
-        rate = optim.cosine_decay(time_epochs, peak=peak, start=warmup, stop=num_epochs)
-    return optim.warmed_up(time_epochs, rate, peak=peak, warmup=warmup, warmup_factor=math.inf)
 
 
 def gather(own: dict[int, Detections], world: World) -> dict[int, Detections]:
@@ -270,32 +249,6 @@ def build_exchange(run: Run, network: FasterRCNN) -> GradientExchange:
         overlap=system.overlap,
         compression=system.gradient_compression,
     )
-
-
-def build_optimizer(network: nn.Module, hyperparameters: Hyperparameters) -> Optimizer:
-    """SGD, LARS or LAMB, with weight decay on all parameters, or on all but those of norms."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    free = [] if hyperparameters.opt_weight_decay_on_batch_norm else norm_parameters(network)
-    free_ids = {id(parameter) for parameter in free}
-    decay, rate, momentum = (
-        hyperparameters.opt_weight_decay,
-        hyperparameters.opt_base_learning_rate,
-        hyperparameters.opt_momentum,
-    )
-    groups = [{"params": [p for p in parameters if id(p) not in free_ids], "weight_decay": decay}]
-    if free:
-        groups.append({"params": free, "weight_decay": 0.0})
-    if hyperparameters.opt_name == "lars":
-        return optim.LARS(groups, lr=rate, momentum=momentum, trust=TRUST)
-    if hyperparameters.opt_name == "lamb":
-        return optim.LAMB(groups, lr=rate, betas=(momentum, LAMB_SECOND_DECAY))
-    return SGD(groups, lr=rate, momentum=momentum)
-
-
-def norm_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Scales and shifts of the norms that are trained."""
-    norms = [module for module in network.modules() if isinstance(module, nn.GroupNorm | nn.BatchNorm2d)]
-    return [parameter for norm in norms for parameter in norm.parameters() if parameter.requires_grad]
 
 
 def save_weights(network: FasterRCNN, settings: Config) -> None:

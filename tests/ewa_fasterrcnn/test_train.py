@@ -16,8 +16,7 @@ from compliance import mllog
 from ewa_fasterrcnn import train
 from ewa_fasterrcnn.backbone import ResNet50
 from ewa_fasterrcnn.config import Hyperparameters, System
-from ewa_fasterrcnn.model import FasterRCNN
-from harness import config, optim
+from harness import config
 from harness.config import ConfigError
 from harness.launch import World
 
@@ -32,10 +31,11 @@ def run_command(*arguments, launcher=("-m",), module="ewa_fasterrcnn.train") -> 
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
 
-def run_here(folder: Path, data: Path, output: Path, seed: int = 3) -> mllog.RunLog:
+def run_here(folder: Path, data: Path, output: Path, *options: str, seed: int = 3) -> mllog.RunLog:
     """Train in this process; its log."""
     torch.set_num_threads(1)
-    train.main(["--config", str(folder), "--data", str(data), "--output", str(output), "--seed", str(seed)])
+    arguments = ["--config", folder, "--data", data, "--output", output, "--seed", seed, *options]
+    train.main(list(map(str, arguments)))
     return mllog.read(output)
 
 
@@ -98,6 +98,28 @@ def test_system_settings_leave_the_losses_alone(plain, configure, storms, tmp_pa
     assert changed.all("eval_accuracy")[-1].value == pytest.approx(plain.value("eval_accuracy"), abs=0.01)
 
 
+def test_a_stopped_run_resumes_to_the_same_losses(plain, configure, storms, tmp_path, monkeypatch):
+    folder, path = configure(system="checkpoint_every_epochs = 1"), tmp_path / "parts.txt"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "log_epoch", stop_in(2, train.log_epoch))
+        run_here(folder, storms, path)
+    resumed = run_here(folder, storms, path, "--resume")
+    assert losses(resumed) == losses(plain)
+    assert resumed.value("eval_accuracy") == plain.value("eval_accuracy")
+    assert len(resumed.all("restart")) == 1
+
+
+def stop_in(epoch_to_stop: int, log_epoch):
+    """log_epoch, but for an interrupt in one epoch."""
+
+    def interrupted(run, epoch, *arguments):
+        if epoch == epoch_to_stop:
+            raise KeyboardInterrupt
+        log_epoch(run, epoch, *arguments)
+
+    return interrupted
+
+
 def test_bf16_changes_the_losses_by_little(plain, configure, storms, tmp_path):
     log = run_here(configure(system='precision = "bf16"'), storms, tmp_path / "bf16.txt")
     assert log.value("precision") == "bf16"
@@ -146,46 +168,6 @@ def test_frozen_norms_need_weights_and_others_take_none(tmp_path):
 def test_tf32_is_for_gpus():
     with pytest.raises(ConfigError, match="precision: found 'tf32' on a cpu"):
         train.check_configuration(settings(precision="tf32"), World())
-
-
-def rates(*times: float, num_epochs: int = 50, **fields) -> list[float]:
-    hyperparameters = Hyperparameters(opt_base_learning_rate=1.0, **fields)
-    return [train.learning_rate(time, num_epochs, hyperparameters) for time in times]
-
-
-def test_reference_learning_rates_rise_and_step_down():
-    assert rates(0, 0.25, 1, 33, 33.5, 44.5) == pytest.approx([0, 0.25, 1, 1, 0.1, 0.01])
-
-
-def test_a_cosine_falls_to_zero_at_the_end():
-    found = rates(0.5, 1, 25.5, 50, opt_learning_rate_schedule="cosine")
-    assert found == pytest.approx([0.5, 1, 0.5, 0])
-
-
-def test_weight_decay_spares_norms_only_where_told():
-    network = FasterRCNN(base_width=8, pyramid_channels=16, head_features=16)
-    (everything,) = train.build_optimizer(network, Hyperparameters()).param_groups
-    assert (everything["weight_decay"], everything["momentum"]) == (1e-4, 0.9)
-    assert len(everything["params"]) == len(list(network.parameters()))
-    groups = train.build_optimizer(network, Hyperparameters(opt_weight_decay_on_batch_norm=False)).param_groups
-    assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
-    assert len(groups[1]["params"]) == 2 * 53
-
-
-@pytest.mark.parametrize(("name", "kind"), [("lars", optim.LARS), ("lamb", optim.LAMB)])
-def test_layerwise_policies_are_there_too(name, kind):
-    optimizer = train.build_optimizer(torch.nn.Linear(2, 1), Hyperparameters(opt_name=name))
-    assert isinstance(optimizer, kind)
-    assert optimizer.param_groups[0]["weight_decay"] == 1e-4
-
-
-def test_gradients_are_scaled_down_together():
-    network = torch.nn.Linear(2, 1, bias=False)
-    network.weight.grad = torch.tensor([[30.0, 40.0]])
-    train.clip_gradients(network, None)
-    assert network.weight.grad.tolist() == [[30, 40]]
-    train.clip_gradients(network, 10.0)
-    assert network.weight.grad[0].tolist() == pytest.approx([6, 8], rel=1e-4)
 
 
 def test_what_draws_depends_on_seed_epoch_and_image():

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faster R-CNN on this CPU: RoIAlign and suppression against peers, where a training step's time goes, reading years.
+
+python -m perf ewa_fasterrcnn
+"""
+
+import copy
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from ewa_fasterrcnn import ops
+from ewa_fasterrcnn.boxes import overlaps
+from ewa_fasterrcnn.heads import Truth
+from ewa_fasterrcnn.model import FasterRCNN, training_flops
+from ewa_fasterrcnn.ops import plain_roi_align, plain_suppress
+from ewa_fasterrcnn.proposals import proposal_losses
+from ewa_fasterrcnn.years import YearFile
+from perf.measurement import Measurement, Row
+
+NUM_WARM_UPS = 1
+NUM_TURNS = 5
+NUM_REGIONS, NUM_BOXES, NUM_CHANNELS, MAP_SIZE = 256, 1000, 256, (96, 144)
+STEP_SIZE = (384, 576)
+"""A quarter of the reference's image, which leaves a laptop some memory."""
+NUM_IMAGES, IMAGE_SHAPE = 6, (16, 768, 1152)
+BYTES_PER_MEBIBYTE = 2**20
+
+
+@dataclass
+class Timed:
+    """Something to do, and the times that it took."""
+
+    work: Callable[[], object]
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    def turn(self, *, keep: bool) -> None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.work()
+        if keep:
+            self.wall_s.append(time.perf_counter() - wall)
+            self.cpu_s.append(time.process_time() - cpu)
+
+
+def measure() -> Measurement:
+    torch.manual_seed(1)
+    return Measurement(
+        name="ewa_fasterrcnn",
+        title="Faster R-CNN (EWA): training on CPU",
+        peer=f"{_operators_peer()} for the two operators; the plain step (NCHW, fp32); plain reads of the same bytes for HDF5",
+        method=f"Median of {NUM_TURNS} turns of each, taken in turn in one process; the step's parts are shares of it.",
+        rows=[*_operator_rows(), *_step_rows(), _reading_row()],
+        versions=("torch", "h5py"),
+    )
+
+
+def _operators_peer() -> str:
+    return "a loop over boxes in the same PyTorch" if ops.COMPILED is None else "torchvision's compiled operators"
+
+
+def _operator_rows() -> list[Row]:
+    features = torch.randn(NUM_CHANNELS, *MAP_SIZE, requires_grad=True)
+    regions, boxes, scores = _boxes(NUM_REGIONS), _boxes(NUM_BOXES), torch.rand(NUM_BOXES)
+    loop_align, loop_suppress = _peers()
+    align = _timed(
+        lambda: plain_roi_align(features, regions, scale=1 / 4).sum().backward(),
+        lambda: loop_align(features, regions).sum().backward(),
+    )
+    suppress = _timed(lambda: plain_suppress(boxes, scores, threshold=0.7), lambda: loop_suppress(boxes, scores, 0.7))
+    size = f"{NUM_CHANNELS} x {MAP_SIZE[0]} x {MAP_SIZE[1]}"
+    return [
+        _rate_row(f"RoIAlign forward and backward, {NUM_REGIONS} regions of {size}", "regions/s", NUM_REGIONS, *align),
+        _rate_row(f"suppression of {NUM_BOXES} boxes at an overlap of 0.7", "boxes/s", NUM_BOXES, *suppress),
+    ]
+
+
+def _peers() -> tuple[Callable, Callable]:
+    if ops.COMPILED is not None:
+        return (
+            lambda features, regions: ops.roi_align(features, regions, scale=1 / 4),
+            lambda boxes, scores, threshold: ops.suppress(boxes, scores, threshold=threshold),
+        )
+    return _loop_roi_align, _loop_suppress
+
+
+def _loop_roi_align(features: Tensor, regions: Tensor) -> Tensor:
+    return torch.cat([plain_roi_align(features, region[None], scale=1 / 4) for region in regions])
+
+
+def _loop_suppress(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
+    """The algorithm as it is usually told: take the best box, drop what overlaps it, repeat."""
+    left, kept = scores.argsort(descending=True), []
+    while len(left):
+        kept.append(int(left[0]))
+        left = left[1:][overlaps(boxes[left[:1]], boxes[left[1:]])[0] <= threshold]
+    return kept
+
+
+def _boxes(num: int) -> Tensor:
+    height, width = (4 * cells for cells in MAP_SIZE)
+    low = torch.rand(num, 2) * torch.tensor([height * 0.8, width * 0.8])
+    return torch.cat([low, low + 16 + torch.rand(num, 2) * 100], dim=1)
+
+
+def _step_rows() -> list[Row]:
+    """One training step of the reference network: channels last in bf16 against plain fp32, and where its time goes."""
+    model = FasterRCNN()
+    steps = {bf16: _Step(copy.deepcopy(model), bf16=bf16) for bf16 in (True, False)}
+    timed = _timed(steps[True].run, steps[False].run)
+    flops = training_flops(model, STEP_SIZE)
+    size = f"{STEP_SIZE[0]} x {STEP_SIZE[1]}"
+    hardware = "" if torch.cpu.get_capabilities().get("amx_bf16") else "; this CPU has no bf16 matrix unit"
+    whole = _rate_row(
+        f"training step of the reference at {size}, channels last in bf16{hardware}", "images/s", 1, *timed
+    )
+    rate = f"{flops / median(timed[0].wall_s) / 1e9:.0f} GFLOP/s"
+    return [
+        Row(**{**vars(whole), "note": f"{rate}; {whole.note}"}),
+        *(
+            Row(what=f"share of that step: {name}", unit="%", ours=100 * share)
+            for name, share in steps[True].shares().items()
+        ),
+    ]
+
+
+class _Step:
+    """A training step in its parts, each timed."""
+
+    PARTS = ("backbone and pyramid", "region proposals", "RoIAlign and box head", "backward")
+
+    def __init__(self, model: FasterRCNN, *, bf16: bool) -> None:
+        layout = torch.channels_last if bf16 else torch.contiguous_format
+        self.model, self.bf16 = model.to(memory_format=layout), bf16
+        self.fields = torch.randn(1, 16, *STEP_SIZE).contiguous(memory_format=layout)
+        storms = torch.tensor([[40.0, 60.0, 140.0, 180.0], [200.0, 300.0, 240.0, 350.0]])
+        self.truth = Truth(storms, torch.tensor([1, 2]))
+        self.seconds: dict[str, list[float]] = {part: [] for part in self.PARTS}
+
+    def run(self) -> None:
+        size, generators = self.fields.shape[-2:], [torch.Generator().manual_seed(1)]
+        marks = [time.perf_counter()]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            pyramid = self.model.pyramid(self.model.backbone(self.fields))
+            marks.append(time.perf_counter())
+            judged = self.model.proposals(pyramid, size)
+            proposals = self.model.proposals.select(judged, size)
+            losses = [*proposal_losses(judged, [self.truth.boxes_G4], generators)]
+            marks.append(time.perf_counter())
+            losses += self.model.head.losses(pyramid[:-1], proposals, [self.truth], generators, size)
+            marks.append(time.perf_counter())
+        sum(losses).sum().backward()
+        marks.append(time.perf_counter())
+        self.model.zero_grad()
+        for part, start, stop in zip(self.PARTS, marks, marks[1:], strict=False):
+            self.seconds[part].append(stop - start)
+
+    def shares(self) -> dict[str, float]:
+        medians = {part: median(seconds[NUM_WARM_UPS:]) for part, seconds in self.seconds.items()}
+        return {part: seconds / sum(medians.values()) for part, seconds in medians.items()}
+
+
+def _reading_row() -> Row:
+    """Images of a year file from the disk, the kernel's cache dropped, against plain reads of the same bytes."""
+    num_bytes = NUM_IMAGES * 4 * int(np.prod(IMAGE_SHAPE))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "climo_1979.h5")
+        with h5py.File(path, "w") as file:
+            images = file.create_dataset("images", (NUM_IMAGES, *IMAGE_SHAPE), dtype=np.float32)
+            for number in range(NUM_IMAGES):
+                images[number] = np.float32(number)
+            file["boxes"] = np.full((NUM_IMAGES, 15, 5), -1, dtype=np.float32)
+            file.flush()
+            offset = images.id.get_offset()
+        timed = _timed(lambda: _read_year(path), lambda: _read_plainly(path, offset))
+    row = _rate_row("reading images of 57 MB, HDF5 with a cold cache", "MiB/s", num_bytes / BYTES_PER_MEBIBYTE, *timed)
+    return Row(**{**vars(row), "note": f"peer: the same bytes by readinto; {row.note}"})
+
+
+def _read_year(path: Path) -> None:
+    _drop_from_cache(path)
+    with YearFile(path) as year:
+        for number in range(year.num_images):
+            year.read(number)
+
+
+def _read_plainly(path: Path, offset: int) -> None:
+    _drop_from_cache(path)
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        for _ in range(NUM_IMAGES):
+            file.readinto(np.empty(IMAGE_SHAPE, dtype=np.float32))
+
+
+def _drop_from_cache(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _timed(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[Timed, Timed]:
+    both = Timed(ours), Timed(peer)
+    for number in range(NUM_WARM_UPS + NUM_TURNS):
+        for one in both:
+            one.turn(keep=number >= NUM_WARM_UPS)
+    return both
+
+
+def _rate_row(what: str, unit: str, amount: float, ours: Timed, peer: Timed) -> Row:
+    rate, peer_rate = amount / median(ours.wall_s), amount / median(peer.wall_s)
+    note = f"CPU-s {median(ours.cpu_s):.3g}, peer {median(peer.cpu_s):.3g}"
+    return Row(what=what, unit=unit, ours=rate, peer=peer_rate, ratio=rate / peer_rate, note=note)
