@@ -91,6 +91,8 @@ class System:
     """Who decodes: Pillow in threads, or NVIDIA DALI of the extra [dali], which decodes on the GPU if there is one."""
     num_workers: int = 0
     """Threads that read and decode for each rank; 0: the training loop itself."""
+    num_compute_threads: int = 0
+    """Threads that compute on a CPU for each rank; 0: as many as PyTorch finds right."""
     unreadable: Literal["error", "grey"] = "error"
     """A picture that cannot be decoded ends the run, or is named and replaced by a grey one."""
     evaluation_batch_size: int = 64
@@ -110,5 +112,6 @@ class System:
         for name in ("evaluation_batch_size", "epochs_between_evaluations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers: found {self.num_workers}, expected at least 0")
+        for name in ("num_workers", "num_compute_threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")

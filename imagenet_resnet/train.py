@@ -51,18 +51,20 @@ def main(arguments: list[str] | None = None) -> None:
     num_classes = settings.hyperparameters.num_classes
     with launch() as world:
         check_shares(settings, world)
+        precision = Precision.of(settings.system.precision, world.device)
+        if settings.system.num_compute_threads:
+            torch.set_num_threads(settings.system.num_compute_threads)
         train_set, validation_set = (
             open_split(folder, split, num_classes=num_classes, rank=world.rank, num_ranks=world.num_ranks)
             for split in ("train", "validation")
         )
         with Run(settings, arguments.output, world=world, seed=arguments.seed, data=folder) as run:
-            train(run, train_set, validation_set)
+            train(run, train_set, validation_set, precision)
 
 
-def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
+def train(run: Run, train_set: Dataset, validation_set: Dataset, precision: Precision) -> None:
     """The whole procedure: initialisation, then all epochs, of which the last one is always evaluated."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
-    precision = Precision.of(system.precision, run.world.device)
     log_problem(run, train_set, validation_set, precision)
     train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)

@@ -200,6 +200,19 @@ def test_missing_data_are_one_line_before_any_log(configure, tmp_path):
     assert not (tmp_path / "log.txt").exists()
 
 
+def test_an_impossible_precision_is_refused_before_any_log(configure, folders, tmp_path):
+    folder, output = configure(system='precision = "fp16"'), tmp_path / "log.txt"
+    with pytest.raises(ConfigError, match="found 'fp16' on a cpu"):
+        train.main(["--config", str(folder), "--data", str(folders), "--output", str(output)])
+    assert not output.exists()
+
+
+def test_the_compute_threads_are_as_many_as_asked_for(trained):
+    torch.set_num_threads(2)
+    trained(system="num_compute_threads = 1")
+    assert torch.get_num_threads() == 1
+
+
 def test_an_unequal_share_is_refused():
     settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
     train.check_shares(settings, World(num_ranks=16))
