@@ -64,15 +64,21 @@ def held_out_error(rows: Sequence[dict[str, Any]]) -> Quality:
         from sklearn.ensemble import ExtraTreesRegressor
         from sklearn.model_selection import GroupKFold
     except ImportError:
-        raise CharacterizeError("kernel model: scikit-learn is not installed; install the extra [characterize]") from None
+        raise CharacterizeError(
+            "kernel model: scikit-learn is not installed; install the extra [characterize]"
+        ) from None
     shapes = [f"{row['family']} {row['shape']}" for row in rows]
     if len(set(shapes)) < FEWEST_SHAPES:
-        raise CharacterizeError(f"kernel model: found {len(set(shapes))} shapes, expected at least {FEWEST_SHAPES}; use --full")
+        raise CharacterizeError(
+            f"kernel model: found {len(set(shapes))} shapes, expected at least {FEWEST_SHAPES}; use --full"
+        )
     inputs = np.array([features(row) for row in rows])
     target = np.array([math.log(row["flops_per_s"]) for row in rows])
     errors, naive = np.zeros(len(rows)), np.zeros(len(rows))
     for fitted, held_out in GroupKFold(NUM_FOLDS).split(inputs, target, shapes):
-        model = ExtraTreesRegressor(200, min_samples_leaf=2, random_state=0, n_jobs=1).fit(inputs[fitted], target[fitted])
+        model = ExtraTreesRegressor(200, min_samples_leaf=2, random_state=0, n_jobs=1).fit(
+            inputs[fitted], target[fitted]
+        )
         errors[held_out] = np.abs(model.predict(inputs[held_out]) - target[held_out])
         naive[held_out] = [abs(_naive(rows, fitted, rows[index]) - target[index]) for index in held_out]
     return Quality(

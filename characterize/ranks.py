@@ -107,9 +107,7 @@ def _run_under_mpi(worker: list[str], num_ranks: int, environment: dict[str, str
     if mpiexec is None:
         raise CharacterizeError("MPI: mpi4py is installed, but no mpiexec was found; install the mpich wheel")
     command = [mpiexec, "-n", str(num_ranks), *worker]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=environment
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S, env=environment)
     if done.returncode:
         raise CharacterizeError(f"mpiexec -n {num_ranks}: {_last_line(done.stderr + done.stdout)}")
 

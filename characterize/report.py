@@ -52,7 +52,9 @@ def measure(options: argparse.Namespace) -> None:
     """Nothing is measured: the page is written, and that is all."""
     results = load_all(options.output) if options.output.is_dir() else []
     if not results:
-        raise CharacterizeError(f"{options.output}: found no result; measure first, such as python -m characterize roofline")
+        raise CharacterizeError(
+            f"{options.output}: found no result; measure first, such as python -m characterize roofline"
+        )
     path = options.output / "report.html"
     whole_file.write(path, render(results, options.title))
     print(path)

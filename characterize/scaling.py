@@ -62,9 +62,7 @@ def measure(options: argparse.Namespace) -> Result:
         local = benchmark.small_samples if kind == "weak" else max(ranks) * benchmark.small_samples // num_ranks
         settings = {"benchmark": benchmark.name, "size": list(size), "num_samples": local, "warm_up": 2}
         settings["num_steps"] = STEPS[options.full]
-        found = on_ranks(
-            "characterize.data_parallel:throughput", settings, num_ranks=num_ranks, num_threads=threads
-        )
+        found = on_ranks("characterize.data_parallel:throughput", settings, num_ranks=num_ranks, num_threads=threads)
         seconds[kind][str(found["num_ranks"])] = found["seconds"]
         samples[kind][str(found["num_ranks"])] = local * found["num_ranks"]
     settings = {"benchmark": benchmark.name, "size": list(size), "kinds": kinds, "full": options.full}

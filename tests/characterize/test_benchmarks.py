@@ -33,7 +33,9 @@ def test_batches_fit_the_networks(name):
         pytest.skip(f"{name} is not installed")
     benchmark = benchmarks.installed()[name]
     with torch.device("meta"):
-        output = benchmark.forward(benchmark.make_model(benchmark.small_size), benchmark.make_batch(2, benchmark.small_size))
+        output = benchmark.forward(
+            benchmark.make_model(benchmark.small_size), benchmark.make_batch(2, benchmark.small_size)
+        )
     assert output.numel() > 0
 
 

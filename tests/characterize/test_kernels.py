@@ -112,7 +112,12 @@ def lawful_rows():
             kernel = gemm(m, n, 256)
             intensity = kernel.flops / kernel.num_bytes("fp32")
             row = {"family": "gemm", "sizes": dict(kernel.sizes), "shape": kernel.describe(), "direction": "forward"}
-            row |= {"precision": "fp32", "flops": kernel.flops, "bytes": kernel.num_bytes("fp32"), "intensity": intensity}
+            row |= {
+                "precision": "fp32",
+                "flops": kernel.flops,
+                "bytes": kernel.num_bytes("fp32"),
+                "intensity": intensity,
+            }
             rows.append(row | {"flops_per_s": 1e9 * min(intensity, 30) * np.exp(random.normal(0, 0.02))})
     return rows
 

@@ -30,7 +30,9 @@ def workload(case, name):
 
 
 def bound(case, name):
-    return next(attained_bound(one, case.system, compute=compute) for one, compute in case.workloads if one.name == name)
+    return next(
+        attained_bound(one, case.system, compute=compute) for one, compute in case.workloads if one.name == name
+    )
 
 
 def test_attained_is_the_lower_of_the_two():
@@ -61,7 +63,13 @@ def test_memory_bounds_where_it_is_the_slowest():
 
 def test_figure_9a_has_the_papers_ceilings(one_node):
     ceilings = {ceiling.name: ceiling.per_s / TERA for ceiling in one_node.system.compute}
-    assert ceilings == {"Peak, mixed": 1040, "GEMM, mixed": 636, "CONV, mixed": 176, "GEMM, fp32": 115, "CONV, fp32": 112}
+    assert ceilings == {
+        "Peak, mixed": 1040,
+        "GEMM, mixed": 636,
+        "CONV, mixed": 176,
+        "GEMM, fp32": 115,
+        "CONV, fp32": 112,
+    }
     assert [ceiling.per_s for ceiling in one_node.system.communication] == [300e9]
     assert [ceiling.per_s for ceiling in one_node.system.memory] == [1134e9]
 

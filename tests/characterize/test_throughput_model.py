@@ -23,7 +23,10 @@ def law(one):
 def model():
     random = np.random.default_rng(1)
     settings = [
-        setting(device, ranks, batch) for device in DEVICE_RATES for ranks in (16, 64, 256) for batch in (256, 512, 1024)
+        setting(device, ranks, batch)
+        for device in DEVICE_RATES
+        for ranks in (16, 64, 256)
+        for batch in (256, 512, 1024)
     ]
     return ThroughputModel.fit([(one, law(one) * 2 ** random.normal(0, 0.05)) for one in settings])
 

@@ -114,8 +114,15 @@ def test_every_public_entry_is_predicted(public_trials):
 
 
 def test_public_errors_are_those_that_the_document_states(public_trials):
-    stated = re.findall(r"^\| (blind|throughput known|epochs known) \| all \| (\d+) \| (\d+) % \| .* (\d+) % \|$", DOCUMENT.read_text(), re.M)
-    found = {question: summarise(trial for trial in public_trials if trial.question == question) for question in QUESTIONS}
+    stated = re.findall(
+        r"^\| (blind|throughput known|epochs known) \| all \| (\d+) \| (\d+) % \| .* (\d+) % \|$",
+        DOCUMENT.read_text(),
+        re.M,
+    )
+    found = {
+        question: summarise(trial for trial in public_trials if trial.question == question) for question in QUESTIONS
+    }
     assert {question: (int(number), int(error), int(held)) for question, number, error, held in stated} == {
-        question: (one.num_trials, round(100 * one.median_error), round(100 * one.coverage)) for question, one in found.items()
+        question: (one.num_trials, round(100 * one.median_error), round(100 * one.coverage))
+        for question, one in found.items()
     }

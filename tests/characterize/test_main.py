@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command: a declared roofline and the report from end to end, and one sentence with exit 2 for bad input."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import characterize.systems
+from characterize import __main__ as command
+from characterize import predict
+from characterize.report import render
+from characterize.result import CharacterizeError, load
+
+CASE = Path(characterize.systems.__file__).parent / "hpc_ai500_16_gpus.toml"
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "characterize", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Results of the case study."""
+    folder = tmp_path_factory.mktemp("results")
+    assert command.main(["roofline", "--system", str(CASE), "--output", str(folder)]) == 0
+    return folder
+
+
+def test_the_case_study_writes_json_and_pictures(folder):
+    assert (folder / "roofline.png").read_bytes().startswith(b"\x89PNG")
+    assert "EWA, fp32" in (folder / "roofline.svg").read_text()
+    data = load(folder / "roofline.json", "roofline").data
+    assert data["system"]["num_ranks"] == 16
+
+
+def test_the_case_study_prints_what_bounds_what(folder, capsys):
+    command.main(["roofline", "--system", str(CASE), "--output", str(folder)])
+    printed = capsys.readouterr().out
+    assert re.search(r"EWA, fp32 +communication \(Ethernet\) +40\.4 TFLOP/s +26\.0 TFLOP/s +64 %", printed)
+    assert re.search(r"Image classification, fp32 +compute \(GEMM, fp32\) +230 TFLOP/s", printed)
+
+
+def test_a_declared_system_without_workloads_gets_the_benchmarks(tmp_path, capsys):
+    plan = tmp_path / "plan.toml"
+    plan.write_text('num_ranks = 64\nnum_nodes = 8\n[compute]\n"bf16" = 1e16\n[communication]\n"net" = 1e9\n')
+    assert command.main(["roofline", "--system", str(plan), "--benchmark", "cosmoflow", "--output", str(tmp_path)]) == 0
+    placed = load(tmp_path / "roofline.json").data["placed"]
+    assert [one["workload"]["name"] for one in placed] == ["CosmoFlow"]
+    workload = placed[0]["workload"]
+    assert workload["flops_per_step"] == pytest.approx(64 * 4 * 192.09e9, rel=1e-3)
+    assert workload["communication_bytes_per_step"] == pytest.approx(2 * 7 * 4 * 8_907_556)
+    assert "communication (net)" in capsys.readouterr().out
+
+
+def test_the_report_is_one_page_that_loads_nothing(folder):
+    assert command.main(["report", "--output", str(folder), "--title", "Site <b> & co"]) == 0
+    page = (folder / "report.html").read_text()
+    assert "Site &lt;b&gt; &amp; co" in page
+    assert "EWA, fp32 is bound by communication (Ethernet) at 40.4 TFLOP/s; it attains 26.0 TFLOP/s" in page
+    assert page.count("<svg") == 1
+    assert not re.search(r'(src|href)="(?!#)', page)
+    identifiers = re.findall(r'\bid="([^"]+)"', page)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_what_a_result_says_is_escaped(folder):
+    result = load(folder / "roofline.json")
+    result.settings["system"] = "<script>alert(1)</script>"
+    assert "<script>" not in render([result], "t")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("report", "--output", "nowhere"), "found no result; measure first"),
+        (("roofline", "--system", "nowhere.toml"), "nowhere.toml: not a readable TOML file"),
+        (("roofline", "--benchmark", "cosmoflo"), "did you mean cosmoflow"),
+        (("allreduce", "--ranks", "1"), "nothing is communicated by one rank"),
+        (("breakdown", "cosmoflow", "--ranks", "1"), "one rank sends no gradients"),
+        (("scaling", "cosmoflow", "--ranks", "2"), "one number of ranks shows no scaling"),
+        (("predict", "--results", "nowhere"), "nowhere: no such folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(monkeypatch, capsys, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["characterize", *arguments])
+    assert command.command.exit_code(command.main) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_of_another_version_ends_the_report_with_2(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "old")
+    path = tmp_path / "old" / "roofline.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
+    done = run("report", "--output", tmp_path / "old")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "schema: found 99, expected 1" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_names_every_verb():
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in command.VERBS)
+
+
+def test_own_throughput_is_parsed_or_refused():
+    assert predict.own_throughput(["512:1024=9000.5"]) == {(512, 1024): 9000.5}
+    for text in ("512=9000", "a:b=c", "1:1=0"):
+        with pytest.raises(CharacterizeError, match="RANKS:BATCH=SAMPLES_PER_SECOND"):
+            predict.own_throughput([text])
+
+
+def test_the_fastest_choice_is_marked(published_results, tmp_path, capsys):
+    arguments = ["predict", "--benchmark", "deepcam", "--results", str(published_results), "--output", str(tmp_path)]
+    assert command.main([*arguments, "--throughput", "512:512=8800", "512:1024=9000"]) == 0
+    choices = load(tmp_path / "predict.json").data["choices"]
+    best = min(choices, key=lambda choice: choice["minutes"])
+    assert [choice["is_fastest"] for choice in choices] == [choice is best for choice in choices]
+    assert {choice["throughput"] for choice in choices} == {8800, 9000}
+    assert all(choice["low"] < choice["minutes"] < choice["high"] for choice in choices)
+    assert (tmp_path / "predict.svg").is_file()
+
+
+@pytest.mark.slow
+def test_breakdown_of_a_benchmark(tmp_path):
+    assert command.main(["breakdown", "cosmoflow", "--output", str(tmp_path)]) == 0
+    data = load(tmp_path / "breakdown_cosmoflow.json", "breakdown").data
+    assert max(data["kinds"], key=data["kinds"].get) == "convolution"
+    assert data["timeline"]["all-reduce"] > 0
+    assert data["samples"]
+    assert command.main(["report", "--output", str(tmp_path)]) == 0
+    assert "A step of cosmoflow spends" in (tmp_path / "report.html").read_text()
