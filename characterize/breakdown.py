@@ -103,7 +103,7 @@ def tables(result: Result) -> Iterator[Table]:
             *([kind, seconds(kinds[kind]), percent(kinds[kind] / total)] for kind in ordered),
             ["all", seconds(total), percent(1.0)],
         ],
-        note=f"{quantity(result.data['flops'], 'FLOP')} a step; data loading is what a loader without workers would add.",
+        note=f"{quantity(result.data['flops'], 'FLOP')} a step; data loading is that of a loader without workers.",
     )
     yield _timeline_table(result)
     yield _node_table(result)

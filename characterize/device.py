@@ -21,7 +21,7 @@ def find_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise CharacterizeError(
-            f"--device cuda: found no CUDA device (torch {torch.__version__}); use --device cpu, or a CUDA build of torch"
+            f"--device cuda: found no CUDA device (torch {torch.__version__}); use --device cpu or a CUDA build"
         )
     return torch.device(name)
 

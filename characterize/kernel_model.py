@@ -36,7 +36,7 @@ class Quality:
     ninth_decile_error: float
     """Nine of ten rows are no worse."""
     naive_error: float
-    """Typical error of knowing only the kernel's median rate by family, direction and precision: what a fit must beat."""
+    """Typical error of the median rate of the same family, direction and precision: what a fit must beat."""
 
     def as_record(self) -> dict[str, float]:
         return asdict(self)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time to train at a scale that one does not own: from public logs or own runs, with an interval, and validated.
 
-    python -m characterize predict --benchmark cosmoflow --accelerator A100 --ranks 64 128 256 512 --batches 64 128 256 512
+    python -m characterize predict --benchmark cosmoflow --accelerator A100 --ranks 64 128 256 --batches 128 256 512
     python -m characterize predict --benchmark deepcam --throughput 512:512=8800 512:1024=9000
     python -m characterize predict --validate                    # each public entry predicted from all others
 
-time = staging + epochs(batch) x samples / throughput(ranks, batch). Epochs are those of the reference convergence points
-and of public runs; throughput that of public runs, or one's own by --throughput RANKS:BATCH=SAMPLES_PER_SECOND,
+time = staging + epochs(batch) x samples / throughput(ranks, batch). Epochs are those of the reference convergence
+points and of public runs; throughput that of public runs, or one's own by --throughput RANKS:BATCH=SAMPLES_PER_SECOND,
 which a measurement of minutes gives. Ranks are accelerators, or nodes where there are none.
 """
 
@@ -244,7 +244,7 @@ def _validation_row(row: dict) -> list[str]:
     head = [row["entry"], setting["device"], str(setting["num_ranks"]), str(setting["global_batch_size"])]
     published = three_digits(row["published_minutes"])
     if row["predicted_minutes"] is None:
-        return [*head, published, "–", "no epochs known", ""]
+        return [*head, published, MISSING, "no epochs known", ""]
     interval = f"{three_digits(row['low'])} to {three_digits(row['high'])}"
     return [*head, published, three_digits(row["predicted_minutes"]), interval, "yes" if row["within"] else "no"]
 

@@ -4,7 +4,7 @@
     python -m characterize scaling cosmoflow --output output/characterize
     torchrun --nnodes 4 --nproc-per-node 8 ... -m characterize scaling cosmoflow --output output/nodes_4
 
-Started alone, it starts 1, 2, ... ranks on this machine. Started by torchrun (on Slurm: one job for each number of nodes,
+Started alone, it starts 1, 2, ... ranks on this machine. Started by torchrun (on Slurm: a job for each number of nodes,
 each with its --output), it measures the ranks that there are; `--join FOLDER` then draws the jobs' results as one.
 """
 

@@ -4,7 +4,7 @@
     points = efficiencies({1: [10.1, 9.9], 2: [18.8, 19.4]})      # points[1].efficiency == 0.955
 
 Weak scaling keeps the local batch, strong the global one; in both the rate is samples per second of all ranks together,
-and the efficiency is the rate over that of the smallest number of ranks times the ranks' ratio (HPC AI500, section 8.4).
+and the efficiency is the rate over that of the fewest ranks times the ranks' ratio (HPC AI500, section 8.4).
 """
 
 from collections.abc import Mapping, Sequence

@@ -37,7 +37,8 @@ def _of_roofline(result: Result) -> Iterator[str]:
     system, placed = roofline.read(result)
     for one in placed:
         bound = attained_bound(one.workload, system, compute=one.compute)
-        text = f"{one.workload.name} is bound by {bound.limit} ({bound.ceiling}) at {quantity(bound.flops_per_s, 'FLOP/s')}"
+        limit = f"{bound.limit} ({bound.ceiling}) at {quantity(bound.flops_per_s, 'FLOP/s')}"
+        text = f"{one.workload.name} is bound by {limit}"
         reached = one.workload.attained_flops_per_s
         if reached is not None:
             where = "" if one.is_measured_at_size else " on a smaller input"
@@ -50,7 +51,8 @@ def _of_collectives(result: Result) -> Iterator[str]:
     for library in sorted({row["library"] for row in rows}):
         best = max((row for row in rows if row["library"] == library), key=lambda row: row["busbw"])
         ranks = result.data["num_ranks"]
-        yield f"An all-reduce by {library} over {ranks} ranks reaches {quantity(best['busbw'], 'B/s')} of bus bandwidth."
+        rate = quantity(best["busbw"], "B/s")
+        yield f"An all-reduce by {library} over {ranks} ranks reaches {rate} of bus bandwidth."
 
 
 def _of_storage(result: Result) -> Iterator[str]:
@@ -64,8 +66,8 @@ def _of_breakdown(result: Result) -> Iterator[str]:
     kinds = result.data["kinds"]
     first, second = sorted(kinds, key=lambda kind: -kinds[kind])[:2]
     total = sum(kinds.values())
-    name = result.settings["benchmark"]
-    yield f"A step of {name} spends {percent(kinds[first] / total)} on {first}, {percent(kinds[second] / total)} on {second}."
+    shares = " and ".join(f"{percent(kinds[kind] / total)} on {kind}" for kind in (first, second))
+    yield f"A step of {result.settings['benchmark']} spends {shares}."
 
 
 def _of_scaling(result: Result) -> Iterator[str]:
@@ -80,8 +82,9 @@ def _of_scaling(result: Result) -> Iterator[str]:
 def _of_prediction(result: Result) -> Iterator[str]:
     for choice in result.data["choices"]:
         if choice["is_fastest"]:
+            interval = f"{three_digits(choice['low'])} to {three_digits(choice['high'])}"
             yield (
                 f"Of the compared choices {result.settings['benchmark']} trains fastest on {choice['num_ranks']} "
                 f"{result.settings['accelerator']} at a batch of {choice['global_batch_size']}: predicted "
-                f"{three_digits(choice['minutes'])} minutes, {three_digits(choice['low'])} to {three_digits(choice['high'])}."
+                f"{three_digits(choice['minutes'])} minutes, {interval}."
             )

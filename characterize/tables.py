@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+MISSING = "-"
+"""Where there is no number."""
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -40,7 +42,7 @@ def show(table: Table, console: Console) -> None:
 def quantity(value: float | None, unit: str = "") -> str:
     """Three digits with a prefix: 1.35 GB/s from 1.35e9 and B/s; a dash for None."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return MISSING
     for factor, prefix in PREFIXES:
         if abs(value) >= 0.9995 * factor:  # what would be rounded to 1000 of the smaller unit
             return f"{three_digits(value / factor)} {prefix}{unit}".rstrip()
@@ -57,7 +59,7 @@ def three_digits(value: float) -> str:
 def seconds(value: float | None) -> str:
     """In s, ms or µs."""
     if value is None or value == 0:
-        return "–" if value is None else "0 s"
+        return MISSING if value is None else "0 s"
     for factor, unit in ((1.0, "s"), (1e-3, "ms")):
         if value >= factor:
             return f"{three_digits(value / factor)} {unit}"
@@ -73,4 +75,4 @@ def size(num_bytes: float) -> str:
 
 
 def percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.0f} %"
+    return MISSING if share is None else f"{100 * share:.0f} %"

@@ -62,7 +62,7 @@ class Summary:
 
 
 def predict(known: Sequence[Observation], wanted: Observation, question: str = "blind") -> Prediction | None:
-    """What `known` says of `wanted`, of which only the setting, the samples and what the question grants are looked at."""
+    """What `known` says of `wanted`: only its setting, its samples and what the question grants are looked at."""
     curve = epoch_curve(known, wanted)
     if question == "epochs known":
         epochs = Estimate(median=wanted.epochs, spread=RUN_TO_RUN)

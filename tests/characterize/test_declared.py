@@ -47,7 +47,7 @@ def test_a_file_is_a_system(tmp_path):
     ],
 )
 def test_a_wrong_file_is_told_what_is_wrong(tmp_path, text, said):
-    with pytest.raises(CharacterizeError, match="plan.toml") as caught:
+    with pytest.raises(CharacterizeError, match=r"plan\.toml") as caught:
         load(written(tmp_path, text))
     assert said in str(caught.value)
 

@@ -55,7 +55,7 @@ def test_mpi_stands_beside_it():
 
 
 def test_a_failing_rank_is_one_sentence():
-    with pytest.raises(CharacterizeError, match="2 ranks on this machine: .*KeyError"):
+    with pytest.raises(CharacterizeError, match=r"2 ranks on this machine: .*KeyError"):
         on_ranks("characterize.collectives:sweep", {}, num_ranks=2)
 
 

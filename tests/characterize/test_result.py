@@ -63,6 +63,6 @@ def test_quantities_are_said_as_people_say_them():
     assert quantity(1.354e9, "B/s") == "1.35 GB/s"
     assert quantity(999.9e6, "B/s") == "1.00 GB/s"
     assert quantity(230e12, "FLOP/s") == "230 TFLOP/s"
-    assert quantity(None) == quantity(float("inf")) == percent(None) == seconds(None) == "–"
+    assert quantity(None) == quantity(float("inf")) == percent(None) == seconds(None) == "-"
     assert (seconds(0.0123), seconds(2e-6), seconds(61), seconds(0)) == ("12.3 ms", "2.00 µs", "61.0 s", "0 s")
     assert (size(8), size(3 << 20), size(1536)) == ("8 B", "3 MiB", "1.5 KiB")

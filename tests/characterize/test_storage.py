@@ -6,7 +6,7 @@ from argparse import Namespace
 import pytest
 
 from characterize import formats, storage
-from characterize.reading import Read, read_blocks, read_direct, time_all
+from characterize.reading import Read, read_blocks, time_all
 from characterize.result import CharacterizeError
 
 
@@ -47,10 +47,6 @@ def test_a_file_system_without_direct_reads_is_told(tmp_path):
     rows = list(time_all(Read(name="r", paths=(path,), read=lambda: 4096, direct=refuse), repeats=2))
     assert [row["state"] for row in rows] == ["cold", "warm", "direct"]
     assert rows[-1]["error"] == "Invalid argument"
-    try:
-        assert read_direct(path, [0], 4096) == 4096
-    except OSError as error:
-        assert error.errno == 22
 
 
 @pytest.mark.parametrize(
