@@ -58,7 +58,7 @@ def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int
         else:
             listed = None
             sample_format, stems = _found_stems(folder / split)
-        dataset = Dataset(sample_format=sample_format, stems=stems, manifest=listed)
+        dataset = Dataset(sample_format=sample_format, stems=stems, folder=folder, manifest=listed)
     except (ManifestError, SampleError) as error:
         raise DataError(str(error)) from None
     if cache:
@@ -69,11 +69,20 @@ def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int
 class Dataset:
     """Samples in a fixed order: sample i is (volume_CDHW int16, target float32 (4,))."""
 
-    def __init__(self, *, sample_format: SampleFormat, stems: list[str], manifest: Manifest | None = None):
+    def __init__(
+        self,
+        *,
+        sample_format: SampleFormat,
+        stems: list[str],
+        folder: Path,
+        manifest: Manifest | None = None,
+    ):
         self.sample_format = sample_format
         self.stems = stems
         """Paths of the samples without their suffixes."""
         self.manifest = manifest
+        self.folder = folder
+        """The data set that the split belongs to."""
         self.sample_shape: tuple[int, ...] = samples.read(sample_format, Path(stems[0]))[0].shape
         """(4, D, D, D)."""
         self._cache: tuple[np.ndarray, np.ndarray] | None = None
@@ -115,6 +124,11 @@ class Dataset:
                 path = self.sample_format.paths(Path(self.stems[index]))[0]
                 raise SampleError(f"{path}: shape: found {volume_CDHW.shape}, expected {self.sample_shape}")
             volume_NCDHW[row] = volume_CDHW
+
+    def move(self, folder: Path) -> None:
+        """Read from a copy of the data set from now on."""
+        self.stems = [str(folder / Path(stem).relative_to(self.folder)) for stem in self.stems]
+        self.folder = folder
 
     def fill_cache(self) -> None:
         """Read every sample into memory, as int16; DataError where it does not fit."""

@@ -22,7 +22,7 @@ from cosmoflow.config import Hyperparameters, System
 from cosmoflow.data import Dataset, Loader, loader, open_split
 from cosmoflow.model import CosmoFlow, log_counts
 from cosmoflow.symmetries import turn_randomly
-from harness import command, config, optim
+from harness import command, config, optim, staging
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import launch
@@ -72,10 +72,9 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, network=model, optimizer=optimizer)
 
     run.start()
-    if system.cache:
+    if system.staging_folder or system.cache:
         with run.staging():
-            train_set.fill_cache()
-            validation_set.fill_cache()
+            stage(run, train_set, validation_set)
     for epoch in run.epochs(system.max_epochs, checkpoints):
         optim.set_learning_rate(optimizer, learning_rate(epoch - 1, hyperparameters))
         train_batches.set_epoch(epoch)
@@ -84,6 +83,18 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
             result.value = mean_absolute_error(run, grid, model, validation_batches)
         if run.reached(result):
             break
+
+
+def stage(run: Run, *datasets: Dataset) -> None:
+    """Bring the data to the node's own storage and into memory, as far as the system asks for it."""
+    system = run.config.system
+    if system.staging_folder:
+        folder = staging.stage(datasets[0].folder, system.staging_folder, world=run.world)
+        for dataset in datasets:
+            dataset.move(folder)
+    if system.cache:
+        for dataset in datasets:
+            dataset.fill_cache()
 
 
 def train_epoch(run: Run, grid: Grid, epoch: int, model: nn.Module, optimizer: Optimizer, batches: Loader) -> None:

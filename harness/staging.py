@@ -8,8 +8,8 @@
 
 Each node reads a part of the source, all exchange what they read, and each writes all of it: reading, sending and
 writing overlap. A node that has the data set already, or a part of it from staging that was killed, is sent what it
-misses. The target gets its name when every file has been checked against the manifest; on a fault, no node's target does,
-and all ranks end. Variables of the environment in the target's name are each node's own.
+misses. The target gets its name when every file has been checked against the manifest; on a fault, no node's target
+does, and all ranks end. Variables of the environment in the target's name are each node's own.
 """
 
 import argparse

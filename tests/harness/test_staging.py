@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from compliance import mllog
 from harness import archive, staging
 from harness.landing import Landing
 from harness.manifest import Manifest, Split, describe
@@ -129,7 +130,7 @@ def test_damage_at_the_source_is_found(source, tmp_path, packed):
     content = bytearray(broken.read_bytes())
     content[len(content) // 2] ^= 1
     broken.write_bytes(content)
-    with pytest.raises(StagingError, match="sha256: found|frame at byte"):
+    with pytest.raises(StagingError, match=r"sha256: found|frame at byte"):
         stage(folder, tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
@@ -151,7 +152,7 @@ def test_another_data_set_is_not_overwritten(source, tmp_path):
     with pytest.raises(StagingError, match="no manifest"):
         stage(source, target)
     shutil.copy(source / "manifest.json", target)
-    with pytest.raises(StagingError, match=r"train/small_0: cannot be read.*remove"):
+    with pytest.raises(StagingError, match=r"(?s)train/small_0: cannot be read.*remove"):
         stage(source, target)
     assert (target / "precious").read_text() == "as it was"
 
@@ -247,3 +248,18 @@ def test_a_node_that_is_killed_ends_the_other_and_both_go_on_later(source, tmp_p
     for process in nodes():
         assert process.wait(60) == 0
     assert tree(tmp_path / "node0/data") == tree(tmp_path / "node1/data") == tree(source)
+
+
+def test_training_reads_the_staged_copy_and_logs_the_staging(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "NODE": str(tmp_path / "node")}
+    simulate = [sys.executable, "-m", "cosmoflow.synthesize", "data", "--train", "4", "--validation", "2"]
+    subprocess.run(simulate, cwd=tmp_path, env=environment, check=True)
+    demo = ROOT / "cosmoflow/configs/demo"
+    system = (demo / "system.toml").read_text().replace("max_epochs = 12", "max_epochs = 1")
+    (tmp_path / "system.toml").write_text(system.replace("cache = true", 'staging_folder = "$NODE/data"'))
+    train = ["-m", "cosmoflow.train", "--config", str(demo), "--system", "system.toml", "--data", "data"]
+    subprocess.run([sys.executable, *train], cwd=tmp_path, env=environment, check=True)
+    log = mllog.read(tmp_path / "result_0.txt")
+    assert log.first("staging_stop").metadata.staging_duration > 0
+    assert log.first("eval_error") is not None
+    assert tree(tmp_path / "node/data") == tree(tmp_path / "data")
