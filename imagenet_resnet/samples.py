@@ -31,6 +31,7 @@ class Dataset(Protocol):
     """One split."""
 
     manifest: Manifest | None
+    num_classes: int
 
     def __len__(self) -> int: ...
 

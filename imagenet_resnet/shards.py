@@ -12,7 +12,7 @@ a stretch holds all sorts of classes.
 import io
 import tarfile
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,15 +51,12 @@ class ShardSet:
         batches = list(batches)
         order = np.concatenate(batches) if batches else np.empty(0, dtype=np.int64)
         held: dict[int, tuple[memoryview, int]] = {}
+        windows = (order[start : start + WINDOW] for start in range(0, len(order), WINDOW))
         with ThreadPoolExecutor(1) as pool:
-            windows = (order[start : start + WINDOW] for start in range(0, len(order), WINDOW))
-            coming = [pool.submit(self._read, window) for window in (next(windows, None),) if window is not None]
+            stretches = _one_ahead(pool, self._read, windows)
             for indices in batches:
                 while not held.keys() >= set(indices.tolist()):
-                    held.update(coming.pop().result())
-                    coming += [
-                        pool.submit(self._read, window) for window in (next(windows, None),) if window is not None
-                    ]
+                    held.update(next(stretches))
                 samples = [held.pop(index) for index in indices.tolist()]
                 yield self._encoded(indices, samples)
 
@@ -193,6 +190,18 @@ def _extents(words: list[str]) -> tuple[int, ...]:
     members = {words[first]: (int(words[first + 1]), int(words[first + 2])) for first in range(0, len(words), 4)}
     picture = next(members[kind] for kind in PICTURE_KINDS if kind in members)
     return (*picture, *members[LABEL_KIND])
+
+
+def _one_ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable) -> Iterator:
+    """function(item) for each, the next of which is on its way while one is used."""
+    coming = None
+    for item in items:
+        following = pool.submit(function, item)
+        if coming is not None:
+            yield coming.result()
+        coming = following
+    if coming is not None:
+        yield coming.result()
 
 
 def _read_stretch(path: Path, begin: int, end: int) -> memoryview:
