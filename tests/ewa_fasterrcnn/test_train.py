@@ -100,9 +100,11 @@ def test_system_settings_leave_the_losses_alone(plain, configure, storms, tmp_pa
 
 def test_a_stopped_run_resumes_to_the_same_losses(plain, configure, storms, tmp_path, monkeypatch):
     folder, path = configure(system="checkpoint_every_epochs = 1"), tmp_path / "parts.txt"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "log_epoch", stop_in(2, train.log_epoch))
+    log_epoch = train.log_epoch
+    monkeypatch.setattr(train, "log_epoch", stop_in(2, log_epoch))
+    with pytest.raises(KeyboardInterrupt):
         run_here(folder, storms, path)
+    monkeypatch.setattr(train, "log_epoch", log_epoch)
     resumed = run_here(folder, storms, path, "--resume")
     assert losses(resumed) == losses(plain)
     assert resumed.value("eval_accuracy") == plain.value("eval_accuracy")
