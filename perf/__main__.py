@@ -8,10 +8,10 @@ python -m perf compliance           some of them; the other sections stay as the
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from perf.measurement import Measurement, as_markdown
+from perf.measurement import as_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Performance
@@ -31,14 +31,14 @@ def measurements() -> dict[str, Callable[[], Measurement]]:
 def main(arguments: list[str] | None = None) -> int:
     known = measurements()
     parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(known)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--output", type=Path, default=ROOT / "perf" / "results", help="folder of the JSON records")
     options = parser.parse_args(arguments)
-    unknown = sorted(set(options.names) - set(known))
+    unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
-        parser.error(f"no measurement {', '.join(unknown)}; known: {', '.join(known)}")
-    for name in options.names or known:
-        measurement = known[name]()
+        parser.error(f"no measurement {', '.join(unknown)}; known: {', '.join(NAMES)}")
+    for name in options.names or NAMES:
+        measurement = import_module(f"perf.{name}").measure()
         measurement.write(options.output)
         print(as_markdown(json.loads((options.output / f"{measurement.name}.json").read_text())), flush=True)
     write_page(options.output, ROOT / "docs" / "performance.md")
