@@ -21,15 +21,11 @@ above 1 means that ours is better; where we lose, it says so.
 """
 
 
-def measurements() -> dict[str, Callable[[], Measurement]]:
-    """Measurements by name, imported when asked for."""
-    from perf import compliance, cosmoflow, deepcam
-
-    return {"compliance": compliance.measure, "cosmoflow": cosmoflow.measure, "deepcam": deepcam.measure}
+NAMES = ("compliance", "cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcnn", "staging", "communication")
+"""Modules of this folder, each with measure() -> Measurement; imported when asked for."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    known = measurements()
     parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--output", type=Path, default=ROOT / "perf" / "results", help="folder of the JSON records")
