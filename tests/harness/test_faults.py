@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of a running job: every rank ends within seconds, the log says aborted, nothing half-written counts as whole."""
+"""Faults of a running job: every rank ends in seconds, the log says aborted, nothing half-written counts as whole."""
 
 import os
 import shutil
