@@ -90,6 +90,8 @@ class System:
 
     data_folder: Path = Path("data/deepcam")
     """Prepared data set: train/, validation/, stats.h5 and manifest.json; --data takes its place."""
+    staging_folder: Path | None = None
+    """Copy the data set there first, to the node's own storage, and read it from there; "$TMPDIR/data" is expanded."""
     cache: bool = False
     """Hold every sample in memory instead of reading it anew each epoch."""
     loader: Literal["plain", "dali"] = "plain"

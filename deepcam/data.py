@@ -26,6 +26,7 @@ import torch
 from deepcam import samples
 from deepcam.samples import FORMATS, Sample, SampleError, SampleFormat
 from deepcam.statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.statistics import Statistics, StatisticsError
 from harness import manifest
 from harness.manifest import Manifest, ManifestError
@@ -55,10 +56,11 @@ def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int
         listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
         if listed:
             listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
-            _check_statistics_file(folder / STATISTICS_NAME, listed)
+            listed.verify(folder, split=STATISTICS_SPLIT, checksums=True)
         sample_format, identifiers = _listed(folder, split, listed) if listed else _found(folder / split)
         dataset = Dataset(
-            folder=folder / split,
+            folder=folder,
+            split=split,
             sample_format=sample_format,
             identifiers=identifiers,
             statistics=Statistics.load(folder / STATISTICS_NAME),
@@ -79,14 +81,17 @@ class Dataset(torch.utils.data.Dataset):
         self,
         *,
         folder: Path,
+        split: str,
         sample_format: SampleFormat,
         identifiers: list[str],
         statistics: Statistics,
         manifest: Manifest | None = None,
     ) -> None:
-        self.folder, self.sample_format, self.identifiers = folder, sample_format, identifiers
+        self.folder, self.split = folder, split
+        """The data set, and which of its splits this is."""
+        self.sample_format, self.identifiers = sample_format, identifiers
         self.statistics, self.manifest = statistics, manifest
-        self.sample_shape = samples.read(sample_format, folder, identifiers[0])[0].shape
+        self.sample_shape = samples.read(sample_format, folder / split, identifiers[0])[0].shape
         """(H, W, 16)."""
         self._cache: list[Sample] | None = None
 
@@ -127,7 +132,7 @@ class Dataset(torch.utils.data.Dataset):
         """A sample from memory or from its files; into `out` if that can be, see samples.read."""
         if self._cache is not None:
             return self._cache[index]
-        fields_HWC, labels_HW = samples.read(self.sample_format, self.folder, self.identifiers[index], out)
+        fields_HWC, labels_HW = samples.read(self.sample_format, self.folder / self.split, self.identifiers[index], out)
         if fields_HWC.shape != self.sample_shape:
             path = self.paths(index)[0]
             raise SampleError(f"{path}: fields: found shape {fields_HWC.shape}, expected {self.sample_shape}")
@@ -135,21 +140,26 @@ class Dataset(torch.utils.data.Dataset):
 
     def paths(self, index: int) -> list[Path]:
         """The files of one sample."""
-        return self.sample_format.paths(self.folder, self.identifiers[index])
+        return self.sample_format.paths(self.folder / self.split, self.identifiers[index])
 
     def check_statistics(self, tolerance: float) -> None:
         """Raise StatisticsError where stats.h5 cannot be this data set's: see Statistics.check_covers."""
         fields_HWC, _ = self[0]
         self.statistics.check_covers(fields_HWC, sample=self.paths(0)[0], tolerance=tolerance)
 
+    def move(self, folder: Path) -> None:
+        """Read from a copy of the data set from now on."""
+        self.folder = folder
+
     def fill_cache(self) -> None:
         """Read every sample into memory; DataError where one is broken or all do not fit."""
         num_bytes = len(self) * int(np.prod(self.sample_shape)) * 4
         available_bytes = psutil.virtual_memory().available
         if num_bytes > available_bytes:
+            free = f"found {available_bytes / 2**30:.1f} GiB of free memory"
             raise DataError(
-                f"{self.folder}: caching takes {num_bytes / 2**30:.1f} GiB, found {available_bytes / 2**30:.1f} GiB "
-                "of free memory; set cache = false or use more ranks"
+                f"{self.folder / self.split}: caching takes {num_bytes / 2**30:.1f} GiB, {free}; set cache = false or "
+                "use more ranks"
             )
         try:
             self._cache = [self[index] for index in range(len(self))]
@@ -204,7 +214,7 @@ def loader(
             len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
         )
     except SamplerError as error:
-        raise DataError(f"{dataset.folder}: {error}") from None
+        raise DataError(f"{dataset.folder / dataset.split}: {error}") from None
     if kind == "plain":
         return Loader(_plain_reader(dataset, batches, num_workers), batches)
     if kind == "dali":
@@ -224,16 +234,6 @@ def _plain_reader(dataset: Dataset, batches: EpochBatches, num_workers: int) -> 
         collate_fn=lambda batch: batch,  # __getitems__ has joined it
         generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
     )
-
-
-def _check_statistics_file(path: Path, listed: Manifest) -> None:
-    expected = listed.provenance.get("statistics_sha256")
-    found = manifest.sha256(path) if path.exists() else None
-    if found != expected:
-        raise StatisticsError(
-            f"{path}: found checksum {found}, expected {expected}: it is not the one that was written "
-            "with the samples; copy it again, or prepare the data set again"
-        )
 
 
 def _listed(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:

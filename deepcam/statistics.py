@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from deepcam.samples import CHANNELS, NUM_CHANNELS
 
 FILE_NAME = "stats.h5"
+SPLIT = "statistics"
+"""Where a manifest lists the file: among the splits, without samples, so that it is verified and staged as they are."""
 MOMENTS = ("mean", "sqmean", "minval", "maxval")
 
 

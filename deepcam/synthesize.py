@@ -108,7 +108,7 @@ def _finished(folder: Path, world: World, num_samples: dict[str, int]) -> Manife
         return None
     wanted = {**asdict(world), "tool_version": manifest.tool_version()}
     options = {name: found.provenance.get(name) for name in asdict(world)} | {"tool_version": found.tool_version}
-    counts = {name: split.num_samples for name, split in found.splits.items()}
+    counts = {name: split.num_samples for name, split in found.splits.items() if split.num_samples}
     return found if options == wanted and counts == num_samples else None
 
 

@@ -24,7 +24,7 @@ from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
 from deepcam.skipping import GradientSkipping
 from deepcam.statistics import Normalise
-from harness import batch_norm, command, config, optim
+from harness import batch_norm, command, config, optim, staging
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
@@ -70,10 +70,9 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, **parts)
 
     run.start()
-    if system.cache:
+    if system.staging_folder or system.cache:
         with run.staging():
-            train_set.fill_cache()
-            validation_set.fill_cache()
+            stage(run, train_set, validation_set)
     for epoch in run.epochs(system.max_epochs, checkpoints):
         train_batches.set_epoch(epoch)
         if skipping.num_skipped:
@@ -86,6 +85,18 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
             break
         if skipping.threshold is not None:
             run.log("gradient_skipping_stages", skipping.update(), epoch_num=epoch)
+
+
+def stage(run: Run, *datasets: Dataset) -> None:
+    """Bring the data to the node's own storage and into memory, as far as the system asks for it."""
+    system = run.config.system
+    if system.staging_folder:
+        folder = staging.stage(datasets[0].folder, system.staging_folder, world=run.world)
+        for dataset in datasets:
+            dataset.move(folder)
+    if system.cache:
+        for dataset in datasets:
+            dataset.fill_cache()
 
 
 def train_epoch(

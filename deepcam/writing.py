@@ -11,6 +11,7 @@ from deepcam import samples
 from deepcam.loss import CLASS_NAMES
 from deepcam.samples import NUM_CHANNELS, NUM_CLASSES, SampleFormat
 from deepcam.statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.statistics import Statistics
 from harness import manifest
 from harness.manifest import Array, DataFile, Manifest, Split
@@ -64,13 +65,15 @@ def finish(
         format=sample_format.name,
         arrays=_arrays(written["train"][0].shape),
         splits={
-            name: Split(num_samples=len(split), files=tuple(file for sample in split for file in sample.files))
-            for name, split in written.items()
+            **{
+                name: Split(num_samples=len(split), files=tuple(file for sample in split for file in sample.files))
+                for name, split in written.items()
+            },
+            STATISTICS_SPLIT: Split(num_samples=0, files=(manifest.describe(root, root / STATISTICS_NAME),)),
         },
         provenance={
             **provenance,
             **dict(zip(SHARE_KEYS, map(float, pixels / pixels.sum()), strict=True)),
-            "statistics_sha256": manifest.sha256(root / STATISTICS_NAME),
         },
         tool=tool,
         tool_version=manifest.tool_version(),
@@ -81,7 +84,7 @@ def finish(
 
 def summary(described: Manifest) -> str:
     """Counts of samples and shares of the classes, in two lines."""
-    counts = ", ".join(f"{split.num_samples} {name}" for name, split in described.splits.items())
+    counts = ", ".join(f"{split.num_samples} {name}" for name, split in described.splits.items() if split.num_samples)
     shares = zip(SHARE_KEYS, CLASS_NAMES, strict=True)
     return f"samples: {counts}\npixels: " + ", ".join(f"{described.provenance[key]:.3%} {name}" for key, name in shares)
 

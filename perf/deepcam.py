@@ -194,15 +194,17 @@ def _loader_rows() -> Iterator[Row]:
 
 
 def _data_set(folder: Path, form: str) -> Dataset:
-    folder.mkdir()
+    (folder / "train").mkdir(parents=True)
     generator = np.random.default_rng(1)
     fields = generator.random((HEIGHT, WIDTH, samples.NUM_CHANNELS), dtype=np.float32)
     labels = generator.integers(0, 3, (HEIGHT, WIDTH), dtype=np.uint8)
     identifiers = [f"{number:03}" for number in range(NUM_FILES)]
     for identifier in identifiers:
-        samples.write(FORMATS[form], folder, identifier, fields, labels)
+        samples.write(FORMATS[form], folder / "train", identifier, fields, labels)
     statistics = Statistics.of(fields)
-    return Dataset(folder=folder, sample_format=FORMATS[form], identifiers=identifiers, statistics=statistics)
+    return Dataset(
+        folder=folder, split="train", sample_format=FORMATS[form], identifiers=identifiers, statistics=statistics
+    )
 
 
 def _raw_reads(paths: list[Path]) -> Iterator[np.ndarray]:

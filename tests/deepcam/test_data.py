@@ -131,20 +131,26 @@ def test_the_statistics_of_another_set_are_refused(make_data):
 def test_statistics_that_were_not_written_with_the_samples_are_refused(make_data):
     folder = make_data()
     files = [manifest.describe(folder, path) for path in sorted((folder / "train").iterdir())]
+    statistics = manifest.describe(folder, folder / "stats.h5")
     Manifest(
         benchmark="deepcam",
         synthetic=True,
         format="hdf5",
         arrays={},
-        splits={"train": manifest.Split(num_samples=5, files=tuple(files))},
-        provenance={"statistics_sha256": manifest.sha256(folder / "stats.h5")},
+        splits={
+            "train": manifest.Split(num_samples=5, files=tuple(files)),
+            "statistics": manifest.Split(num_samples=0, files=(statistics,)),
+        },
+        provenance={},
         tool="test",
         tool_version="0",
     ).save(folder)
     assert open_split(folder, "train").synthetic
     stats = folder / "stats.h5"
-    stats.write_bytes(stats.read_bytes() + b" ")
-    with pytest.raises(DataError, match=r"stats\.h5: found checksum .* not the one that was written"):
+    content = bytearray(stats.read_bytes())
+    content[-1] ^= 1
+    stats.write_bytes(content)
+    with pytest.raises(DataError, match=r"stats\.h5: sha256: found \w+, expected \w+; copy or prepare it again"):
         open_split(folder, "train")
 
 

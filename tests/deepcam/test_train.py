@@ -155,6 +155,14 @@ def test_system_settings_leave_the_result_alone(configure, climates, tmp_path, a
     assert losses(changed) == pytest.approx(losses(alone), rel=1e-4)
 
 
+def test_a_run_from_a_staged_copy_has_the_same_result(configure, climates, tmp_path, alone):
+    staged = tmp_path / "node" / "data"
+    log = run_here(configure(system=f'staging_folder = "{staged}"'), climates, tmp_path / "staged.txt")
+    assert losses(log) == losses(alone)
+    assert log.first("staging_start") is not None
+    assert train.open_split(staged, "validation").statistics.count == 6  # a data set of its own, stats.h5 included
+
+
 def test_bf16_changes_the_result_by_little(configure, climates, tmp_path, alone):
     bf16 = run_here(configure(system='precision = "bf16"'), climates, tmp_path / "bf16.txt")
     assert losses(bf16) != losses(alone)
