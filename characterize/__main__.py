@@ -10,6 +10,7 @@ within a minute or so on two idle cores; --full measures all.
 """
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -70,6 +71,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _module(verb: str) -> ModuleType:
+    # Read when torch is loaded: threads that wait busily would be timed against each other wherever others are at work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return import_module(f"characterize.{verb}")
 
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from characterize.pictures.predictions import draw_choice, draw_validation
 from characterize.public_rounds import Observation, observations, results_folder
 from characterize.result import CharacterizeError, Result
-from characterize.tables import Table, three_digits
+from characterize.tables import MISSING, Table, three_digits
 from characterize.throughput_model import Setting
 from characterize.time_model import Prediction, fastest
 from characterize.validation import COVERAGE, QUESTIONS, Trial, calibration, leave_one_out, predict, summarise

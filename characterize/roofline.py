@@ -84,7 +84,7 @@ def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark]
     )
     roof = max((one for one in compute if one.name.endswith(STEP_PRECISION)), key=lambda one: one.per_s).name
     placed = [_placed(one, device, num_ranks, roof, full=full) for one in track(chosen, "training steps")]
-    return _as_data(system, placed, note="Measured ceilings; attained: a training step in fp32 on the whole machine")
+    return _as_data(system, placed, note="Measured ceilings; attained: a training step in fp32, one process")
 
 
 def compute_ceilings(device: torch.device) -> tuple[Ceiling, ...]:

@@ -7,6 +7,7 @@ profile["convolution"]                                # seconds a step
 The kinds are those of HPC AI500's figure 10. Times are each operator's own, without its callees, so they add up.
 """
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -56,6 +57,7 @@ def profile_steps(step: Callable[[], object], *, num_steps: int, device: torch.d
     on_device = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
     step()
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would say on stderr that it starts and stops
     with profile(activities=activities) as recorded:
         for _ in range(num_steps):
             step()

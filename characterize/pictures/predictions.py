@@ -61,9 +61,9 @@ def draw_choice(result: Result) -> Figure:
         colour = COLOURS[index % len(COLOURS)]
         marker = MARKERS[index % len(MARKERS)]
         axes.plot(ranks, [one["minutes"] for one in chosen], color=colour, marker=marker, label=f"batch {batch}")
-        axes.fill_between(
-            ranks, [one["low"] for one in chosen], [one["high"] for one in chosen], color=colour, alpha=0.07
-        )
+        if any(one["is_fastest"] for one in chosen):
+            low, high = [one["low"] for one in chosen], [one["high"] for one in chosen]
+            axes.fill_between(ranks, low, high, color=colour, alpha=0.1, linewidth=0)
     best = next(choice for choice in choices if choice["is_fastest"])
     axes.annotate(
         f"fastest: {best['minutes']:.3g} min",

@@ -17,7 +17,7 @@ from characterize.tables import quantity
 
 MARGIN = 4.0
 """Factor of empty room left and right of what is shown."""
-MERGED = 1.12
+MERGED = 1.3
 """Ceilings nearer than this factor share a label."""
 
 
