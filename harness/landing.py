@@ -11,6 +11,7 @@ A journal in TARGET.partial notes each unit once it is written, so that staging 
 It begins with the kernel's boot: after a power failure, what it notes may never have reached the disk.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -43,13 +44,19 @@ class Landing:
         self.there = self._is_there()
         """Whether the target is this data set already, whole."""
         self._lock = threading.Lock()
-        arrived = set() if self.there else self._arrived()
-        self.missing = [] if self.there else [number for number in range(len(source.units)) if number not in arrived]
+        self._journal = None if self.there else self._open()
+        arrived = range(len(source.units)) if self.there else self._arrived()
+        self.missing = [number for number in range(len(source.units)) if number not in arrived]
         """Units that are still to come."""
         self._segments_missing = Counter(
-            segment.file.path for number in self.missing for segment in source.units[number].segments
+            segment.file.path
+            for number in self.missing
+            for segment in source.units[number].segments
+            if not segment.whole
         )
-        self._journal = None if self.there else self._open()
+        if not self.there:
+            self._check_space()
+            self._make_folders()
 
     def __enter__(self) -> "Landing":
         return self
@@ -83,19 +90,19 @@ class Landing:
         self.partial.replace(self.target)
 
     def _open(self) -> TextIO:
-        """The journal, with space and folders for what it will note."""
+        """The journal, locked: whoever else stages to this target is told so before anything is touched."""
         try:
-            self._check_space()
-            self._make_folders()
-            journal = (self.partial / JOURNAL).open("a", buffering=1)
-            if not journal.tell():
-                journal.write(self._head() + "\n")
+            self.partial.mkdir(parents=True, exist_ok=True)
+            journal = (self.partial / JOURNAL).open("a+", buffering=1)
+            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StagingError(f"{self.partial}: another process is staging there; stage once for all") from None
         except OSError as error:
             raise StagingError(f"{error.filename or self.partial}: {error.strerror}; choose another target") from None
         return journal
 
     def _write(self, segment: Segment, content: memoryview) -> None:
-        path = self.partial / segment.file.path
+        path = f"{self.partial}/{segment.file.path}"  # a string: a Path takes as long as writing a small file
         if segment.whole:
             self._check(segment, hashlib.sha256(content).hexdigest())
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -104,15 +111,19 @@ class Landing:
             while written < len(content):
                 written += os.pwrite(descriptor, content[written:], segment.offset + written)
         except OSError as error:
-            error.filename = str(path)
+            error.filename = path
             raise
         finally:
             os.close(descriptor)
+        if not segment.whole:
+            self._check_if_last(segment)
+
+    def _check_if_last(self, segment: Segment) -> None:
         with self._lock:
             self._segments_missing[segment.file.path] -= 1
             last = not self._segments_missing[segment.file.path]
-        if last and not segment.whole:
-            self._check(segment, manifest.sha256(path))
+        if last:
+            self._check(segment, manifest.sha256(self.partial / segment.file.path))
 
     def _check(self, segment: Segment, found: str) -> None:
         if found != segment.file.sha256:
@@ -133,15 +144,19 @@ class Landing:
         raise StagingError(f"{self.target}: is another data set; remove it, or choose another target")
 
     def _arrived(self) -> set[int]:
-        """Units that the journal notes, if it is of this very data set, cut alike, and of this boot."""
-        try:
-            head, *notes = (self.partial / JOURNAL).read_text().split("\n")
-        except OSError:
-            return set()
-        if head != self._head():
-            shutil.rmtree(self.partial)
-            return set()
-        return {int(note) for note in notes[:-1]}  # the last one is empty, or was cut off in writing
+        """Units that the journal notes, if it is of this very data set, cut alike, and of this boot; else none."""
+        self._journal.seek(0)
+        head, *notes = self._journal.read().split("\n")
+        if head == self._head():
+            return {int(note) for note in notes[:-1]}  # the last one is empty, or was cut off in writing
+        for path in self.partial.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != JOURNAL:
+                path.unlink()
+        self._journal.truncate(0)
+        self._journal.write(self._head() + "\n")
+        return set()
 
     def _head(self) -> str:
         cut = "".join(f"{unit.segments[0].file.sha256} {unit.segments[0].offset}," for unit in self.source.units)
@@ -151,13 +166,12 @@ class Landing:
     def _check_space(self) -> None:
         segments = [segment for number in self.missing for segment in self.source.units[number].segments]
         needed = sum(-(-segment.bytes // BLOCK_BYTES) * BLOCK_BYTES for segment in segments)
-        self.target.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.target.parent).free
         if needed > free:
             found = f"{free / 1e9:.3f} GB are free, {needed / 1e9:.3f} GB are to come"
             raise StagingError(f"{self.target.parent}: {found}; choose another target, or fewer samples")
 
     def _make_folders(self) -> None:
-        folders = {Path(segment.file.path).parent for unit in self.source.units for segment in unit.segments}
-        for folder in (Path(), *sorted(folders)):
+        folders = {segment.file.path.rpartition("/")[0] for unit in self.source.units for segment in unit.segments}
+        for folder in sorted(folders):
             (self.partial / folder).mkdir(parents=True, exist_ok=True)

@@ -34,9 +34,11 @@ from harness.transfer_units import UNIT_BYTES, Source, StagingError
 MAX_ROUND_BYTES = 1 << 30
 """What all nodes read at once: units are smaller where nodes are many."""
 MIN_UNIT_BYTES = 1 << 16
-NUM_THREADS = 4
-"""That read, and as many that write."""
-NUM_AHEAD = 2 * NUM_THREADS
+NUM_READERS = 4
+"""Threads that read: a parallel file system answers late, but many at once."""
+NUM_WRITERS = 2
+"""Threads that write: more only wait for each other, for the folder in which small files are made."""
+NUM_AHEAD = 8
 """Units read ahead of the exchange, and as many not yet written."""
 
 
@@ -109,7 +111,7 @@ class _Reader:
         self.fault: StagingError | None = None
         self._source = source
         self._numbers = iter(numbers)
-        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="staging reads")
+        self._pool = ThreadPoolExecutor(NUM_READERS, thread_name_prefix="staging reads")
         self._reading: deque[Future[bytes]] = deque()
 
     def read_next(self) -> bytes | None:
@@ -129,7 +131,7 @@ class _Writers:
     def __init__(self, landing: Landing, advance: Callable[[int], None]) -> None:
         self.fault: StagingError | None = None
         self._landing, self._advance = landing, advance
-        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="staging writes")
+        self._pool = ThreadPoolExecutor(NUM_WRITERS, thread_name_prefix="staging writes")
         self._writing: deque[tuple[int, Future[None]]] = deque()
 
     def __enter__(self) -> "_Writers":

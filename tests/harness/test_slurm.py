@@ -43,7 +43,9 @@ def submit(slurm, data, tmp_path):
         config.mkdir()
         for name in ("hyperparameters.toml", "system.toml"):
             text = (ROOT / "cosmoflow/configs/demo" / name).read_text()
-            (config / name).write_text(text.replace("max_epochs = 12", f"max_epochs = {max_epochs}"))
+            staged = f'staging_folder = "{tmp_path}/$SLURMD_NODENAME/data"'  # the nodes share this machine's disk
+            text = text.replace("max_epochs = 12", f"max_epochs = {max_epochs}").replace("cache = true", staged)
+            (config / name).write_text(text)
         variables = {"DATA": str(data), "CONFIG": str(config), "OUTPUT": str(tmp_path / "out"), **variables}
         variables |= {"PYTHON": sys.executable, "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
         printed = ("--output", str(tmp_path / "printed"))
@@ -58,7 +60,7 @@ def findings(path: Path, capsys) -> list[dict]:
     return json.loads(capsys.readouterr().out)["findings"]
 
 
-def test_runs_on_two_nodes_go_straight_into_a_submission(slurm, submit, tmp_path, capsys):
+def test_runs_on_two_nodes_go_straight_into_a_submission(slurm, submit, data, tmp_path, capsys):
     job, output = submit(NUM_RUNS="2")
     assert slurm.wait(job) == "COMPLETED", (tmp_path / "printed").read_text()
     logs = sorted(output.rglob("strong/cosmoflow/result_*.txt"))
@@ -69,6 +71,10 @@ def test_runs_on_two_nodes_go_straight_into_a_submission(slurm, submit, tmp_path
         assert log.value("cache_clear") is True
         errors = [found for found in findings(log.path, capsys) if found["severity"] == "error"]
         assert {found["rule"] for found in errors} <= SMALL
+    whole = {path.relative_to(data): path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    for node in ("n1", "n2"):
+        staged = tmp_path / node / "data"
+        assert {path.relative_to(staged): path.read_bytes() for path in staged.rglob("*") if path.is_file()} == whole
     description = json.loads(next(output.glob("Demo/systems/*.json")).read_text())
     assert description["number_of_nodes"] == "2"
 

@@ -111,6 +111,11 @@ def test_what_another_boot_noted_is_not_trusted(source, tmp_path):
         assert landing.missing == list(range(len(opened.units)))
 
 
+def test_two_processes_do_not_stage_to_one_place(source, tmp_path):
+    with Landing(Source.open(source), tmp_path / "data"), pytest.raises(StagingError, match="another process"):
+        stage(source, tmp_path / "data")
+
+
 def test_what_is_there_already_is_not_read_again(source, tmp_path):
     target = stage(source, tmp_path / "data")
     for name in SIZES:
@@ -161,7 +166,8 @@ def test_a_disk_without_space_is_refused_before_anything_is_written(source, tmp_
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 10**3))
     with pytest.raises(StagingError, match=r"0\.000 GB are free, 0\.0\d+ GB are to come"):
         stage(source, tmp_path / "data")
-    assert not (tmp_path / "data.partial").exists()
+    assert tree(tmp_path / "data.partial").keys() == {".journal"}
+    assert not (tmp_path / "data").exists()
 
 
 def test_large_files_do_not_go_into_archives(source, tmp_path, monkeypatch):

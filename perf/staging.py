@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Staging on one node against cp, rsync and the disk itself: the same files, from a cold cache to a synced disk.
+
+python -m perf staging
+"""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from harness import archive, manifest
+from harness.caches import drop_caches
+from harness.manifest import Manifest, Split
+from harness.staging import stage
+from perf.measurement import Measurement, Row
+
+NUM_TURNS = 3
+NUM_LARGE, LARGE_BYTES = 4, 256 << 20
+NUM_SMALL, SMALL_BYTES = 20_000, 8 << 10
+
+Copy = Callable[[Path], object]
+
+
+def measure() -> Measurement:
+    with tempfile.TemporaryDirectory(prefix="staging_", dir=Path.cwd()) as name:
+        rows = [*_large(Path(name) / "large"), *_small(Path(name) / "small")]
+    return Measurement(
+        name="staging",
+        title="Staging on one node",
+        peer="dd (the disk's own rate), cp -r and rsync -a",
+        method=f"Median of {NUM_TURNS} copies by each, in turn, on one disk; caches dropped before, synced within the "
+        "time; ours checks every file's SHA-256, the peers check nothing.",
+        rows=rows,
+        versions=("zstandard",),
+    )
+
+
+def _large(folder: Path) -> list[Row]:
+    source = _data_set(folder / "source", NUM_LARGE, np.random.default_rng(1).bytes(LARGE_BYTES))
+    seconds = _in_turn(folder / "out", {"ours": lambda out: stage(source, out), "dd": _dd(source), **_peers(source)})
+    gigabytes = NUM_LARGE * LARGE_BYTES / 1e9
+    return [
+        Row(
+            what=f"{NUM_LARGE} files of {LARGE_BYTES >> 20} MiB, beside {name}",
+            unit="GB/s",
+            ours=gigabytes / seconds["ours"],
+            peer=gigabytes / seconds[name],
+            ratio=seconds[name] / seconds["ours"],
+        )
+        for name in ("dd", "cp", "rsync")
+    ]
+
+
+def _small(folder: Path) -> list[Row]:
+    counts = np.random.default_rng(1).poisson(0.5, SMALL_BYTES).astype(np.uint8).tobytes()
+    source, packed = _data_set(folder / "source", NUM_SMALL, counts), folder / "packed"
+    archive.pack(source, packed)
+    ours = {"packed": lambda out: stage(packed, out), "plain": lambda out: stage(source, out)}
+    seconds = _in_turn(folder / "out", {**ours, **_peers(source)})
+    return [
+        Row(
+            what=f"{NUM_SMALL} files of {SMALL_BYTES >> 10} KiB, {form}, beside {name}",
+            unit="files/s",
+            ours=NUM_SMALL / seconds[form],
+            peer=NUM_SMALL / seconds[name],
+            ratio=seconds[name] / seconds[form],
+            note="packed once before, with harness.archive" if form == "packed" else "",
+        )
+        for form in ours
+        for name in ("cp", "rsync")
+    ]
+
+
+def _peers(source: Path) -> dict[str, Copy]:
+    peers = {"cp": ["cp", "-r", f"{source}/."], "rsync": ["rsync", "-a", f"{source}/"]}
+    return {name: lambda out, line=line: subprocess.run([*line, f"{out}/"], check=True) for name, line in peers.items()}
+
+
+def _dd(source: Path) -> Copy:
+    def copy(out: Path) -> None:
+        out.mkdir()
+        for path in sorted((source / "train").iterdir()):
+            line = ["dd", f"if={path}", f"of={out / path.name}", "bs=16M", "conv=fsync", "status=none"]
+            subprocess.run(line, check=True)
+
+    return copy
+
+
+def _in_turn(out: Path, copies: dict[str, Copy]) -> dict[str, float]:
+    """Median seconds of each."""
+    seconds = defaultdict(list)
+    for _ in range(NUM_TURNS):
+        for name, copy in copies.items():
+            shutil.rmtree(out, ignore_errors=True)
+            subprocess.run(["sync"], check=True)
+            drop_caches(out.parent)
+            start = time.perf_counter()
+            copy(out)
+            subprocess.run(["sync", "--file-system", str(out)], check=True)
+            seconds[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def _data_set(folder: Path, num_files: int, content: bytes) -> Path:
+    """Files that differ in their first bytes."""
+    (folder / "train").mkdir(parents=True)
+    for number in range(num_files):
+        (folder / f"train/{number:06}.bin").write_bytes(number.to_bytes(8, "little") + content[8:])
+    files = tuple(manifest.describe(folder, path) for path in sorted((folder / "train").iterdir()))
+    splits = {"train": Split(num_samples=num_files, files=files)}
+    description = {"format": "numpy", "arrays": {}, "provenance": {}, "tool": "perf.staging", "tool_version": ""}
+    Manifest(benchmark="none", synthetic=True, splits=splits, **description).save(folder)
+    return folder
