@@ -48,7 +48,7 @@ class GradientExchange:
         if world.num_ranks > 1 and overlap:
             # Running statistics are averaged before an evaluation, rather than overwritten by rank 0's in every step.
             self.model = DistributedDataParallel(
-                network, bucket_cap_mb=bucket_mebibytes, broadcast_buffers=False, gradient_as_bucket_view=True
+                network, bucket_cap_mb=bucket_mebibytes, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
             self.model.register_comm_hook(None, self._exchange_bucket)
 
