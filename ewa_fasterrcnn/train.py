@@ -126,13 +126,20 @@ def evaluate(
     return mean_average_precision(precision)
 
 
-def predict(run: Run, model: nn.Module, normalise: Normalise, fields_NCHW: Tensor, *training) -> Tensor:
-    """Losses or detections of raw fields, in the precision and memory layout that the system asks for."""
+def predict(
+    run: Run,
+    model: nn.Module,
+    normalise: Normalise,
+    fields_NCHW: Tensor,
+    truths: list[Truth] | None = None,
+    generators: list[torch.Generator] | None = None,
+) -> Tensor | list[Detections]:
+    """Losses, or without truths detections, of raw fields, in the precision and layout that the system asks for."""
     device, system = run.world.device, run.config.system
     layout = torch.channels_last if system.channels_last else torch.contiguous_format
     fields_NCHW = normalise(fields_NCHW.to(device, non_blocking=True)).contiguous(memory_format=layout)
     with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(system.precision, device.type)):
-        return model(fields_NCHW, *training)
+        return model(fields_NCHW, truths, generators)
 
 
 def truth_of(rows_B5: Tensor) -> Truth:

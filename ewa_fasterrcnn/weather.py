@@ -11,6 +11,7 @@ its fields go on at the other edge; its box is the part on the side of its centr
 Shape legend: H latitudes (row 0 is the south), W longitudes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,6 +44,9 @@ MOST_TRIES = 20
 """Places tried for a storm that must not overlap another."""
 
 Fields = dict[str, np.ndarray]
+Box = tuple[float, float, float, float]
+Storm = tuple[Callable[[Fields], None], Box]
+"""What draws a storm into the fields, and its box: ymin, xmin, ymax, xmax."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Map:
         longitudes = (np.arange(self.width) + 0.5) / self.width * 360
         return ((longitudes - longitude + 180) % 360 - 180)[None, :]
 
-    def box(self, south: float, west: float, north: float, east: float) -> tuple[float, float, float, float]:
+    def box(self, south: float, west: float, north: float, east: float) -> Box:
         """ymin, xmin, ymax, xmax in pixels of an area in degrees whose centre is on the map."""
         rows = np.clip((np.array([south, north]) + 90) / 180, 0, 1) * self.height
         columns = np.clip(np.array([west, east]) / 360, 0, 1) * self.width
@@ -107,7 +111,8 @@ def make_image(generator: np.random.Generator, height: int, width: int) -> tuple
                 draw(fields)
                 rows.append((*box, kind))
     rows_B5 = np.full((MOST_BOXES, 5), UNUSED, dtype=np.float32)
-    rows_B5[: len(rows)] = rows if rows else rows_B5[:0]
+    for number, row in enumerate(rows):
+        rows_B5[number] = row
     return np.stack([fields[name] for name in CHANNELS]).astype(np.float32), rows_B5
 
 
@@ -132,8 +137,8 @@ def noise(globe: Map, generator: np.random.Generator) -> np.ndarray:
     return (field - field.mean()) / field.std()
 
 
-def _free_place(globe: Map, generator: np.random.Generator, kind: int, rows: list[tuple[float, ...]]):
-    """A storm whose box overlaps none of the others, as what draws it and its box; None where there is no room."""
+def _free_place(globe: Map, generator: np.random.Generator, kind: int, rows: list[tuple]) -> Storm | None:
+    """A storm whose box overlaps none of the others; None where there is no room."""
     for _ in range(MOST_TRIES):
         drawn = _river(globe, generator) if kind == RIVER else _vortex(globe, generator, VORTICES[kind])
         if not any(_overlap(drawn[1], row) for row in rows):
@@ -145,7 +150,7 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _vortex(globe: Map, generator: np.random.Generator, kind: VortexKind):
+def _vortex(globe: Map, generator: np.random.Generator, kind: VortexKind) -> Storm:
     side = generator.choice([-1, 1])  # storms of the south turn the other way
     latitude, longitude = side * generator.uniform(*kind.latitudes), generator.uniform(0, 360)
     radius, depth = generator.uniform(*kind.radius), generator.uniform(*kind.depth_pa)
@@ -169,7 +174,7 @@ def _vortex(globe: Map, generator: np.random.Generator, kind: VortexKind):
     return draw, globe.box(latitude - radius, longitude - radius, latitude + radius, longitude + radius)
 
 
-def _river(globe: Map, generator: np.random.Generator):
+def _river(globe: Map, generator: np.random.Generator) -> Storm:
     """A band from the moist tropics towards the pole and east, bent to one side."""
     side = generator.choice([-1, 1])
     start = np.array([side * generator.uniform(14, 24), generator.uniform(0, 360)])
