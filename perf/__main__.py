@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from perf.measurement import as_markdown
+from perf.measurement import NotMeasurable, as_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Performance
@@ -34,7 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no measurement {', '.join(unknown)}; known: {', '.join(NAMES)}")
     for name in options.names or NAMES:
-        measurement = import_module(f"perf.{name}").measure()
+        try:
+            measurement = import_module(f"perf.{name}").measure()
+        except NotMeasurable as reason:
+            print(f"not measured: {reason}", file=sys.stderr)
+            continue
         measurement.write(options.output)
         print(as_markdown(json.loads((options.output / f"{measurement.name}.json").read_text())), flush=True)
     write_page(options.output, ROOT / "docs" / "performance.md")

@@ -9,6 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 
+class NotMeasurable(Exception):
+    """This machine lacks what a measurement needs; the text names it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """Ours and the peer's on the same input in the same run."""

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two network namespaces of this machine, joined by a link of a given rate: two nodes on a slow network.
+
+    with shaped_link(rate="1gbit") as link:
+        link.run([[python, "-m", ...], [python, "-m", ...]])       # a process on each end; what each printed
+
+Needs root and iproute2 (ip, tc); missing() says what is not there.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+PORT = 29500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """Its ends."""
+
+    namespaces: tuple[str, str]
+    addresses: tuple[str, str]
+    interfaces: tuple[str, str]
+
+    def run(self, commands: Sequence[Sequence[str]], timeout_s: float = 1200) -> list[str]:
+        """Run one command on each end, rank 0 and 1 of two nodes; RuntimeError with what a failed one printed."""
+        processes = [self._start(rank, command) for rank, command in enumerate(commands)]
+        try:
+            printed = [process.communicate(timeout=timeout_s) for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        for process, (_, errors) in zip(processes, printed, strict=True):
+            if process.returncode:
+                raise RuntimeError(f"{process.args}: exit code {process.returncode}\n{errors}")
+        return [output for output, _ in printed]
+
+    def _start(self, rank: int, command: Sequence[str]) -> subprocess.Popen:
+        rendezvous = {"MASTER_ADDR": self.addresses[0], "MASTER_PORT": PORT, "RANK": rank, "WORLD_SIZE": 2}
+        place = {"LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "GROUP_WORLD_SIZE": 2}
+        variables = rendezvous | place | {"GLOO_SOCKET_IFNAME": self.interfaces[rank], "OMP_NUM_THREADS": 1}
+        return subprocess.Popen(
+            ["ip", "netns", "exec", self.namespaces[rank], *command],
+            env=os.environ | {name: str(value) for name, value in variables.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def missing() -> str:
+    """What keeps this machine from having such a link; '' where nothing does."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    tools = [tool for tool in ("ip", "tc") if shutil.which(tool) is None]
+    if tools:
+        return f"{' and '.join(tools)} (iproute2) not found"
+    name = f"bench-{os.getpid()}-probe"
+    probe = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
+    if probe.returncode:
+        return f"no network namespace can be made: {probe.stderr.strip()}"
+    _ip("netns", "delete", name)
+    return ""
+
+
+@contextmanager
+def shaped_link(*, rate: str) -> Iterator[Link]:
+    """`rate` as tc has it, such as "1gbit", in each direction."""
+    number = os.getpid()
+    namespaces, interfaces = (f"bench-{number}-a", f"bench-{number}-b"), (f"bn{number}a", f"bn{number}b")
+    link = Link(namespaces=namespaces, addresses=("10.77.0.1", "10.77.0.2"), interfaces=interfaces)
+    made = []
+    try:
+        for namespace in namespaces:
+            _ip("netns", "add", namespace)
+            made.append(namespace)
+        ends = [(interface, "netns", namespace) for interface, namespace in zip(interfaces, namespaces, strict=True)]
+        _ip("link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1])
+        for namespace, interface, address in zip(namespaces, interfaces, link.addresses, strict=True):
+            _ip("-n", namespace, "address", "add", f"{address}/24", "dev", interface)
+            _ip("-n", namespace, "link", "set", "lo", "up")
+            _ip("-n", namespace, "link", "set", interface, "up")
+            shape = ["root", "tbf", "rate", rate, "burst", "256kb", "latency", "50ms"]
+            subprocess.run(["tc", "-n", namespace, "qdisc", "add", "dev", interface, *shape], check=True)
+        yield link
+    finally:
+        for namespace in made:
+            _ip("netns", "delete", namespace)  # and the interfaces in it
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
