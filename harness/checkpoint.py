@@ -12,7 +12,8 @@ to the last bit. Its log is cut back to the checkpoint, says `restart`, and goes
 
 Checkpoints lie in <output>.checkpoints, their names holding the epoch and the content's sha256. Each is written beside
 its place and then moved there, and the last two are kept: neither a kill nor a full disk leaves a run without one.
-Rank 0 alone writes and reads them, so that a part must have the same state on all ranks.
+Rank 0 alone writes and reads them, so that a part must have the same state on all ranks; batch norms' running
+statistics are averaged for it, as before an evaluation.
 """
 
 import os
@@ -24,10 +25,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from compliance import mllog
 from compliance.errors import UserError
+from harness import batch_norm
 from harness.config import Config, logged_values
 from harness.launch import World
 from harness.manifest import sha256
@@ -79,6 +82,9 @@ class Checkpoints:
         """Write a checkpoint where one is due. CheckpointError on all ranks where rank 0 cannot."""
         if not self._every or num_epochs_done % self._every:
             return
+        for part in self._parts.values():
+            if isinstance(part, nn.Module):
+                batch_norm.average_running_statistics(part)
         random, fault = self._gather(_random_state(self._world.device)), None
         if self._world.rank == 0:
             checkpoint = Checkpoint(

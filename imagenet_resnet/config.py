@@ -107,11 +107,13 @@ class System:
     """What the gradients are rounded to on their way between the ranks."""
     compile: bool = False
     """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
+    checkpoint_every_epochs: int = 0
+    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
 
     def __post_init__(self) -> None:
         for name in ("evaluation_batch_size", "epochs_between_evaluations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        for name in ("num_workers", "num_compute_threads"):
+        for name in ("num_workers", "num_compute_threads", "checkpoint_every_epochs"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")

@@ -50,3 +50,12 @@ class Precision:
         """The optimizer's step; left out where a scaled gradient was infinite, as fp16 does in its first steps."""
         self._scaler.step(optimizer)
         self._scaler.update()
+
+    def state_dict(self) -> dict[str, float]:
+        """For a checkpoint: how much gradients are scaled; empty where they are not."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """What state_dict() gave."""
+        if state:
+            self._scaler.load_state_dict(state)

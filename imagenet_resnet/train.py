@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
 from harness import batch_norm, command, config, optim
+from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.flops import training_flops
 from harness.launch import World, launch
@@ -58,7 +59,9 @@ def main(arguments: list[str] | None = None) -> None:
             open_split(folder, split, num_classes=num_classes, rank=world.rank, num_ranks=world.num_ranks)
             for split in ("train", "validation")
         )
-        with Run(settings, arguments.output, world=world, seed=arguments.seed, data=folder) as run:
+        with Run(
+            settings, arguments.output, world=world, seed=arguments.seed, data=folder, resume=arguments.resume
+        ) as run:
             train(run, train_set, validation_set, precision)
 
 
@@ -70,9 +73,11 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset, precision: Prec
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
     model = build_model(run)
     optimizer = build_optimizer(model, hyperparameters)
+    parts = {"network": model, "optimizer": optimizer, "precision": precision}
+    checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, **parts)
 
     run.start()
-    for epoch in run.epochs():
+    for epoch in run.epochs(checkpoints=checkpoints):
         train_batches.set_epoch(epoch)
         train_epoch(run, epoch, model, optimizer, train_batches, precision)
         if epoch % system.epochs_between_evaluations == 0 or epoch == run.config.benchmark.num_epochs:

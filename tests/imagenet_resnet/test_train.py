@@ -122,6 +122,28 @@ def test_a_run_logs_what_the_suite_asks_for(configure, folders, tmp_path):
     assert all("samples is" in error for error in errors), errors
 
 
+def test_a_stopped_run_resumes_to_the_same_weights(configure, folders, tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    folder, models, build, speed = (
+        configure(system="checkpoint_every_epochs = 2"),
+        [],
+        train.build_model,
+        iter(range(9)),
+    )
+    monkeypatch.setattr(train, "build_model", lambda run: models.append(build(run)) or models[-1])
+    whole, parts = tmp_path / "whole.txt", tmp_path / "parts.txt"
+    arguments = ["--config", str(folder), "--data", str(folders), "--seed", "3", "--output"]
+    train.main([*arguments, str(whole)])
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "images_per_second", lambda *_: 1 / (3 - next(speed)))  # stops in the fourth epoch
+        with pytest.raises(ZeroDivisionError):
+            train.main([*arguments, str(parts)])
+    train.main([*arguments, str(parts), "--resume"])
+    assert mllog.read(parts).first("restart").metadata.epoch_num == 2
+    assert evaluations(parts) == evaluations(whole)
+    assert same(models[2].state_dict(), models[0].state_dict())
+
+
 def test_evaluations_keep_the_cadence_and_close_the_run(configure, folders, tmp_path):
     folder = configure(system="epochs_between_evaluations = 3")
     output = tmp_path / "result_0.txt"
