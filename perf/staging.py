@@ -29,7 +29,8 @@ Copy = Callable[[Path], object]
 
 
 def measure() -> Measurement:
-    with tempfile.TemporaryDirectory(prefix="staging_", dir=Path.cwd()) as name:
+    Path("output").mkdir(exist_ok=True)  # on the disk of the checkout: /tmp may be memory
+    with tempfile.TemporaryDirectory(prefix="staging_", dir="output") as name:
         rows = [*_large(Path(name) / "large"), *_small(Path(name) / "small")]
     return Measurement(
         name="staging",
