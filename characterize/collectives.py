@@ -52,7 +52,7 @@ def sweep_mpi(world, settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _row(library: str, collective: str, num_bytes: int, seconds: list[float]) -> dict[str, Any]:
     row = {"library": library, "collective": collective, "bytes": num_bytes}
-    return row | {"seconds": median(seconds), "spread": spread_of(seconds)}
+    return row | {"seconds": median(seconds), "fastest_seconds": min(seconds), "spread": spread_of(seconds)}
 
 
 def _num_values(num_bytes: int, num_ranks: int) -> int:

@@ -26,6 +26,8 @@ class Timing:
 
     seconds: float
     """Median over the repeats."""
+    fastest_seconds: float
+    """Of all repeats: what a ceiling is made of."""
     spread: float
     """Distance of the quartiles over the median: half of the repeats lie within it."""
     core_seconds: float
@@ -53,7 +55,13 @@ def time_repeatedly(
         wall, core = _time_once(work, device)
         walls.append(wall)
         cores.append(core)
-    return Timing(seconds=median(walls), spread=spread_of(walls), core_seconds=median(cores), repeats=len(walls))
+    return Timing(
+        seconds=median(walls),
+        fastest_seconds=min(walls),
+        spread=spread_of(walls),
+        core_seconds=median(cores),
+        repeats=len(walls),
+    )
 
 
 def spread_of(values: list[float]) -> float:

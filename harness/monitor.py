@@ -87,7 +87,6 @@ class Monitor:
         return self._meter.record
 
     def __enter__(self) -> "Monitor":
-        psutil.cpu_percent()  # the first call only starts its interval
         self._begin_s = time.perf_counter()
         self._counts = _counts(0.0)
         self._meter.__enter__()
@@ -107,6 +106,7 @@ class Monitor:
         return fmean(values) if values else None
 
     def _sample_until_stopped(self) -> None:
+        psutil.cpu_percent()  # starts its interval, which psutil keeps for each thread
         stopped = False
         while not stopped:
             stopped = self._stop.wait(self.interval_s)  # the last sample is taken at the end, however short the block

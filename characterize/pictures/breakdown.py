@@ -44,7 +44,7 @@ def _draw_kinds(axes: Axes, kinds: dict[str, float], title: str) -> None:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set(title=title, xlabel="share of the step's time", xlim=(0, max(shares) * 1.12))
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
 
 
 def _draw_buckets(axes: Axes, buckets: list[dict]) -> None:

@@ -43,6 +43,15 @@ def test_samples_follow_time():
     assert all(sample.memory_bytes > 0 and sample.process_bytes > 0 for sample in monitor.samples)
 
 
+def test_the_first_sample_already_sees_the_processors_work():
+    """psutil's percentage begins with 0 in every thread that asks for it first."""
+    with Monitor(interval_s=0.3) as monitor:
+        until = time.perf_counter() + 0.4
+        while time.perf_counter() < until:
+            sum(range(1000))
+    assert monitor.samples[0].cpu_percent > 0
+
+
 def test_memory_that_is_taken_is_seen():
     with Monitor(interval_s=0.02) as monitor:
         time.sleep(0.05)
