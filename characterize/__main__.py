@@ -19,6 +19,7 @@ from types import ModuleType
 from rich.console import Console
 
 from characterize.pictures import style
+from characterize.ranks import is_silent
 from characterize.tables import show
 from harness import command
 
@@ -40,7 +41,7 @@ WIDTH_OF_FILES = 120
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     result = options.module.measure(options)
-    if result is None:  # the report is made of results and is none
+    if result is None or is_silent():  # the report is made of results and is none
         return 0
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
     for table in options.module.tables(result):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device to measure, and the precisions that it computes with rather than emulates."""
 
+import os
+
 import torch
 
 from characterize.result import CharacterizeError
@@ -18,12 +20,12 @@ TYPES = {
 def find_device(name: str) -> torch.device:
     """`auto` is the accelerator where there is one; CharacterizeError for a device that is not there."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise CharacterizeError(
             f"--device cuda: found no CUDA device (torch {torch.__version__}); use --device cpu or a CUDA build"
         )
-    return torch.device(name)
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if name == "cuda" else torch.device(name)
 
 
 def native_precisions(device: torch.device) -> tuple[str, ...]:

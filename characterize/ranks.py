@@ -4,7 +4,8 @@
     found = on_ranks("characterize.allreduce:sweep", settings, num_ranks=2)
 
 The function gets (world, settings) on every rank, and rank 0 returns what is measured, as plain data. Where torchrun
-started the command itself (on Slurm: one torchrun a node), its ranks are used, and all but rank 0 end here in silence.
+started the command itself (on Slurm: one torchrun a node), its ranks are used: all get what rank 0 found, which alone
+writes and prints.
 """
 
 import json
@@ -27,6 +28,11 @@ LINES_OF_FAILURE = 5
 
 def started_by_torchrun() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def is_silent() -> bool:
+    """Whether torchrun started this process as another rank than 0."""
+    return started_by_torchrun() and os.environ["RANK"] != "0"
 
 
 def on_ranks(
@@ -60,11 +66,7 @@ def _in_this_world(function: str, settings: dict[str, Any]) -> Any:
     from harness.launch import launch
 
     with launch() as world:
-        found = called(function)(world, settings)
-        rank = world.rank
-    if rank:
-        raise SystemExit(0)
-    return found
+        return world.broadcast(called(function)(world, settings))
 
 
 def _run_local(worker: list[str], num_ranks: int, environment: dict[str, str], folder: Path) -> None:

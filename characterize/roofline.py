@@ -9,6 +9,7 @@ ranks, and a training step of each benchmark, on a smaller input where the refer
 """
 
 import argparse
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +23,8 @@ from characterize.benchmarks import Benchmark
 from characterize.device import choose_precisions, find_device
 from characterize.pictures.roofline import Placed, draw
 from characterize.progress import track
-from characterize.ranks import on_ranks
-from characterize.result import Result
+from characterize.ranks import on_ranks, started_by_torchrun
+from characterize.result import CharacterizeError, Result
 from characterize.roofline_model import Bound, Ceiling, System, Workload, attained_bound
 from characterize.step_costs import count
 from characterize.tables import Table, percent, quantity
@@ -56,7 +57,9 @@ def measure(options: argparse.Namespace) -> Result:
         settings = {"system": str(options.system)}
     else:
         device = find_device(options.device)
-        num_ranks = options.ranks or max(2, torch.cuda.device_count() if device.type == "cuda" else 2)
+        num_ranks = int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else options.ranks or _default_ranks(device)
+        if num_ranks < 1:
+            raise CharacterizeError(f"--ranks {num_ranks}: expected at least 1")
         data = _measured_data(device, num_ranks, chosen, full=options.full)
         settings = {"device": device.type, "ranks": num_ranks, "full": options.full}
     return Result(name="roofline", verb="roofline", settings=settings, data=data)
@@ -72,13 +75,14 @@ def _declared_data(system: declared.Declared, chosen: list[Benchmark]) -> dict[s
 
 
 def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark], *, full: bool) -> dict[str, Any]:
-    compute = compute_ceilings(device)
-    memory = (Ceiling("Memory copy", memory_bandwidth(device), "measured"),)
-    bus_bandwidth, library = communication_bandwidth(num_ranks)
+    # Each rank has an accelerator of its own; the ranks of a CPU share what was measured with all of its cores.
+    num_devices = num_ranks if device.type == "cuda" else 1
+    compute = compute_ceilings(device, num_devices)
+    memory = (Ceiling("Memory copy", num_devices * memory_bandwidth(device), "measured"),)
     system = System(
         name="This machine",
         compute=compute,
-        communication=(Ceiling(f"All-reduce, {library}", num_ranks * bus_bandwidth, "measured"),),
+        communication=communication_ceilings(num_ranks),
         memory=memory,
         num_ranks=num_ranks,
     )
@@ -87,15 +91,20 @@ def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark]
     return _as_data(system, placed, note="Measured ceilings; attained: a training step in fp32, one process")
 
 
-def compute_ceilings(device: torch.device) -> tuple[Ceiling, ...]:
-    """Equation 4's ceilings: GEMM and convolution, forward, in every precision that the device has; the fastest repeat."""
+def _default_ranks(device: torch.device) -> int:
+    """One an accelerator, two on a CPU."""
+    return torch.cuda.device_count() if device.type == "cuda" else 2
+
+
+def compute_ceilings(device: torch.device, num_devices: int = 1) -> tuple[Ceiling, ...]:
+    """Equation 4's ceilings: GEMM and convolution, forward, in every precision of the device; the fastest repeat."""
     found = []
     for precision in (one for one in choose_precisions(None, device) if one != "int8"):
         for kernel in kernels.peak_kernels(device):
             name = f"{'GEMM' if kernel.family == 'gemm' else 'CONV'}, {precision}"
             row = kernels.time_kernel(kernel, "forward", precision, device=device, full=True)
             if row is not None:
-                found.append(Ceiling(name, row["flops"] / row["fastest_seconds"], "measured"))
+                found.append(Ceiling(name, num_devices * row["flops"] / row["fastest_seconds"], "measured"))
     return tuple(found)
 
 
@@ -107,14 +116,16 @@ def memory_bandwidth(device: torch.device) -> float:
     return 2 * source.numel() * source.element_size() / timing.fastest_seconds
 
 
-def communication_bandwidth(num_ranks: int) -> tuple[float, str]:
-    """busbw of a large all-reduce over local ranks, and the library."""
+def communication_ceilings(num_ranks: int) -> tuple[Ceiling, ...]:
+    """Bytes per second of all ranks together in a large all-reduce; none for one rank, which communicates nothing."""
+    if num_ranks == 1:
+        return ()
     settings = {"collectives": ["all_reduce"], "sizes": [25 << 20, 64 << 20], "repeats": 7}
     rows = on_ranks("characterize.collectives:sweep", settings, num_ranks=num_ranks)
     fastest = [row | {"seconds": row["fastest_seconds"]} for row in rows]
     rows = [allreduce.with_bandwidth(row, num_ranks=num_ranks) for row in fastest]
     best = max(rows, key=lambda row: row["busbw"])
-    return best["busbw"], best["library"]
+    return (Ceiling(f"All-reduce, {best['library']}", num_ranks * best["busbw"], "measured"),)
 
 
 def counted(benchmark: Benchmark, *, num_ranks: int, num_nodes: int = 1, attained: float | None = None) -> Workload:
@@ -139,7 +150,8 @@ def _placed(benchmark: Benchmark, device: torch.device, num_ranks: int, roof: st
     samples = benchmark.samples_per_rank if device.type == "cuda" else benchmark.small_samples
     step = TrainingStep.build(benchmark, size=size, num_samples=samples, device=device)
     timing = time_repeatedly(step, device=device, repeats=5, max_seconds=STEP_SECONDS[full], cold=False)
-    rate = samples * count(benchmark, size, 1).flops / timing.seconds
+    num_devices = num_ranks if device.type == "cuda" else 1  # without what they lose by communicating
+    rate = num_devices * samples * count(benchmark, size, 1).flops / timing.seconds
     workload = counted(benchmark, num_ranks=num_ranks, attained=rate)
     return Placed(workload=workload, compute=roof, is_measured_at_size=at_reference)
 

@@ -15,6 +15,11 @@ from characterize.pictures.style import MARKERS, PAPER, QUIET, TEXT, colour_of, 
 from characterize.roofline_model import Ceiling, System, Workload, attained
 from characterize.tables import quantity
 
+KINDS = {
+    "communication": "operations per byte of communication, COI (FLOP/B)",
+    "memory": "operations per byte of memory, OI (FLOP/B)",
+}
+"""Of bandwidth, with the label of the axis."""
 MARGIN = 4.0
 """Factor of empty room left and right of what is shown."""
 MERGED = 1.3
@@ -33,25 +38,32 @@ class Placed:
 
 
 def draw(system: System, placed: Sequence[Placed], *, note: str) -> Figure:
-    has_memory = bool(system.memory) and any(one.workload.memory_bytes_per_step for one in placed)
-    figure, axes = new_figure(1, 1 + has_memory, width=12.4 if has_memory else 7.6, height=5.2, squeeze=False)
-    left = axes[0][0]
-    _draw_panel(left, system, placed, kind="communication")
-    left.set_title(f"{system.name}: communication, {system.num_ranks} ranks" if has_memory else system.name)
-    left.set_xlabel("operations per byte of communication, COI (FLOP/B)")
-    if has_memory:
-        _draw_panel(axes[0][1], system, placed, kind="memory")
-        axes[0][1].set_title(f"{system.name}: memory")
-        axes[0][1].set_xlabel("operations per byte of memory, OI (FLOP/B)")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=2 if has_memory else 1)
+    """One panel for each kind of bandwidth that the system has and a workload uses; one rank communicates nothing."""
+    kinds = [kind for kind in KINDS if _slopes(system, kind) and any(_is_finite(one, kind) for one in placed)]
+    kinds = kinds or list(KINDS)[:1]
+    figure, axes = new_figure(1, len(kinds), width=7.6 if len(kinds) == 1 else 12.4, height=5.2, squeeze=False)
+    for panel, kind in zip(axes[0], kinds, strict=True):
+        _draw_panel(panel, system, placed, kind=kind)
+        ranks = f", {system.num_ranks} ranks" if kind == "communication" else ""
+        panel.set_title(system.name if len(kinds) == 1 else f"{system.name}: {kind}{ranks}")
+        panel.set_xlabel(KINDS[kind])
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=len(kinds))
     footnote(figure, f"Bar: bound; mark: attained. {note}")
     _turn_slope_labels(figure)
     return figure
 
 
+def _slopes(system: System, kind: str) -> Sequence[Ceiling]:
+    return system.communication if kind == "communication" else system.memory
+
+
+def _is_finite(one: Placed, kind: str) -> bool:
+    return math.isfinite(_intensity(one.workload, kind))
+
+
 def _draw_panel(axes: Axes, system: System, placed: Sequence[Placed], *, kind: str) -> None:
-    slopes = system.communication if kind == "communication" else system.memory
+    slopes = _slopes(system, kind)
     points = [(one, _intensity(one.workload, kind)) for one in placed]
     points = [(one, at) for one, at in points if math.isfinite(at)]
     low, high = _range(system, slopes, [at for _, at in points])
@@ -140,7 +152,7 @@ def _draw_point(axes: Axes, one: Placed, at: float, system: System, kind: str, i
 
 def _bound(one: Placed, system: System, kind: str, at: float) -> float:
     """Of this panel alone: the other kind of bandwidth is the other panel's."""
-    slopes = system.communication if kind == "communication" else system.memory
+    slopes = _slopes(system, kind)
     named = [ceiling.per_s for ceiling in system.compute if ceiling.name == one.compute]
     flat = named[0] if named else max(ceiling.per_s for ceiling in system.compute)
     return attained(flat, min((slope.per_s for slope in slopes), default=math.inf), at)

@@ -64,6 +64,16 @@ def test_a_declared_system_without_workloads_gets_the_benchmarks(tmp_path, capsy
     assert "communication (net)" in capsys.readouterr().out
 
 
+def test_one_rank_has_a_memory_roofline_alone(tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text('num_ranks = 1\n[compute]\n"fp32" = 1e12\n[memory]\n"ram" = 1e9\n')
+    assert command.main(["roofline", "--system", str(plan), "--benchmark", "cosmoflow", "--output", str(tmp_path)]) == 0
+    picture = (tmp_path / "roofline.svg").read_text()
+    assert "per byte of memory" in picture
+    assert "per byte of communication" not in picture
+    assert load(tmp_path / "roofline.json").data["placed"][0]["workload"]["communication_bytes_per_step"] == 0
+
+
 def test_the_report_is_one_page_that_loads_nothing(folder):
     assert command.main(["report", "--output", str(folder), "--title", "Site <b> & co"]) == 0
     page = (folder / "report.html").read_text()
