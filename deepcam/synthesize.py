@@ -27,6 +27,7 @@ from deepcam import climate, heuristics, samples, storms
 from deepcam.model import InputSizeError, check_input_size
 from deepcam.samples import CHANNELS, FORMATS, Sample
 from deepcam.statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.writing import Written, describe_sample, finish, summary
 from harness import manifest
 from harness.manifest import Manifest, ManifestError
@@ -104,6 +105,7 @@ def _finished(folder: Path, world: World, num_samples: dict[str, int]) -> Manife
     try:
         found = Manifest.load(folder)
         found.verify(folder)
+        found.split(STATISTICS_SPLIT)
     except ManifestError:
         return None
     wanted = {**asdict(world), "tool_version": manifest.tool_version()}

@@ -5,7 +5,6 @@ python -m perf deepcam
 """
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -165,7 +164,8 @@ def _peak_mib(name: str) -> float:
     step = _step(_variants()[name])
     for _ in range(NUM_WARM_UP_STEPS + 1):
         step()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines = Path("/proc/self/status").read_text().splitlines()  # ru_maxrss would begin at the parent's
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _loader_rows() -> Iterator[Row]:
