@@ -8,13 +8,13 @@ for place in unfilled(tree.organisation): ...
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
+import compliance
 from compliance.errors import UserError
 from compliance.submission_tree import DECLARATION, EntryTree
 
+TEMPLATE = Path(compliance.__file__).parent.parent / "submission_template"  # beside it, in a checkout and in a wheel
 PLACEHOLDER = "FILL IN"
 NAMES = {"ORGANISATION": "org", "SYSTEM": "system", "BENCHMARK": "benchmark", "IMPLEMENTATION": "implementation"}
 TEMPLATE_STEMS = {*NAMES, "SYSTEM_IMPLEMENTATION"}
@@ -34,14 +34,13 @@ class Place:
 
 def instantiate(tree: EntryTree) -> None:
     """Write the template's organisation with the entry's names in place of its own."""
-    try:
-        template = files("submission_template") / "ORGANISATION"
-    except ModuleNotFoundError:
-        raise UserError("submission_template/ is not installed; run from a checkout") from None
+    template = TEMPLATE / "ORGANISATION"
+    if not template.is_dir():
+        raise UserError(f"{template}: found no such folder; install the whole package, or run from a checkout")
     _copy(template, tree.organisation, tree)
 
 
-def _copy(source: Traversable, target: Path, tree: EntryTree) -> None:
+def _copy(source: Path, target: Path, tree: EntryTree) -> None:
     if source.is_dir():
         target.mkdir(parents=True)
         for child in source.iterdir():

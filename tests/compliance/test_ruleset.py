@@ -92,14 +92,12 @@ def test_open_sets_no_hyperparameters():
 def test_the_demo_replaces_size_and_target_alone():
     demo, parent = load("mlperf_hpc_demo"), hpc("3.0")
     ours = {path for path, file in demo.origins.items() if file == "mlperf_hpc_demo.toml"}
+    replaced = [("target",), ("keys", "train_samples"), ("keys", "eval_samples")]
     assert {path for path in ours if path[0] == "benchmarks"} == {
-        ("benchmarks", "cosmoflow", "target"),
-        ("benchmarks", "cosmoflow", "keys", "train_samples"),
-        ("benchmarks", "cosmoflow", "keys", "eval_samples"),
+        ("benchmarks", name, *path) for name in ("cosmoflow", "deepcam") for path in replaced
     }
-    assert demo.benchmark("cosmoflow").hyperparameters("closed") == parent.benchmark("cosmoflow").hyperparameters(
-        "closed"
-    )
+    for name in ("cosmoflow", "deepcam"):
+        assert demo.benchmark(name).hyperparameters("closed") == parent.benchmark(name).hyperparameters("closed")
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ def curve(num_epochs, peak, warmup, warmup_factor, boundaries, factors):
     ]
 
 
-# Rates that three public v2.0 runs logged with their epoch_start events. Those runs decay *at* the boundary epoch they log,
-# the reference one epoch after it; hence their boundaries stand here less one.
+# Rates that three public v2.0 runs logged with their epoch_start events. Those runs decay *at* the boundary epoch that
+# they log, the reference one epoch after it; hence their boundaries stand here less one.
 LOGGED_CURVES = [
     pytest.param(
         {"peak": 0.012, "warmup": 6, "warmup_factor": 2, "factors": [0.5, 0.25, 0.125, 0.0625]},
