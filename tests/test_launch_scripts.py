@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch scripts, with commands in their path that note how they were called."""
+"""The launch scripts of every benchmark, with commands in their path that note how they were called."""
 
 import os
 import subprocess
@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import ewa_fasterrcnn
-
-LAUNCH = Path(ewa_fasterrcnn.__file__).parent / "launch"
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ("cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcnn")
+PREPARED_AS = {"cosmoflow": " --format numpy", "deepcam": " --format numpy"}
+TRAINS_INSTANCES = ("cosmoflow", "deepcam")  # throughput is a metric of MLPerf HPC
 
 NOTE = '#!/bin/bash\necho "$(basename "$0") $*" >> "$CALLS"\n'
 COMMANDS = {
@@ -19,8 +20,13 @@ COMMANDS = {
 }
 
 
+@pytest.fixture(params=BENCHMARKS)
+def benchmark(request) -> str:
+    return request.param
+
+
 @pytest.fixture
-def call(tmp_path):
+def call(tmp_path, benchmark):
     """Run a script; (its exit code, the commands that it called, what it printed as an error)."""
     commands = tmp_path / "bin"
     commands.mkdir()
@@ -32,39 +38,36 @@ def call(tmp_path):
         calls = tmp_path / "calls"
         calls.write_text("")
         environment = {"PATH": f"{commands}:{os.environ['PATH']}", "CALLS": str(calls), **variables}
-        done = subprocess.run(
-            ["bash", str(LAUNCH / script), *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
+        command = ["bash", str(ROOT / benchmark / "launch" / script), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         return done.returncode, calls.read_text().splitlines(), done.stderr
 
     return run
 
 
-def test_one_process_needs_no_launcher(call):
+def test_one_process_needs_no_launcher(benchmark, call):
     code, calls, _ = call("run_local.sh", "my/config", "my/data")
     assert code == 0
-    assert calls == ["python3 -m ewa_fasterrcnn.train --config my/config --data my/data --output result_0.txt"]
+    assert calls == [f"python3 -m {benchmark}.train --config my/config --data my/data --output result_0.txt"]
 
 
-def test_several_ranks_are_started_by_torchrun(call):
+def test_several_ranks_are_started_by_torchrun(benchmark, call):
     _, (started,), _ = call("run_local.sh", "my/config", "my/data", "my/log.txt", RANKS="2")
-    assert started.startswith(
-        "python3 -m torch.distributed.run --standalone --nproc-per-node 2 -m ewa_fasterrcnn.train "
-    )
+    assert started.startswith(f"python3 -m torch.distributed.run --standalone --nproc-per-node 2 -m {benchmark}.train ")
     assert started.endswith("--output my/log.txt")
 
 
 @pytest.mark.parametrize("arguments", [(), ("only/config",), ("a", "b", "c", "d")])
-def test_run_local_explains_itself(call, arguments):
+def test_run_local_explains_itself(benchmark, call, arguments):
     code, calls, printed = call("run_local.sh", *arguments)
     assert (code, calls) == (2, [])
     assert "run_local.sh CONFIG DATA" in printed
 
 
-def test_run_and_time_takes_the_configuration_beside_it(call, tmp_path):
+def test_run_and_time_takes_the_configuration_beside_it(benchmark, call, tmp_path):
     submitted = tmp_path / "entry" / "run_and_time.sh"
     submitted.parent.mkdir()
-    submitted.write_text((LAUNCH / "run_and_time.sh").read_text())
+    submitted.write_text((ROOT / benchmark / "launch" / "run_and_time.sh").read_text())
     (submitted.parent / "hyperparameters.toml").touch()
     _, (started,), _ = call(str(submitted), DATA="my/data")
     assert f"--config {submitted.parent} " in started
@@ -73,33 +76,40 @@ def test_run_and_time_takes_the_configuration_beside_it(call, tmp_path):
 
 
 @pytest.mark.parametrize("script", ["run_and_time.sh", "init_datasets.sh", "run.slurm"])
-def test_a_script_without_its_data_folder_says_so(call, script):
+def test_a_script_without_its_data_folder_says_so(benchmark, call, script):
     code, calls, printed = call(script)
     assert code != 0
     assert calls == []
     assert "DATA: name the folder" in printed
 
 
-def test_data_are_prepared_from_the_original_or_simulated(call):
+def test_data_are_prepared_from_the_original_or_simulated(benchmark, call):
     _, calls, _ = call("init_datasets.sh", "--workers", "4", RAW="raw", DATA="out")
-    assert calls == ["python3 -m ewa_fasterrcnn.prepare raw out --workers 4"]
+    assert calls == [f"python3 -m {benchmark}.prepare raw out{PREPARED_AS.get(benchmark, '')} --workers 4"]
     _, calls, _ = call("init_datasets.sh", DATA="out")
-    assert calls == ["python3 -m ewa_fasterrcnn.synthesize out"]
+    assert calls == [f"python3 -m {benchmark}.synthesize out"]
 
 
 SLURM = {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "4", "SLURM_NTASKS": "32", "DATA": "data", "OUTPUT": "acme"}
 
 
-def test_a_job_is_a_campaign_whose_runs_srun_starts(call):
+def test_a_job_is_a_campaign_whose_runs_srun_starts(benchmark, call):
     code, calls, printed = call("run.slurm", **SLURM, NUM_RUNS="3")
     assert code == 0, printed
     (campaign,) = calls
-    assert campaign.startswith("python3 -m harness.campaign ewa_fasterrcnn/configs/closed --benchmark ewa_fasterrcnn ")
+    assert campaign.startswith(f"python3 -m harness.campaign {benchmark}/configs/closed --benchmark {benchmark} ")
     assert "--launcher srun --kill-on-bad-exit=1 --mpi=none " in campaign
     assert campaign.endswith("--data data --output acme --runs 3")
 
 
-def test_data_are_staged_once_for_all_runs(call):
+@pytest.mark.parametrize("benchmark", TRAINS_INSTANCES, indirect=True)
+def test_instances_share_the_nodes_of_a_job(benchmark, call):
+    _, (campaign,), _ = call("run.slurm", **SLURM, INSTANCES="2")
+    assert "--exact --nodes 2 --ntasks 16 " in campaign
+    assert campaign.endswith("--instances 2")
+
+
+def test_data_are_staged_once_for_all_runs(benchmark, call):
     _, (staging, campaign), _ = call("run.slurm", **SLURM, LOCAL="/nvme/data")
     assert staging.endswith("-m harness.staging data /nvme/data")
     assert "--data /nvme/data " in campaign
