@@ -27,6 +27,7 @@ import torch
 from cosmoflow import samples
 from cosmoflow.samples import FORMATS, SampleError, SampleFormat
 from harness import manifest
+from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
 from harness.sampler import EpochBatches, SamplerError
 
@@ -143,28 +144,6 @@ class Dataset:
         target_N4 = np.empty((len(self), samples.NUM_TARGETS), dtype=np.float32)
         self._read(range(len(self)), volume_NCDHW, target_N4)
         self._cache = volume_NCDHW, target_N4
-
-
-class Loader:
-    """A rank's batches of the current epoch: (volume_NCDHW int16, target_N4 float32) on the CPU."""
-
-    def __init__(self, reader: Iterable[Batch], batches: EpochBatches):
-        self._reader, self._batches = reader, batches
-
-    @property
-    def global_sizes(self) -> list[int]:
-        """Samples of each training step over all ranks: what a sum of losses is divided by."""
-        return self._batches.global_sizes
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration follows."""
-        self._batches.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self._reader)
 
 
 def loader(

@@ -16,7 +16,7 @@ Shape legend: N samples, H x W pixels, C = 16 channels.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from deepcam.statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.statistics import Statistics, StatisticsError
 from harness import manifest
+from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
 from harness.sampler import EpochBatches, SamplerError
 
@@ -165,32 +166,6 @@ class Dataset(torch.utils.data.Dataset):
             self._cache = [self[index] for index in range(len(self))]
         except SampleError as error:
             raise DataError(str(error)) from None
-
-
-class Loader:
-    """A rank's batches of the current epoch: (fields_NHWC float32, labels_NHW uint8) on the CPU."""
-
-    def __init__(self, reader: Iterable[Batch | SampleError], batches: EpochBatches) -> None:
-        self._reader, self._batches = reader, batches
-
-    @property
-    def global_sizes(self) -> list[int]:
-        """Samples of each training step over all ranks: what a sum of losses is divided by."""
-        return self._batches.global_sizes
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration follows."""
-        self._batches.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Raises SampleError, which names the sample's file, where one is broken."""
-        for batch in self._reader:
-            if isinstance(batch, SampleError):
-                raise batch
-            yield batch
 
 
 def loader(

@@ -15,7 +15,6 @@ Shape legend: N images, C = 16 channels, H x W pixels, B = 15 rows of boxes.
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from ewa_fasterrcnn.statistics import FILE_NAME as STATISTICS_NAME
 from ewa_fasterrcnn.statistics import Statistics, StatisticsError
 from ewa_fasterrcnn.years import UNUSED, YearError, YearFile
 from harness import manifest
+from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
 from harness.sampler import EpochBatches, SamplerError
 
@@ -113,41 +113,6 @@ class Dataset(torch.utils.data.Dataset):
         return self._open[key]
 
 
-class Loader:
-    """A rank's batches of the current epoch, on the CPU."""
-
-    def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_workers: int) -> None:
-        self._batches = batches
-        self._reader = torch.utils.data.DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=_as_it_is,
-            generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
-        )
-
-    @property
-    def global_sizes(self) -> list[int]:
-        """Images of each training step over all ranks: what a sum of losses is divided by."""
-        return self._batches.global_sizes
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration follows."""
-        self._batches.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Raises YearError, which names file and image, where one cannot be read."""
-        for batch in self._reader:
-            if isinstance(batch, YearError):
-                raise batch
-            yield batch
-
-
 def loader(
     dataset: Dataset,
     *,
@@ -168,7 +133,16 @@ def loader(
         )
     except SamplerError as error:
         raise DataError(f"{dataset.paths[0].parent}: {error}") from None
-    return Loader(dataset, batches, num_workers=num_workers)
+    reader = torch.utils.data.DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
+    )
+    return Loader(reader, batches)
 
 
 def _as_it_is(batch: Batch | YearError) -> Batch | YearError:

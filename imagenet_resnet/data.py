@@ -17,7 +17,7 @@ Shape legend: N samples, H = W pixels, C = red, green and blue.
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from harness import manifest
+from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
 from harness.sampler import EpochBatches
 from imagenet_resnet import pictures
@@ -66,28 +67,6 @@ def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 
     if len(dataset) < num_ranks:
         raise DataError(f"{folder / split}: found {len(dataset)} samples for {num_ranks} ranks, expected one for each")
     return dataset
-
-
-class Loader:
-    """A rank's batches of the current epoch: (image_NHWC uint8, label_N int64), on the CPU or on DALI's device."""
-
-    def __init__(self, reader: Iterable[Batch], batches: EpochBatches):
-        self._reader, self._batches = reader, batches
-
-    @property
-    def global_sizes(self) -> list[int]:
-        """Samples of each training step over all ranks."""
-        return self._batches.global_sizes
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order and crops the next iteration follows."""
-        self._batches.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self._reader)
 
 
 def loader(
