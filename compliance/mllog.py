@@ -11,6 +11,7 @@ and no line is kept, so that memory does not grow with other output; a line with
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 MARKER = b":::MLLOG"
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 20
 MAX_EVENTS = 100_000  # about ten times the longest public log; keeps memory bounded whatever the file's size
 MAX_BAD_LINES_KEPT = 100
@@ -125,15 +126,15 @@ def read(path: Path) -> RunLog:
 def _parse(file: BinaryIO, log: RunLog) -> None:
     digest = blake2b(digest_size=16)
     for block, first_line in _blocks(file, digest, log):
-        line, counted = first_line, 0
-        start = block.find(MARKER)
-        while start >= 0:
-            line += block.count(b"\n", counted, start)
-            stop = block.find(b"\n", start)
-            stop = len(block) if stop < 0 else stop
-            _parse_line(block[start + len(MARKER) : stop], line, log)
-            counted = stop
-            start = block.find(MARKER, stop)
+        marked = [(line, text) for line, text in enumerate(block.split(b"\n"), first_line) if MARKER in text]
+        texts = [text.partition(MARKER)[2] for _, text in marked]
+        for (line, _), text, event in zip(marked, texts, _decode_all(texts), strict=True):
+            if event is None:
+                _parse_line(text, line, log)
+            else:
+                event.line = line
+                event.key = sys.intern(event.key)
+                log.add(event)
     log.digest = digest.hexdigest()
 
 
@@ -154,7 +155,17 @@ def _blocks(file: BinaryIO, digest, log: RunLog) -> Iterator[tuple[bytes, int]]:
     log.num_lines = line - 1 + (rest.count(b"\n") or bool(rest))
 
 
-_decode = msgspec.json.Decoder(Event).decode
+_DECODER = msgspec.json.Decoder(Event)
+
+
+def _decode_all(texts: list[bytes]) -> list[Event | None]:
+    """The events of all texts in one call, which is twice as fast; None for each where one of them is odd."""
+    if max(map(len, texts), default=0) <= MAX_LINE_BYTES:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            events = _DECODER.decode_lines(b"\n".join(texts))
+            if len(events) == len(texts):
+                return events
+    return [None] * len(texts)
 
 
 def _parse_line(text: bytes, line: int, log: RunLog) -> None:
@@ -162,7 +173,7 @@ def _parse_line(text: bytes, line: int, log: RunLog) -> None:
         log.add_bad(line, f"an event of more than {MAX_LINE_BYTES >> 20} MiB")
         return
     try:
-        event = _decode(text)
+        event = _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Two ranks that write at once can glue a second event to a cut-off first one.
         for piece in text.split(MARKER):
