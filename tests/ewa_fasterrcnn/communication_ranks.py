@@ -47,6 +47,7 @@ def main(path: Path) -> None:
             )
         if world.rank == 0:
             path.write_text(json.dumps(results))
+        world.barrier()  # no rank leaves before the results are written
 
 
 if __name__ == "__main__":
