@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the measurements and write docs/performance.md.
 
-python -m perf                      all of them: about half an hour on 2 cores
+python -m perf                      all of them: minutes each, on a machine that does nothing else
 python -m perf compliance           some of them; the other sections stay as they were measured
 """
 
