@@ -5,7 +5,7 @@
     losses = exchange.model(...)
     losses.sum().backward()
     exchange.finish()                                   # from here on every rank holds the mean gradients
-    exchange.num_all_reduces, exchange.num_bytes        # of this step
+    exchange.traffic.num_all_reduces, exchange.traffic.num_bytes        # of this step
 
 With overlap a bucket of gradients travels while the next is computed (PyTorch's DistributedDataParallel). Without, all
 buckets follow one another after the backward pass: slower, and the plain form that the other is measured against.
@@ -14,6 +14,7 @@ Source: HPC AI500 V2.0, section 8.3: a hundred all-reduces of 41 million gradien
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -27,6 +28,26 @@ from harness.parallel.compression import TYPES, average_rounded
 BYTES_PER_MEBIBYTE = 2**20
 
 
+@dataclass
+class Traffic:
+    """What this rank gives to the all-reduces, counted. Apart from the model, which would hold itself by its hook."""
+
+    dtype: torch.dtype | None
+    """In which the gradients travel; None: their own."""
+    num_all_reduces: int = 0
+    """Of the last step."""
+    num_bytes: int = 0
+    """Of the last step."""
+    step_is_over: bool = True
+
+    def count(self, gradients: Tensor) -> None:
+        if self.step_is_over:
+            self.num_all_reduces = self.num_bytes = 0
+            self.step_is_over = False
+        self.num_all_reduces += 1
+        self.num_bytes += gradients.numel() * (self.dtype or gradients.dtype).itemsize
+
+
 class GradientExchange:
     """How one rank's gradients become the mean over all ranks; with one rank there is nothing to exchange."""
 
@@ -36,40 +57,28 @@ class GradientExchange:
         self.network = network
         self.model = network
         """What the forward pass goes through."""
-        self.num_all_reduces = 0
-        """Of the last step."""
-        self.num_bytes = 0
-        """That this rank gave to the all-reduces of the last step."""
-        self._dtype = TYPES.get(compression)
+        self.traffic = Traffic(TYPES.get(compression))
         self._bucket_bytes = int(bucket_mebibytes * BYTES_PER_MEBIBYTE)
         self._num_ranks = world.num_ranks
         self._at_the_end = world.num_ranks > 1 and not overlap
-        self._step_is_over = True
         if world.num_ranks > 1 and overlap:
             # Running statistics are averaged before an evaluation, rather than overwritten by rank 0's in every step.
             self.model = DistributedDataParallel(
                 network, bucket_cap_mb=bucket_mebibytes, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
-            self.model.register_comm_hook(None, self._exchange_bucket)
+            self.model.register_comm_hook(self.traffic, exchange_bucket)
 
     def finish(self) -> None:
         """Call it after the backward pass: all gradients are the mean over ranks."""
         if self._at_the_end:
             for gradients in self._buckets():
                 self._exchange(gradients)
-        self._step_is_over = True
-
-    def _exchange_bucket(self, _: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-        """DistributedDataParallel's communication hook."""
-        self._count(bucket.buffer())
-        if self._dtype is None:
-            return allreduce_hook(None, bucket)
-        return average_rounded(self._dtype, bucket)
+        self.traffic.step_is_over = True
 
     def _exchange(self, gradients: list[Tensor]) -> None:
         flat = torch.cat([gradient.flatten() for gradient in gradients]) / self._num_ranks
-        self._count(flat)
-        flat = flat.to(self._dtype or flat.dtype)
+        self.traffic.count(flat)
+        flat = flat.to(self.traffic.dtype or flat.dtype)
         dist.all_reduce(flat)
         for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
@@ -88,9 +97,10 @@ class GradientExchange:
         if bucket:
             yield bucket
 
-    def _count(self, gradients: Tensor) -> None:
-        if self._step_is_over:
-            self.num_all_reduces = self.num_bytes = 0
-            self._step_is_over = False
-        self.num_all_reduces += 1
-        self.num_bytes += gradients.numel() * (self._dtype or gradients.dtype).itemsize
+
+def exchange_bucket(traffic: Traffic, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """DistributedDataParallel's communication hook: the mean over the ranks, counted."""
+    traffic.count(bucket.buffer())
+    if traffic.dtype is None:
+        return allreduce_hook(None, bucket)
+    return average_rounded(traffic.dtype, bucket)

@@ -206,8 +206,8 @@ def log_epoch(run: Run, epoch: int, exchange: GradientExchange, sums_L: Tensor, 
         torch.cuda.synchronize(run.world.device)
     seconds = time.perf_counter() - start
     run.log("images_per_second_per_rank", num_images / seconds / run.world.num_ranks, epoch_num=epoch)
-    run.log("all_reduces_per_step", exchange.num_all_reduces, epoch_num=epoch)
-    run.log("all_reduce_bytes_per_step", exchange.num_bytes, epoch_num=epoch)
+    run.log("all_reduces_per_step", exchange.traffic.num_all_reduces, epoch_num=epoch)
+    run.log("all_reduce_bytes_per_step", exchange.traffic.num_bytes, epoch_num=epoch)
     means_L = (sums_L / num_images).tolist()
     run.log("train_loss", sum(means_L), parts=dict(zip(LOSSES, means_L, strict=True)), epoch_num=epoch)
 

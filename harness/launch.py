@@ -16,6 +16,10 @@ from typing import Any
 import torch
 import torch.distributed
 
+# Before there is a process group: this module's default arguments would hold it, and with it gloo's threads, until the
+# interpreter ends; one that then gives back its last tensor aborts the rank. DistributedDataParallel imports it late.
+import torch.distributed.nn
+
 from harness import affinity, launchers, rendezvous
 from harness.launchers import LaunchError, Place
 

@@ -41,8 +41,8 @@ def main(path: Path) -> None:
                     "compression": compression,
                     "bucket_mebibytes": bucket_mebibytes,
                     "gradients": [parameter.grad.tolist() for parameter in exchange.network.parameters()],
-                    "num_all_reduces": exchange.num_all_reduces,
-                    "num_bytes": exchange.num_bytes,
+                    "num_all_reduces": exchange.traffic.num_all_reduces,
+                    "num_bytes": exchange.traffic.num_bytes,
                 }
             )
         if world.rank == 0:

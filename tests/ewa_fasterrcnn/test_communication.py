@@ -32,8 +32,7 @@ def results(tmp_path_factory) -> list[dict]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", SCRIPT, path]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=240)
-    # Not the exit code: torch's threads have been seen to abort a rank after its work, while the interpreter ends.
-    assert path.exists(), done.stderr
+    assert done.returncode == 0, done.stderr
     return json.loads(path.read_text())
 
 
@@ -78,4 +77,4 @@ def test_one_rank_exchanges_nothing():
     before = network[0].weight.grad.clone()
     exchange.finish()
     assert torch.equal(network[0].weight.grad, before)
-    assert (exchange.num_all_reduces, exchange.num_bytes) == (0, 0)
+    assert (exchange.traffic.num_all_reduces, exchange.traffic.num_bytes) == (0, 0)

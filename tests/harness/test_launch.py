@@ -116,6 +116,34 @@ def test_two_ranks_sum_in_full_precision_and_part_cleanly(tmp_path, toy_environm
     assert done.stdout.split() == [str(2**24 + 1), str(2**60 + 1), "1.75", "first", "1", "0"]
 
 
+DATA_PARALLEL = """
+import pathlib
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from harness.launch import launch
+from harness.parallel.compression import compress_gradients
+def train():
+    model = DistributedDataParallel(torch.nn.Linear(2, 2))
+    compress_gradients(model, "bf16")
+    for _ in range(3):
+        model(torch.ones(1, 2)).sum().backward()
+def threads():
+    return sorted(path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm"))
+with launch(num_ranks=2) as world:
+    train()
+    assert any("gloo" in name for name in threads()), threads()
+assert not any("gloo" in name for name in threads()), threads()
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
+def test_no_thread_of_the_process_group_outlives_it(tmp_path, toy_environment):
+    """One that does may abort a rank whose work is done, when the interpreter ends before it."""
+    (tmp_path / "data_parallel.py").write_text(DATA_PARALLEL)
+    done = torchrun("data_parallel.py", environment=toy_environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
 def test_two_ranks_train_as_one_and_only_the_first_writes(toy_folder, toy_train, toy_environment):
     train_py = toy_folder / "cosmoflow/train.py"
