@@ -28,6 +28,7 @@ def main(weights: str, *arguments: str) -> None:
     torch.set_num_threads(1)
     train.main(list(arguments))
     values = {name: value.float() for name, value in models[-1].state_dict().items()}
+    models.clear()  # their group would outlive the run
     torch.save(values, f"{weights}.{os.getpid()}")  # both ranks hold the same
     Path(f"{weights}.{os.getpid()}").replace(weights)
 
