@@ -22,7 +22,7 @@ from cosmoflow.config import Hyperparameters, System
 from cosmoflow.data import Dataset, Loader, loader, open_split
 from cosmoflow.model import CosmoFlow, log_counts
 from cosmoflow.symmetries import turn_randomly
-from harness import command, config, optim, staging
+from harness import command, optim, staging
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import launch
@@ -30,6 +30,7 @@ from harness.parallel import spatial
 from harness.parallel.spatial import Grid
 from harness.precision import uses_bf16
 from harness.run import Run
+from harness.train_command import TrainCommand
 
 KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
 """Rounds whose network had another kernel size than the 3 of all later ones."""
@@ -37,23 +38,13 @@ KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
-    arguments = command.parser(__doc__).parse_args(arguments)
-    settings = config.load(
-        arguments.config,
-        arguments.hyperparameters,
-        arguments.system,
-        hyperparameters_type=Hyperparameters,
-        system_type=System,
-    )
-    folder = arguments.data or settings.system.data_folder
+    request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with launch() as world:
-        grid = spatial.grid(settings.system.spatial_shards, world)
-        check_shares(settings, grid)
-        train_set = open_split(folder, "train", rank=world.rank, num_ranks=world.num_ranks)
-        validation_set = open_split(folder, "validation", rank=world.rank, num_ranks=world.num_ranks)
-        with Run(
-            settings, arguments.output, world=world, seed=arguments.seed, data=folder, resume=arguments.resume
-        ) as run:
+        grid = spatial.grid(request.settings.system.spatial_shards, world)
+        check_shares(request.settings, grid)
+        train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
+        validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        with request.run(world) as run:
             train(run, grid, train_set, validation_set)
 
 

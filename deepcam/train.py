@@ -24,33 +24,24 @@ from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
 from deepcam.skipping import GradientSkipping
 from deepcam.statistics import Normalise
-from harness import batch_norm, command, config, optim, staging
+from harness import batch_norm, command, optim, staging
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
 from harness.optim import LAMB
 from harness.precision import uses_bf16
 from harness.run import Run
+from harness.train_command import TrainCommand
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
-    arguments = command.parser(__doc__).parse_args(arguments)
-    settings = config.load(
-        arguments.config,
-        arguments.hyperparameters,
-        arguments.system,
-        hyperparameters_type=Hyperparameters,
-        system_type=System,
-    )
-    folder = arguments.data or settings.system.data_folder
+    request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with launch() as world:
-        check_shares(settings, world)
-        train_set = open_split(folder, "train", rank=world.rank, num_ranks=world.num_ranks)
-        validation_set = open_split(folder, "validation", rank=world.rank, num_ranks=world.num_ranks)
-        with Run(
-            settings, arguments.output, world=world, seed=arguments.seed, data=folder, resume=arguments.resume
-        ) as run:
+        check_shares(request.settings, world)
+        train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
+        validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        with request.run(world) as run:
             train(run, train_set, validation_set)
 
 

@@ -27,35 +27,26 @@ from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model import LOSSES, FasterRCNN, training_flops
 from ewa_fasterrcnn.optimizer import build_optimizer, clip_gradients, learning_rate
 from ewa_fasterrcnn.statistics import Normalise
-from harness import batch_norm, command, config, manifest, optim
+from harness import batch_norm, command, manifest, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
 from harness.precision import uses_bf16
 from harness.run import Run
+from harness.train_command import TrainCommand
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
-    arguments = command.parser(__doc__).parse_args(arguments)
-    settings = config.load(
-        arguments.config,
-        arguments.hyperparameters,
-        arguments.system,
-        hyperparameters_type=Hyperparameters,
-        system_type=System,
-    )
-    folder = arguments.data or settings.system.data_folder
+    request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with launch() as world:
-        check_configuration(settings, world)
-        train_set = open_split(folder, "train", rank=world.rank, num_ranks=world.num_ranks)
-        validation_set = open_split(folder, "validation", rank=world.rank, num_ranks=world.num_ranks)
-        with Run(
-            settings, arguments.output, world=world, seed=arguments.seed, data=folder, resume=arguments.resume
-        ) as run:
+        check_configuration(request.settings, world)
+        train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
+        validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        with request.run(world) as run:
             network = train(run, train_set, validation_set)
-        if world.rank == 0 and settings.system.trained_weights:
-            save_weights(network, settings)
+        if world.rank == 0 and request.settings.system.trained_weights:
+            save_weights(network, request.settings)
 
 
 def train(run: Run, train_set: Dataset, validation_set: Dataset) -> FasterRCNN:

@@ -20,13 +20,14 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
-from harness import batch_norm, command, config, optim
+from harness import batch_norm, command, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.flops import training_flops
 from harness.launch import World, launch
 from harness.parallel.compression import compress_gradients
 from harness.run import Run
+from harness.train_command import TrainCommand
 from imagenet_resnet.config import Hyperparameters, System
 from imagenet_resnet.data import Loader, loader, open_split
 from imagenet_resnet.model import ResNet50, normalised
@@ -40,28 +41,18 @@ LAMB_SECOND_DECAY = 0.999
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
-    arguments = command.parser(__doc__).parse_args(arguments)
-    settings = config.load(
-        arguments.config,
-        arguments.hyperparameters,
-        arguments.system,
-        hyperparameters_type=Hyperparameters,
-        system_type=System,
-    )
-    folder = arguments.data or settings.system.data_folder
-    num_classes = settings.hyperparameters.num_classes
+    request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
+    num_classes = request.settings.hyperparameters.num_classes
     with launch() as world:
-        check_shares(settings, world)
-        precision = Precision.of(settings.system.precision, world.device)
-        if settings.system.num_compute_threads:
-            torch.set_num_threads(settings.system.num_compute_threads)
+        check_shares(request.settings, world)
+        precision = Precision.of(request.settings.system.precision, world.device)
+        if request.settings.system.num_compute_threads:
+            torch.set_num_threads(request.settings.system.num_compute_threads)
         train_set, validation_set = (
-            open_split(folder, split, num_classes=num_classes, rank=world.rank, num_ranks=world.num_ranks)
+            open_split(request.data, split, num_classes=num_classes, rank=world.rank, num_ranks=world.num_ranks)
             for split in ("train", "validation")
         )
-        with Run(
-            settings, arguments.output, world=world, seed=arguments.seed, data=folder, resume=arguments.resume
-        ) as run:
+        with request.run(world) as run:
             train(run, train_set, validation_set, precision)
 
 

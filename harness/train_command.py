@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TrainCommand: what a train command was asked for, and the run that follows; the same in all benchmarks.
+
+request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
+with launch() as world, request.run(world) as run: ...
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import command, config
+from harness.config import Config
+from harness.launch import World
+from harness.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCommand:
+    """The options of harness.command.parser, with the files that they name read and checked."""
+
+    settings: Config
+    """Hyperparameters and system settings."""
+    data: Path
+    """Folder of the data set: --data, or the system's data_folder."""
+    output: Path
+    """The event log."""
+    seed: int | None
+    """Of the run; None: drawn."""
+    resume: bool
+    """Whether to go on from the last checkpoint."""
+
+    @classmethod
+    def parse(
+        cls, arguments: list[str] | None, description: str, hyperparameters_type: type, system_type: type
+    ) -> "TrainCommand":
+        """From `arguments`, or the command line's where they are None. Raises UserError."""
+        options = command.parser(description).parse_args(arguments)
+        settings = config.load(
+            options.config,
+            options.hyperparameters,
+            options.system,
+            hyperparameters_type=hyperparameters_type,
+            system_type=system_type,
+        )
+        return cls(
+            settings=settings,
+            data=options.data or settings.system.data_folder,
+            output=options.output,
+            seed=options.seed,
+            resume=options.resume,
+        )
+
+    def run(self, world: World) -> Run:
+        """The run, not yet entered."""
+        return Run(self.settings, self.output, world=world, seed=self.seed, data=self.data, resume=self.resume)

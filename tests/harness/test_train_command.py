@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A train command's request: the files that the options name, and the run that they describe."""
+
+from pathlib import Path
+
+import pytest
+
+from compliance.errors import UserError
+from cosmoflow.config import Hyperparameters, System
+from harness.launch import World
+from harness.train_command import TrainCommand
+
+DEMO = "cosmoflow/configs/demo"
+
+
+def parse(*arguments: str) -> TrainCommand:
+    return TrainCommand.parse(["--config", DEMO, *arguments], "trains", Hyperparameters, System)
+
+
+def test_the_data_are_the_systems_where_the_command_names_none():
+    assert parse().data == parse().settings.system.data_folder
+    assert parse("--data", "elsewhere").data == Path("elsewhere")
+
+
+def test_a_file_takes_the_place_of_the_folders(tmp_path):
+    system = tmp_path / "mine.toml"
+    system.write_text(Path(DEMO, "system.toml").read_text().replace("max_epochs = 12", "max_epochs = 3"))
+    request = parse("--system", str(system))
+    assert (request.settings.system.max_epochs, request.settings.system_path) == (3, system)
+    with pytest.raises(UserError, match=str(system)):
+        parse("--hyperparameters", str(system))
+
+
+def test_the_run_has_the_seed_and_the_output_that_were_asked_for(tmp_path):
+    run = parse("--seed", "7", "--output", str(tmp_path / "log.txt")).run(World())
+    assert (run.seed, run.output) == (7, tmp_path / "log.txt")
+    drawn = parse("--output", str(tmp_path / "log.txt"), "--resume").run(World())  # nothing to go on from: a new run
+    assert drawn.seed > 0
