@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> None:
     """The whole procedure: initialisation, then epochs and evaluations until the target is met."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
-    log_data(run, train_set, validation_set)
+    run.log_data(train_set, validation_set)
     run.log("precision", "bf16" if uses_bf16(system.precision, run.world.device.type) else "fp32")
     run.log("spatial_shards", system.spatial_shards)
     batch_size = hyperparameters.global_batch_size // grid.num_replicas
@@ -167,15 +167,6 @@ def check_shares(settings: Config, grid: Grid) -> None:
         raise ConfigError(
             f"{settings.hyperparameters_path}: global_batch_size: {found}; use a multiple of their number"
         )
-
-
-def log_data(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
-    """How many samples there are, and whether they are synthetic."""
-    if train_set.manifest:
-        run.log_data(train_set.manifest)
-    else:
-        run.log("train_samples", len(train_set))
-        run.log("eval_samples", len(validation_set))
 
 
 def build_loader(run: Run, grid: Grid, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:

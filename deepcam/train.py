@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     """The whole procedure: initialisation, then epochs and evaluations until the target is met."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
-    log_data(run, train_set, validation_set)
+    run.log_data(train_set, validation_set)
     run.log("precision", "bf16" if uses_bf16(system.precision, run.world.device.type) else "fp32")
     train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
@@ -190,15 +190,6 @@ def check_shares(settings: Config, world: World) -> None:
             f"{settings.hyperparameters_path}: batchnorm_group_size: found {hyperparameters.batchnorm_group_size}, "
             f"expected a divisor of the number of ranks, {world.num_ranks}"
         )
-
-
-def log_data(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
-    """How many samples there are, and whether they are synthetic."""
-    if train_set.manifest:
-        run.log_data(train_set.manifest)
-    else:
-        run.log("train_samples", len(train_set))
-        run.log("eval_samples", len(validation_set))
 
 
 def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:

@@ -58,6 +58,7 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> FasterRCNN:
     exchange = build_exchange(run, network)
     optimizer = build_optimizer(network, hyperparameters)
     normalise = Normalise(train_set.statistics).to(run.world.device)
+    run.log_data(train_set, validation_set)
     log_problem(run, train_set, network)
     checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, network=network, optimizer=optimizer)
 
@@ -178,9 +179,8 @@ def check_configuration(settings: Config, world: World) -> None:
 
 
 def log_problem(run: Run, train_set: Dataset, network: FasterRCNN) -> None:
-    """Numbers of samples, operations an image, and what the arithmetic and the gradients' way are."""
+    """Operations an image, and what the arithmetic and the gradients' way are."""
     system, device = run.config.system, run.world.device
-    run.log_data(train_set.manifest)
     run.log("flops_per_image", training_flops(network, train_set.image_shape[1:]))
     run.log("num_parameters", sum(parameter.numel() for parameter in network.parameters()))
     named = system.precision if system.precision != "auto" else "fp32"

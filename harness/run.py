@@ -2,7 +2,7 @@
 """Run: the only writer of a run's event log, which owns the legal order of events, the target and the status.
 
     with launch() as world, Run(settings, output, world=world, seed=arguments.seed, data=folder) as run:
-        run.log_data(manifest)                          # train_samples, eval_samples, and whether they are synthetic
+        run.log_data(train_set, validation_set)         # numbers of samples, and whether they are synthetic
         model, optimizer, loaders = ...                 # initialisation: run.seed is the same on all ranks
         run.start()                                     # init_stop, run_start: the clock runs
         with run.staging(): ...                         # where there is something to stage
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -50,6 +50,14 @@ MAX_SEED = 2**31 - 1
 
 class RunError(RuntimeError):
     """An event out of its legal order: a fault of the training loop."""
+
+
+class Samples(Protocol):
+    """Training or validation samples, as a benchmark's open_split gives them."""
+
+    manifest: Manifest | None
+
+    def __len__(self) -> int: ...
 
 
 @dataclass
@@ -126,11 +134,11 @@ class Run:
         self._logged[key] = list(value) if isinstance(value, tuple) else value
         self._events.point(key, self._logged[key], **metadata)
 
-    def log_data(self, manifest: Manifest) -> None:
-        """The data set's numbers of samples, and that it is synthetic where it is."""
-        self.log("train_samples", manifest.split("train").num_samples)
-        self.log("eval_samples", manifest.split("validation").num_samples)
-        if manifest.synthetic:
+    def log_data(self, train_set: Samples, validation_set: Samples) -> None:
+        """The numbers of samples, and that they are synthetic where a manifest says so."""
+        self.log("train_samples", len(train_set))
+        self.log("eval_samples", len(validation_set))
+        if train_set.manifest and train_set.manifest.synthetic:
             self.log("data_is_synthetic", True)
 
     def start(self) -> None:

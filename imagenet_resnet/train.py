@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
 def train(run: Run, train_set: Dataset, validation_set: Dataset, precision: Precision) -> None:
     """The whole procedure: initialisation, then all epochs, of which the last one is always evaluated."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
-    log_problem(run, train_set, validation_set, precision)
+    run.log_data(train_set, validation_set)
+    log_problem(run, precision)
     train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
     model = build_model(run)
@@ -165,13 +166,8 @@ def check_shares(settings: Config, world: World) -> None:
         )
 
 
-def log_problem(run: Run, train_set: Dataset, validation_set: Dataset, precision: Precision) -> None:
-    """Numbers of samples, operations an image, and what the arithmetic and the gradients' way are."""
-    if train_set.manifest:
-        run.log_data(train_set.manifest)
-    else:
-        run.log("train_samples", len(train_set))
-        run.log("eval_samples", len(validation_set))
+def log_problem(run: Run, precision: Precision) -> None:
+    """Operations an image, and what the arithmetic and the gradients' way are."""
     run.log("flops_per_image", flops_per_image(run.config.hyperparameters))
     run.log("precision", precision.name)
     run.log("gradient_compression", run.config.system.gradient_compression)

@@ -13,7 +13,7 @@ import torch
 import compliance.__main__
 from compliance import mllog
 from harness.interrupts import Terminated
-from harness.manifest import Manifest, Split
+from harness.manifest import Manifest
 from harness.run import Run, RunError
 
 INTERVALS = {"init", "run", "staging", "epoch", "eval"}
@@ -257,26 +257,33 @@ def test_staging_before_the_clock_only_where_the_rules_leave_it_free(make_config
         pass
 
 
-def test_synthetic_data_is_marked(make_config, tmp_path):
-    split = Split(num_samples=12, files=())
-    for synthetic in (True, False):
-        manifest = Manifest(
+class Samples(list):
+    """Samples with the manifest of their data set."""
+
+    manifest: Manifest | None
+
+
+@pytest.mark.parametrize("synthetic", [True, False, None])
+def test_synthetic_data_is_marked_where_a_manifest_says_so(make_config, output, synthetic):
+    train_set, validation_set = Samples(range(12)), Samples(range(5))
+    train_set.manifest = validation_set.manifest = None
+    if synthetic is not None:
+        train_set.manifest = Manifest(
             benchmark="cosmoflow",
             synthetic=synthetic,
             format="hdf5",
             arrays={},
-            splits={"train": split, "validation": Split(num_samples=5, files=())},
+            splits={},
             provenance={},
             tool="test",
             tool_version="0",
         )
-        output = tmp_path / f"{synthetic}.txt"
-        with Run(make_config(), output) as run:
-            run.log_data(manifest)
-            run.start()
-        log = mllog.read(output)
-        assert (log.value("train_samples"), log.value("eval_samples")) == (12, 5)
-        assert log.value("data_is_synthetic") == (True if synthetic else None)
+    with Run(make_config(), output) as run:
+        run.log_data(train_set, validation_set)
+        run.start()
+    log = mllog.read(output)
+    assert (log.value("train_samples"), log.value("eval_samples")) == (12, 5)
+    assert log.value("data_is_synthetic") == (True if synthetic else None)
 
 
 def test_seed_is_drawn_anew_where_none_is_given(make_config, tmp_path):
