@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness import bounds
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
@@ -48,22 +50,15 @@ class Hyperparameters:
     """Each training sample turned by one of the 48 symmetries of the cube, drawn anew each time."""
 
     def __post_init__(self) -> None:
-        self._check_positive("global_batch_size", "opt_base_learning_rate", "opt_learning_rate_warmup_factor")
+        bounds.above(self, 0, "global_batch_size", "opt_base_learning_rate", "opt_learning_rate_warmup_factor")
+        bounds.rising(self, "opt_learning_rate_decay_boundary_epochs")
+        bounds.share(self, "dropout")
         self._check_decay()
         if self.opt_name.lower() != "sgd":
             raise ValueError(f"opt_name: found {self.opt_name!r}, expected 'sgd'")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: found {self.dropout}, expected at least 0 and below 1")
-
-    def _check_positive(self, *names: str) -> None:
-        for name in names:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
 
     def _check_decay(self) -> None:
         boundaries, factors = self.opt_learning_rate_decay_boundary_epochs, self.opt_learning_rate_decay_factor
-        if list(boundaries) != sorted(boundaries):
-            raise ValueError(f"opt_learning_rate_decay_boundary_epochs: found {list(boundaries)}, expected them rising")
         if isinstance(factors, tuple) and len(factors) != len(boundaries):
             found = f"found {len(factors)} factors, expected one for each of {len(boundaries)} boundary epochs"
             raise ValueError(f"opt_learning_rate_decay_factor: {found}, or a single number")
@@ -109,11 +104,7 @@ class System:
     """Give up after so many epochs, as the reference does."""
 
     def __post_init__(self) -> None:
-        for name in ("evaluation_batch_size", "max_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        for name in ("num_workers", "checkpoint_every_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")
+        bounds.at_least(self, 1, "evaluation_batch_size", "max_epochs")
+        bounds.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
         if self.compile and self.spatial_shards:
             raise ValueError("compile: cannot be used with spatial_shards; set one of them")

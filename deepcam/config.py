@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness import bounds
+
 LAMB_FIELDS = ("opt_bias_correction", "opt_grad_averaging", "opt_max_grad_norm")
 SCHEDULE_FIELDS = {
     "multistep": ("scheduler_milestones", "scheduler_decay_rate"),
@@ -67,17 +69,11 @@ class Hyperparameters:
     def __post_init__(self) -> None:
         for name in self._unused():
             object.__setattr__(self, name, None)
-        for name in ("global_batch_size", "batchnorm_group_size", "gradient_accumulation_frequency", "opt_lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
+        bounds.above(self, 0, "global_batch_size", "batchnorm_group_size", "gradient_accumulation_frequency", "opt_lr")
+        bounds.at_least(self, 0, "scheduler_lr_warmup_steps")
+        bounds.rising(self, "scheduler_milestones")
         if len(self.opt_betas) != 2 or not all(0 <= beta < 1 for beta in self.opt_betas):
             raise ValueError(f"opt_betas: found {list(self.opt_betas)}, expected two numbers of at least 0 and below 1")
-        if self.scheduler_milestones is not None and list(self.scheduler_milestones) != sorted(
-            self.scheduler_milestones
-        ):
-            raise ValueError(f"scheduler_milestones: found {list(self.scheduler_milestones)}, expected them rising")
-        if self.scheduler_lr_warmup_steps < 0:
-            raise ValueError(f"scheduler_lr_warmup_steps: found {self.scheduler_lr_warmup_steps}, expected at least 0")
 
     def _unused(self) -> list[str]:
         other = [names for schedule, names in SCHEDULE_FIELDS.items() if schedule != self.scheduler_type]
@@ -112,9 +108,5 @@ class System:
     """Give up after so many epochs."""
 
     def __post_init__(self) -> None:
-        for name in ("evaluation_batch_size", "max_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        for name in ("num_workers", "checkpoint_every_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")
+        bounds.at_least(self, 1, "evaluation_batch_size", "max_epochs")
+        bounds.at_least(self, 0, "num_workers", "checkpoint_every_epochs")

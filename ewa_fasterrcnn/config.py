@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ewa_fasterrcnn.model import ANCHOR_SIZES
+from harness import bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,24 +60,12 @@ class Hyperparameters:
         if self.opt_learning_rate_schedule != "step":
             for name in ("opt_learning_rate_decay_boundary_epochs", "opt_learning_rate_decay_factor"):
                 object.__setattr__(self, name, None)
-        self._check_positive("global_batch_size", "opt_base_learning_rate", "pyramid_channels", "head_features")
-        self._check_positive("num_proposals", "num_sampled_regions", "opt_weight_decay")
-        if self.gradient_clip_norm is not None:
-            self._check_positive("gradient_clip_norm")
-        if not 0 <= self.opt_momentum < 1:
-            raise ValueError(f"opt_momentum: found {self.opt_momentum}, expected at least 0 and below 1")
-        if self.opt_learning_rate_warmup_epochs < 0:
-            found = f"found {self.opt_learning_rate_warmup_epochs}, expected at least 0"
-            raise ValueError(f"opt_learning_rate_warmup_epochs: {found}")
-        boundaries = list(self.opt_learning_rate_decay_boundary_epochs or ())
-        if boundaries != sorted(boundaries):
-            raise ValueError(f"opt_learning_rate_decay_boundary_epochs: found {boundaries}, expected them rising")
+        bounds.above(self, 0, "global_batch_size", "opt_base_learning_rate", "pyramid_channels", "head_features")
+        bounds.above(self, 0, "num_proposals", "num_sampled_regions", "opt_weight_decay", "gradient_clip_norm")
+        bounds.share(self, "opt_momentum")
+        bounds.at_least(self, 0, "opt_learning_rate_warmup_epochs")
+        bounds.rising(self, "opt_learning_rate_decay_boundary_epochs")
         self._check_network()
-
-    def _check_positive(self, *names: str) -> None:
-        for name in names:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
 
     def _check_network(self) -> None:
         sizes = list(self.anchor_sizes)
@@ -117,9 +106,5 @@ class System:
     """File that the trained network is written to, off the clock; ewa_fasterrcnn.preview draws what it finds."""
 
     def __post_init__(self) -> None:
-        for name in ("evaluation_batch_size", "epochs_between_evaluations", "bucket_mebibytes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
-        for name in ("num_workers", "checkpoint_every_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")
+        bounds.above(self, 0, "evaluation_batch_size", "epochs_between_evaluations", "bucket_mebibytes")
+        bounds.at_least(self, 0, "num_workers", "checkpoint_every_epochs")

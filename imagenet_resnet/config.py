@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness import bounds
 from imagenet_resnet.model import BLOCKS
 
 
@@ -57,14 +58,11 @@ class Hyperparameters:
     """Classes of the data set."""
 
     def __post_init__(self) -> None:
-        for name in ("global_batch_size", "opt_base_learning_rate", "resnet_width", "image_size", "num_classes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number above 0")
-        for name in ("opt_momentum", "label_smoothing", "batch_norm_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0 and below 1")
-        if self.opt_weight_decay < 0 or self.opt_learning_rate_warmup_epochs < 0:
-            raise ValueError("opt_weight_decay, opt_learning_rate_warmup_epochs: expected at least 0")
+        bounds.above(self, 0, "global_batch_size", "opt_base_learning_rate")
+        bounds.above(self, 0, "resnet_width", "image_size", "num_classes")
+        bounds.share(self, "opt_momentum", "label_smoothing", "batch_norm_decay")
+        bounds.at_least(self, 0, "opt_weight_decay", "opt_learning_rate_warmup_epochs")
+        bounds.rising(self, "opt_learning_rate_decay_boundary_epochs")
         if not self.resnet_blocks or min(self.resnet_blocks) < 1:
             raise ValueError(f"resnet_blocks: found {list(self.resnet_blocks)}, expected at least 1 in each stage")
         self._check_steps()
@@ -77,8 +75,6 @@ class Hyperparameters:
                 "opt_learning_rate_decay_boundary_epochs, opt_learning_rate_decay_factor: "
                 f"{found}, expected both with the schedule 'step', and neither with another"
             )
-        if boundaries is not None and list(boundaries) != sorted(boundaries):
-            raise ValueError(f"opt_learning_rate_decay_boundary_epochs: found {list(boundaries)}, expected them rising")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +107,5 @@ class System:
     """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
 
     def __post_init__(self) -> None:
-        for name in ("evaluation_batch_size", "epochs_between_evaluations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        for name in ("num_workers", "num_compute_threads", "checkpoint_every_epochs"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 0")
+        bounds.at_least(self, 1, "evaluation_batch_size", "epochs_between_evaluations")
+        bounds.at_least(self, 0, "num_workers", "num_compute_threads", "checkpoint_every_epochs")
