@@ -17,10 +17,7 @@ from cosmoflow.samples import FORMATS
 from cosmoflow.universe import Universe, UniverseFile
 from harness import manifest
 from harness.manifest import DataFile
-
-
-class ConversionError(ValueError):
-    """Raw data or options that no data set can be prepared from."""
+from harness.preparation import PrepareError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +35,12 @@ class Conversion:
 
     def __post_init__(self):
         if self.format not in FORMATS:
-            raise ConversionError(f"--format: found {self.format!r}, expected one of {list(FORMATS)}")
+            raise PrepareError(f"--format: found {self.format!r}, expected one of {list(FORMATS)}")
         if self.compress and self.format != "tfrecord":
-            raise ConversionError(f"--gzip: found it with --format {self.format}, expected it with tfrecord only")
+            raise PrepareError(f"--gzip: found it with --format {self.format}, expected it with tfrecord only")
         if not 0 < self.validation_fraction < 1:
             found = f"found {self.validation_fraction}"
-            raise ConversionError(f"--validation-fraction: {found}, expected a number between 0 and 1")
+            raise PrepareError(f"--validation-fraction: {found}, expected a number between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +56,7 @@ class Converted:
 def split_by_universe(names: list[str], validation_fraction: float) -> dict[str, str]:
     """Universe -> "train" or "validation": a share with the smallest hashes of their names, one at least of each."""
     if len(names) < 2:
-        raise ConversionError(f"found {len(names)} universes, expected at least one for each of the two splits")
+        raise PrepareError(f"found {len(names)} universes, expected at least one for each of the two splits")
     by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     num_validation = min(max(1, round(len(names) * validation_fraction)), len(names) - 1)
     validation = set(by_hash[:num_validation])

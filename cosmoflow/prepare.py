@@ -12,29 +12,20 @@ for validation, so the split is the same everywhere. Interrupted, the same comma
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from cosmoflow import data, tfrecord
-from cosmoflow.conversion import Conversion, ConversionError, Converted, convert, split_by_universe
+from cosmoflow.conversion import Conversion, Converted, convert, split_by_universe
 from cosmoflow.samples import FORMATS
 from cosmoflow.universe import UniverseFile
-from harness import manifest
+from harness import bars, command, manifest, preparation
 from harness.manifest import Array, DataFile, Manifest, ManifestError, Split
+from harness.preparation import SPLITS, PrepareError
 
-SPLITS = ("train", "validation")
-RECEIPTS_FOLDER = ".progress"
-OPTIONS_FILE = "options.json"
 ASSUMED_GZIP_RATIO = 3
 """What the disk-space check counts on; the original data and the simulated reach 5.5 to 5.9."""
 
@@ -43,11 +34,15 @@ def prepare(raw: Path, out: Path, conversion: Conversion, *, num_workers: int) -
     """Convert every universe below `raw` to samples in `out`; returns the manifest, which is written last."""
     universes = {_name(raw, path): path for path in sorted(raw.rglob("*.hdf5"))}
     if not universes:
-        raise ConversionError(f"{raw}: found no universes *.hdf5 there or below")
+        raise PrepareError(f"{raw}: found no universes *.hdf5 there or below")
     splits = split_by_universe(list(universes), conversion.validation_fraction)
     _check_space(out, universes, conversion)
-    _open_receipts(out, {**asdict(conversion), "splits": splits})
-    converted = _convert_all(universes, splits, out, conversion, num_workers)
+    preparation.begin(out, {**asdict(conversion), "splits": splits})
+    tasks = {
+        name: partial(convert, path, out / splits[name] / name, conversion, folder=out)
+        for name, path in universes.items()
+    }
+    converted = preparation.completed(out, tasks, Converted, num_workers=num_workers)
     complete = _described(
         {
             split: [file for name in splits if splits[name] == split for file in converted[name].files]
@@ -59,17 +54,14 @@ def prepare(raw: Path, out: Path, conversion: Conversion, *, num_workers: int) -
         synthetic=any(one.synthetic for one in converted.values()),
         provenance={"source": str(raw), "universes": len(universes), **asdict(conversion)},
     )
-    complete.save(out)
-    shutil.rmtree(out / RECEIPTS_FOLDER)
+    preparation.finish(out, complete)
     return complete
 
 
 def verify(folder: Path) -> Manifest:
     """Read every file of a prepared data set; ManifestError naming what differs, is missing or is not listed."""
-    listed = Manifest.load(folder)
+    listed = preparation.verify(folder)
     paths = {file.path for split in listed.splits.values() for file in split.files}
-    with _progress("verifying", len(paths)) as advance:
-        listed.verify(folder, checksums=True, advance=advance)
     present = {path.relative_to(folder).as_posix() for split in listed.splits for path in (folder / split).iterdir()}
     if unlisted := sorted(present - paths):
         raise ManifestError(f"{folder / unlisted[0]}: found {len(unlisted)} files that the manifest does not list")
@@ -83,7 +75,7 @@ def describe(folder: Path) -> Manifest:
     datasets = {split: data.open_split(folder, split) for split in SPLITS}
     first = datasets["train"]
     compressed = first.sample_format.name == "tfrecord" and tfrecord.is_compressed(Path(f"{first.stems[0]}.tfrecord"))
-    with _progress("describing", sum(map(len, datasets.values()))) as advance:
+    with bars.counted("describing", sum(map(len, datasets.values()))) as advance:
         files = {split: list(_described_files(folder, datasets[split], compressed, advance)) for split in SPLITS}
     described = _described(
         files,
@@ -138,108 +130,31 @@ def _described_files(
         advance()
 
 
-def _convert_all(
-    universes: dict[str, Path], splits: dict[str, str], out: Path, conversion: Conversion, num_workers: int
-) -> dict[str, Converted]:
-    """What was made of each universe; those that an earlier, interrupted call has finished are not made again."""
-    converted = {name: receipt for name in universes if (receipt := _receipt(out, name))}
-    with _progress("preparing", len(universes)) as advance, ProcessPoolExecutor(num_workers) as pool:
-        for _ in converted:
-            advance()
-        futures = {}
-        for name in universes:
-            if name not in converted:
-                stem = out / splits[name] / name
-                futures[name] = pool.submit(convert, universes[name], stem, conversion, folder=out)
-        try:
-            for name, future in futures.items():
-                converted[name] = future.result()
-                _write_receipt(out, name, converted[name])
-                advance()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return converted
-
-
 def _name(raw: Path, path: Path) -> str:
     """Name of a universe: unique, since its subfolders are part of it, as in the published v1.0 data."""
     return "_".join(path.relative_to(raw).with_suffix("").parts)
 
 
 def _check_space(out: Path, universes: dict[str, Path], conversion: Conversion) -> None:
-    """Read the first universe's header, and raise ConversionError where the disk has too little room for all."""
+    """Read the first universe's header, and raise PrepareError where the disk has too little room for all."""
     with UniverseFile(next(iter(universes.values()))) as first:
         first.check_crop(conversion.crop)
         num_bytes = len(universes) * first.num_bytes // (ASSUMED_GZIP_RATIO if conversion.compress else 1)
-    out.mkdir(parents=True, exist_ok=True)
-    free_bytes = shutil.disk_usage(out).free + sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    if num_bytes > free_bytes:
-        found = f"found {free_bytes / 2**30:.1f} GiB free"
-        raise ConversionError(f"{out}: {found}, expected {num_bytes / 2**30:.1f} GiB for {len(universes)} universes")
-
-
-def _open_receipts(out: Path, options: dict) -> None:
-    """Make the folders of a new preparation, or go on with one; ConversionError where that had other options."""
-    receipts = out / RECEIPTS_FOLDER
-    if (out / manifest.FILE_NAME).exists() or (not receipts.exists() and any(out.iterdir())):
-        raise ConversionError(f"{out}: found other files, expected a new folder or an interrupted preparation")
-    for split in SPLITS:
-        (out / split).mkdir(exist_ok=True)
-    receipts.mkdir(exist_ok=True)
-    path, encoded = receipts / OPTIONS_FILE, msgspec.json.encode(options)
-    if path.exists() and path.read_bytes() != encoded:
-        raise ConversionError(f"{out}: found a preparation interrupted with other options; repeat those, or remove it")
-    _write_at_once(path, encoded)
-
-
-def _receipt(out: Path, name: str) -> Converted | None:
-    """What an earlier call made of a universe, if that is all still there."""
-    path = out / RECEIPTS_FOLDER / f"{name}.json"
-    if not path.exists():
-        return None
-    receipt = msgspec.json.decode(path.read_bytes(), type=Converted)
-    whole = all((out / file.path).exists() and (out / file.path).stat().st_size == file.bytes for file in receipt.files)
-    return receipt if whole else None
-
-
-def _write_receipt(out: Path, name: str, converted: Converted) -> None:
-    _write_at_once(out / RECEIPTS_FOLDER / f"{name}.json", msgspec.json.encode(converted))
-
-
-def _write_at_once(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-@contextmanager
-def _progress(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, silent when that is no terminal; yields what advances it by one."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda: progress.advance(task)
+    preparation.check_space(out, num_bytes, f" for {len(universes)} universes")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    try:
-        folder, done = _run(parser, options)
-    except (ValueError, OSError, BrokenProcessPool) as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("prepare: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+    return command.report("prepare", lambda: _summary(*_run(parser, options)), resumes=True)
+
+
+def _summary(folder: Path, done: Manifest) -> str:
     counts = ", ".join(f"{split.num_samples} {name}" for name, split in done.splits.items())
     num_bytes = sum(file.bytes for split in done.splits.values() for file in split.files)
     kind = "synthetic " if done.synthetic else ""
-    print(f"{folder}: {kind}{done.format} samples: {counts}; {num_bytes / 2**20:.1f} MiB, as its manifest says")
-    return 0
+    return f"{folder}: {kind}{done.format} samples: {counts}; {num_bytes / 2**20:.1f} MiB, as its manifest says"
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> tuple[Path, Manifest]:

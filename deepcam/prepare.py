@@ -15,31 +15,23 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from deepcam import samples
-from deepcam.samples import FORMATS, SampleError, SampleFormat
+from deepcam.samples import FORMATS, SampleFormat
 from deepcam.statistics import FILE_NAME as STATISTICS_NAME
-from deepcam.statistics import Statistics, StatisticsError
+from deepcam.statistics import Statistics
 from deepcam.writing import Written, describe_sample, finish, summary
-from harness import manifest
-from harness.manifest import Manifest, ManifestError
+from harness import bars, command, manifest, preparation
+from harness.manifest import Manifest
+from harness.preparation import PrepareError
 
 SPLITS = ("train", "validation", "test")
 TRAIN_FRACTION, VALIDATION_FRACTION = 0.8, 0.1
 SPLIT_SEED = 12345
-
-
-class PrepareError(ValueError):
-    """Data that cannot be prepared; the text names the folder, what was found and what was expected."""
 
 
 def prepare(raw: Path, out: Path, sample_format: SampleFormat, *, num_processes: int) -> Manifest:
@@ -62,7 +54,7 @@ def prepare(raw: Path, out: Path, sample_format: SampleFormat, *, num_processes:
         for split, paths in splits.items()
         for path in paths
     }
-    written = _run(tasks, splits, "converting", num_processes)
+    written = _in_splits(tasks, splits, "converting", num_processes)
     provenance = {"source": str(raw), "split_seed": SPLIT_SEED}
     return finish(
         out, written, sample_format, synthetic=_is_synthetic(raw), provenance=provenance, tool="deepcam.prepare"
@@ -79,7 +71,7 @@ def describe(folder: Path, *, num_processes: int) -> Manifest:
         for split, paths in splits.items()
         for path in paths
     }
-    written = _run(tasks, splits, "reading", num_processes)
+    written = _in_splits(tasks, splits, "reading", num_processes)
     return finish(
         folder, written, sample_format, synthetic=_is_synthetic(folder), provenance={}, tool="deepcam.prepare"
     )
@@ -132,18 +124,9 @@ def _convert(
     return describe_sample(out, split, sample_format, identifier)
 
 
-def _run(tasks: dict, splits: dict[str, list[Path]], title: str, num_processes: int) -> dict[str, list[Written]]:
+def _in_splits(tasks: dict, splits: dict[str, list[Path]], title: str, num_processes: int) -> dict[str, list[Written]]:
     """Do the tasks in parallel; the results by split, in the order of the names. The first broken sample ends all."""
-    with ProcessPoolExecutor(num_processes) as pool, _progress(title, len(tasks)) as advance:
-        futures = {pool.submit(task): key for key, task in tasks.items()}
-        done = {}
-        try:
-            for future in as_completed(futures):
-                done[futures[future]] = future.result()
-                advance()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    done = dict(bars.tracked(preparation.in_processes(tasks, num_processes), title, total=len(tasks)))
     return {split: [done[split, path.name] for path in paths] for split, paths in splits.items()}
 
 
@@ -164,55 +147,31 @@ def _check_space(
     fields_HWC, labels_HW = samples.read(source_format, first.parent, first.name)
     label_bytes = {"numpy": 1}.get(sample_format.name, 4) * labels_HW.size
     wanted = (fields_HWC.nbytes + label_bytes) * sum(map(len, splits.values()))
-    here = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
-    present = sum(path.stat().st_size for path in out.rglob("data*")) if out.exists() else 0
-    free = shutil.disk_usage(here).free
-    if wanted - present > free:
-        raise PrepareError(
-            f"{out}: found {free / 2**30:.1f} GiB of free space, expected {(wanted - present) / 2**30:.1f} GiB for the "
-            f"samples of {raw}"
-        )
+    preparation.check_space(out, wanted, f" for the samples of {raw}")
 
 
 def _is_synthetic(folder: Path) -> bool:
     return (folder / manifest.FILE_NAME).exists() and Manifest.load(folder).synthetic
 
 
-def verify(folder: Path) -> Manifest:
-    """Compare every byte with the manifest; ManifestError names the files that differ."""
-    listed = Manifest.load(folder)
-    with _progress("verifying", sum(len(split.files) for split in listed.splits.values())) as advance:
-        listed.verify(folder, checksums=True, advance=advance)
-    return listed
-
-
-@contextmanager
-def _progress(title: str, total: int) -> Iterator:
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    try:
-        if options.verify:
-            folder, described = options.verify, verify(options.verify)
-        elif options.describe:
-            folder, described = options.describe, describe(options.describe, num_processes=options.processes)
-        elif options.raw and options.out:
-            form = FORMATS[options.format]
-            folder, described = options.out, prepare(options.raw, options.out, form, num_processes=options.processes)
-        else:
-            parser.error("expected RAW and OUT, --describe OUT, or --verify OUT")
-    except (PrepareError, SampleError, StatisticsError, ManifestError, OSError) as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 2
-    print(f"{folder}: {described.format}\n{summary(described)}")
-    return 0
+    return command.report("prepare", lambda: _run(parser, options), resumes=True)
+
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    if options.verify:
+        folder, described = options.verify, preparation.verify(options.verify)
+    elif options.describe:
+        folder, described = options.describe, describe(options.describe, num_processes=options.processes)
+    elif options.raw and options.out:
+        form = FORMATS[options.format]
+        folder, described = options.out, prepare(options.raw, options.out, form, num_processes=options.processes)
+    else:
+        parser.error("expected RAW and OUT, --describe OUT, or --verify OUT")
+    return f"{folder}: {described.format}\n{summary(described)}"
 
 
 def _parser() -> argparse.ArgumentParser:

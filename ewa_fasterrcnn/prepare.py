@@ -15,29 +15,19 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from compliance import whole_file
 from ewa_fasterrcnn import describe, statistics
 from ewa_fasterrcnn.statistics import Moments
 from ewa_fasterrcnn.years import CHANNELS, YearError, YearFile, year_of
-from harness import manifest
-from harness.manifest import Manifest, ManifestError
-
-RECEIPTS_FOLDER = ".progress"
-
-
-class PrepareError(ValueError):
-    """A preparation that cannot be done as it was asked for."""
+from harness import bars, command, manifest, preparation
+from harness.manifest import Manifest
+from harness.preparation import RECEIPTS_FOLDER, PrepareError
 
 
 def prepare(raw: Path, out: Path, years: dict[str, list[int]], *, copy: bool, num_workers: int) -> Manifest:
@@ -47,28 +37,19 @@ def prepare(raw: Path, out: Path, years: dict[str, list[int]], *, copy: bool, nu
     sources = _sources(raw, years)
     paths = {split: [f"{split}/{sources[year].name}" for year in years[split]] for split in years}
     if copy:
-        _check_space(out, list(sources.values()))
+        preparation.check_space(out, sum(path.stat().st_size for path in sources.values()), "; or link")
     for folder in (*years, RECEIPTS_FOLDER):
         (out / folder).mkdir(parents=True, exist_ok=True)
     targets = {out / split / sources[year].name: sources[year] for split in years for year in years[split]}
     moments = _bring_all(out, targets, copy, num_workers)
     training = (moments[out / path] for path in paths["train"])
     statistics.join(training).statistics().save(out / statistics.FILE_NAME)
-    with _progress("computing checksums", len(sources)) as advance:
+    with bars.counted("computing checksums", len(sources)) as advance:
         provenance = {"source": str(raw), "copied": copy}
         provenance |= {f"{split}_years": ", ".join(map(str, years[split])) for split in years}
         described = describe.data_set(out, paths, provenance=provenance, tool="ewa_fasterrcnn.prepare", advance=advance)
-    described.save(out)
-    shutil.rmtree(out / RECEIPTS_FOLDER)
+    preparation.finish(out, described)
     return described
-
-
-def verify(folder: Path) -> Manifest:
-    """Read every file of a prepared data set; ManifestError naming what differs or is missing."""
-    listed = Manifest.load(folder)
-    with _progress("verifying", sum(len(split.files) for split in listed.splits.values())) as advance:
-        listed.verify(folder, checksums=True, advance=advance)
-    return listed
 
 
 def bring(source: Path, target: Path, *, copy: bool) -> Moments:
@@ -97,17 +78,14 @@ def _checked_moments(year: YearFile, number: int) -> Moments:
 def _bring_all(out: Path, sources: dict[Path, Path], copy: bool, num_workers: int) -> dict[Path, Moments]:
     """The moments of each year by its path in the data set; those that an earlier call has finished are kept."""
     moments = {target: done for target in sources if (done := _receipt(out, target))}
-    with _progress("preparing years", len(sources)) as advance, ProcessPoolExecutor(num_workers) as pool:
-        missing = {target: source for target, source in sources.items() if target not in moments}
-        futures = {target: pool.submit(partial(bring, copy=copy), source, target) for target, source in missing.items()}
-        try:
-            for target, future in futures.items():
-                moments[target] = future.result()
-                _write_receipt(out, target, moments[target])
-                advance()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    missing = {
+        target: partial(bring, sources[target], target, copy=copy) for target in sources if target not in moments
+    }
+    with bars.counted("preparing years", len(sources), done=len(moments)) as advance:
+        for target, found in preparation.in_processes(missing, num_workers):
+            _write_receipt(out, target, found)
+            moments[target] = found
+            advance()
     return moments
 
 
@@ -127,14 +105,6 @@ def _sources(raw: Path, years: dict[str, list[int]]) -> dict[int, Path]:
     return {year: found[year] for split in years for year in years[split]}
 
 
-def _check_space(out: Path, sources: list[Path]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    present = sum(path.stat().st_size for path in out.rglob("*.h5") if not path.is_symlink())
-    wanted, free = sum(path.stat().st_size for path in sources), shutil.disk_usage(out).free + present
-    if wanted > free:
-        raise PrepareError(f"{out}: found {free / 2**30:.1f} GiB free, expected {wanted / 2**30:.1f} GiB; or link")
-
-
 def _receipt_path(out: Path, target: Path) -> Path:
     return out / RECEIPTS_FOLDER / f"{target.parent.name}_{target.stem}.json"
 
@@ -150,21 +120,9 @@ def _receipt(out: Path, target: Path) -> Moments | None:
 
 
 def _write_receipt(out: Path, target: Path, moments: Moments) -> None:
-    path = _receipt_path(out, target)
-    temporary = path.with_name(f".{path.name}")
     arrays = {name: values.tolist() for name, values in vars(moments).items() if name != "num_images"}
-    temporary.write_bytes(msgspec.json.encode({"num_images": moments.num_images, **arrays}))
-    temporary.replace(path)
-
-
-@contextmanager
-def _progress(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, silent when that is no terminal; yields what advances it by one."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda: progress.advance(task)
+    encoded = msgspec.json.encode({"num_images": moments.num_images, **arrays})
+    whole_file.write(_receipt_path(out, target), encoded)
 
 
 def year_range(text: str) -> list[int]:
@@ -184,21 +142,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.verify and not options.out:
         parser.error("expected RAW and OUT, or --verify FOLDER")
-    try:
-        if options.verify:
-            folder, described = options.verify, verify(options.verify)
-        else:
-            years = {"train": options.train_years, "validation": options.validation_years}
-            folder = options.out
-            described = prepare(options.raw, folder, years, copy=options.copy, num_workers=options.workers)
-    except (PrepareError, YearError, ManifestError, OSError, BrokenProcessPool) as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("prepare: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    print(f"{folder}: {'synthetic ' if described.synthetic else ''}weather: {describe.in_words(described)}")
-    return 0
+    return command.report("prepare", lambda: _run(options), resumes=True)
+
+
+def _run(options: argparse.Namespace) -> str:
+    if options.verify:
+        folder, described = options.verify, preparation.verify(options.verify)
+    else:
+        years = {"train": options.train_years, "validation": options.validation_years}
+        folder = options.out
+        described = prepare(options.raw, folder, years, copy=options.copy, num_workers=options.workers)
+    return f"{folder}: {'synthetic ' if described.synthetic else ''}weather: {describe.in_words(described)}"
 
 
 def _parser() -> argparse.ArgumentParser:

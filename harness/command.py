@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line that the train commands of all benchmarks share, and their exit codes.
+"""The command line that the train commands of all benchmarks share, and the exit codes of all commands.
 
 def main() -> None:
     arguments = command.parser(__doc__).parse_args()
@@ -10,9 +10,11 @@ if __name__ == "__main__":
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from harness.interrupts import Terminated
@@ -25,11 +27,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--config", type=Path, required=True, metavar="FOLDER", help="folder of hyperparameters.toml and system.toml")
     add("--hyperparameters", type=Path, metavar="FILE", help="in place of the folder's hyperparameters.toml")
     add("--system", type=Path, metavar="FILE", help="in place of the folder's system.toml")
-    add("--data", type=Path, metavar="FOLDER", help="prepared data set, in place of the one that system.toml names")
+    add("--data", type=expanded, metavar="FOLDER", help="prepared data set, in place of the one that system.toml names")
     add("--output", type=Path, default=Path("result_0.txt"), metavar="FILE", help="event log (%(default)s)")
     add("--seed", type=positive, metavar="N", help="seed of the run, above 0 (drawn where it is left out, and logged)")
     add("--resume", action="store_true", help="go on from the last checkpoint of --output, where the run has begun")
     return options
+
+
+def expanded(text: str) -> Path:
+    """An option's path; a variable in it is each node's own, as where harness.staging put the data."""
+    return Path(os.path.expandvars(text))
 
 
 def positive(text: str) -> int:
@@ -38,6 +45,22 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"found {number}, expected a whole number above 0")
     return number
+
+
+def report(name: str, work: Callable[[], str], *, resumes: bool = False) -> int:
+    """Do the work of a command that makes or checks data, and print what it says; the exit code as below.
+
+    `resumes`: the same command goes on where this one was interrupted.
+    """
+    try:
+        print(work())
+    except (ValueError, OSError, BrokenProcessPool) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted{'; the same command goes on from here' if resumes else ''}", file=sys.stderr)
+        return 128 + signal.SIGINT
+    return 0
 
 
 def exit_code(main: Callable[[], int | None]) -> int:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from cosmoflow import conversion, prepare
-from cosmoflow.conversion import Conversion, ConversionError, split_by_universe
+from cosmoflow.conversion import Conversion, split_by_universe
 from cosmoflow.data import open_split
 from cosmoflow.samples import SampleError
 from cosmoflow.synthesize import Simulation, synthesize
+from harness import preparation
 from harness.manifest import FILE_NAME, Manifest, ManifestError
+from harness.preparation import PrepareError
 
 NUMPY = Conversion(format="numpy", crop=8, validation_fraction=0.4)
 
@@ -108,25 +110,25 @@ def test_other_options_do_not_go_on_where_these_stopped(raw, tmp_path, monkeypat
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepare, "_convert_all", interrupted)
+    monkeypatch.setattr(preparation, "completed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare.prepare(raw, tmp_path / "out", NUMPY, num_workers=1)
-    with pytest.raises(ConversionError, match="out: found a preparation interrupted with other options"):
+    with pytest.raises(PrepareError, match="out: found a preparation interrupted with other options"):
         prepare.prepare(raw, tmp_path / "out", Conversion(format="hdf5", crop=8), num_workers=1)
 
 
 def test_a_folder_with_other_files_is_left_alone(raw, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ConversionError, match="found other files, expected a new folder"):
+    with pytest.raises(PrepareError, match="found other files, expected a new folder"):
         prepare.prepare(raw, tmp_path, NUMPY, num_workers=1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_too_little_disk_space_is_known_before(raw, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100_000}))
-    with pytest.raises(ConversionError, match=r"found 0.0 GiB free, expected 0.0 GiB for 5 universes"):
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100_000}))
+    with pytest.raises(PrepareError, match=r"found 0.0 GiB free, expected 0.0 GiB for 5 universes"):
         prepare.prepare(raw, tmp_path / "out", NUMPY, num_workers=1)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_lost_particles_are_noticed(copied, tmp_path):
@@ -172,7 +174,7 @@ def test_a_crop_that_does_not_tile_is_refused(raw, tmp_path):
     ],
 )
 def test_impossible_options_are_named(options, message):
-    with pytest.raises(ConversionError, match=message):
+    with pytest.raises(PrepareError, match=message):
         Conversion(**options)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exit codes and options that all train commands share."""
+"""Exit codes and options that commands share."""
 
 from pathlib import Path
 
@@ -54,3 +54,27 @@ def test_wrong_usage_exits_with_2(options, capsys):
         command.parser("trains").parse_args(options)
     assert stopped.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_report_prints_what_the_work_says(capsys):
+    assert command.report("prepare", lambda: "64 samples") == 0
+    assert capsys.readouterr() == ("64 samples\n", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "resumes", "code", "line"),
+    [
+        (ConfigError("raw: missing"), False, 2, "prepare: raw: missing\n"),
+        (FileNotFoundError("raw: no such file"), True, 2, "prepare: raw: no such file\n"),
+        (KeyboardInterrupt(), False, 130, "prepare: interrupted\n"),
+        (KeyboardInterrupt(), True, 130, "prepare: interrupted; the same command goes on from here\n"),
+    ],
+)
+def test_report_ends_in_one_line_on_stderr(error, resumes, code, line, capsys):
+    assert command.report("prepare", fail(error), resumes=resumes) == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_report_keeps_the_traceback_of_a_fault_of_the_program():
+    with pytest.raises(RuntimeError, match="ours"):
+        command.report("prepare", fail(RuntimeError("ours")))

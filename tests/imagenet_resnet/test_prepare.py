@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from harness import preparation
 from harness.manifest import Manifest
 from imagenet_resnet import archives, conversion, prepare
 from imagenet_resnet.archives import KIT, TRAINING, VALIDATION, ArchiveError, Archives
@@ -86,7 +87,7 @@ def test_archives_become_shards_that_train(raw, tmp_path, capsys):
     assert {split: one.num_samples for split, one in manifest.splits.items()} == {"train": 12, "validation": 6}
     names = sorted(path.name for path in (tmp_path / "out" / "train").iterdir())
     assert names == [f"train-{shard:06d}.{kind}" for shard in range(3) for kind in ("idx", "tar")]
-    assert not (tmp_path / "out" / prepare.RECEIPTS_FOLDER).exists()
+    assert not (tmp_path / "out" / preparation.RECEIPTS_FOLDER).exists()
     assert "12 train, 6 validation" in capsys.readouterr().out
     colours = [COLOURS[name] for name in sorted(CLASSES)]
     for split in ("train", "validation"):
@@ -109,7 +110,7 @@ def test_the_order_of_training_is_shuffled_by_the_seed(raw, tmp_path):
 def _tasks(raw, out, seed):
     source = Archives(raw)
     listed = {"train": source.training(), "validation": source.validation()}
-    return list(prepare._tasks(out, source.classes, listed, prepare.Preparation(seed=seed)))
+    return list(prepare._tasks(out, source.classes, listed, prepare.Sharding(seed=seed)))
 
 
 def test_odd_pictures_are_converted_and_named(raw, tmp_path):
@@ -163,7 +164,7 @@ def test_an_interrupted_preparation_goes_on(raw, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return write(task)
 
-    monkeypatch.setattr(prepare, "ProcessPoolExecutor", _Here)
+    monkeypatch.setattr(preparation, "ProcessPoolExecutor", _Here)
     monkeypatch.setattr(prepare, "write_shard", fail_at_third)
     assert run(raw, tmp_path / "out", "--any-checksum", "--samples-per-shard", 5) == 130
     assert run(raw, tmp_path / "out", "--any-checksum", "--samples-per-shard", 6) == 2
