@@ -11,12 +11,14 @@ of samples and the learning rate follow from seed and epoch. A resumed run on CP
 to the last bit. Its log is cut back to the checkpoint, says `restart`, and goes on; as a timed run it does not count.
 
 Checkpoints lie in <output>.checkpoints, their names holding the epoch and the content's sha256. Each is written beside
-its place and then moved there, and the last two are kept: neither a kill nor a full disk leaves a run without one.
+its place and then moved there, and the last two are kept: neither a kill nor a full disk leaves a run without one. A
+run that succeeds discards them.
 Rank 0 alone writes and reads them, so that a part must have the same state on all ranks; batch norms' running
 statistics are averaged for it, as before an evaluation.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,6 +128,7 @@ def find(output: Path, config: Config, world: World, seed: int | None) -> Checkp
     found, fault = None, None
     if world.rank == 0:
         try:
+            _check_unfinished(output)
             found = _latest(output)
             if found is not None:
                 _check(found, output, identity(config, world, seed or found.identity["seed"]))
@@ -152,6 +155,17 @@ def identity(config: Config, world: World, seed: int) -> dict[str, Any]:
     }
 
 
+def discard(output: Path) -> None:
+    """Delete the checkpoints of a run that has succeeded; the result is not worse for what cannot be deleted."""
+    shutil.rmtree(folder_of(output), ignore_errors=True)
+
+
+def _check_unfinished(output: Path) -> None:
+    stop = mllog.read(output).last("run_stop") if output.exists() else None
+    if stop is not None and getattr(stop.metadata, "status", None) == "success":
+        raise CheckpointError(f"{output}: the run has succeeded; there is nothing to resume")
+
+
 def _latest(output: Path) -> Checkpoint | None:
     """The newest whole checkpoint."""
     paths = sorted(folder_of(output).glob("epoch_*.pt"), reverse=True)
@@ -176,9 +190,6 @@ def _check(checkpoint: Checkpoint, output: Path, expected: dict[str, Any]) -> No
         raise CheckpointError(
             f"{output}: found {num_bytes} bytes, expected {checkpoint.num_log_bytes} at least, as at the checkpoint"
         )
-    stop = mllog.read(output).first("run_stop")
-    if stop is not None and getattr(stop.metadata, "status", None) == "success":
-        raise CheckpointError(f"{output}: the run has succeeded; there is nothing to resume")
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:

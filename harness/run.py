@@ -331,6 +331,8 @@ class Run:
             self._events.muted = False
             self._events.stop("run", status=status, **epoch, **reason)
             self._stopped = True
+            if status == "success" and self.world.rank == 0:
+                checkpoint.discard(self.output)
 
     def _succeeded(self) -> bool:
         num_epochs = self.config.benchmark.num_epochs

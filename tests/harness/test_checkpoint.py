@@ -169,13 +169,24 @@ def test_a_lost_log_is_not_continued(make_config, killed):
         train(make_config(), killed, resume=True)
 
 
-def test_a_run_that_succeeded_is_over(make_config, tmp_path):
+def test_a_run_that_succeeded_is_over_and_keeps_no_checkpoint(make_config, tmp_path):
     log = tmp_path / "result_0.txt"
     config = make_config(num_epochs=NUM_EPOCHS)
-    assert train(config, log)
+    train(config, log)
     assert mllog.read(log).first("run_stop").metadata.status == "success"
+    assert [path.name for path in tmp_path.iterdir()] == ["result_0.txt"]
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train(config, log, resume=True)
+
+
+def test_a_resumed_run_that_succeeds_keeps_no_checkpoint(make_config, tmp_path):
+    log = tmp_path / "result_0.txt"
+    config = make_config(num_epochs=NUM_EPOCHS)
+    with pytest.raises(InterruptedError):
+        train(config, log, stop_after=(3, 1))
+    assert checkpoint.folder_of(log).exists()
+    train(config, log, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["result_0.txt"]
 
 
 def test_a_training_loop_that_restores_nothing_is_refused(make_config, killed):
