@@ -15,20 +15,17 @@ The same seed gives the same universes whatever the number of processes. `--prev
 import argparse
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from cosmoflow import cosmology, universe
 from cosmoflow.cosmology import Cosmology
 from cosmoflow.universe import PARAMETER_NAMES, Universe
-from harness import manifest
-from harness.manifest import Array, DataFile, Manifest, ManifestError, Split
+from harness import command, manifest, synthesis
+from harness.manifest import Array, DataFile, Manifest, Split
 
 LOWEST = Cosmology(omega_m=0.1, sigma_8=0.4, n_s=0.85, h_0=55.0)
 HIGHEST = Cosmology(omega_m=0.5, sigma_8=1.2, n_s=1.10, h_0=85.0)
@@ -85,19 +82,15 @@ def physical_parameters(targets: np.ndarray) -> dict[str, float]:
 
 def synthesize(folder: Path, simulation: Simulation, num_universes: dict[str, int], *, num_processes: int) -> Manifest:
     """Write the universes of every split, then the manifest; a finished data set of the same options is kept."""
-    described = partial(_describe, simulation, num_universes)
-    if kept := _finished(folder, described({})):
+    provenance = _provenance(simulation)
+    if kept := synthesis.finished(folder, provenance, num_universes):
         return kept
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
-    tasks = [(split, number) for split, count in num_universes.items() for number in range(count)]
     for split in num_universes:
         _split_folder(folder, split).mkdir(parents=True, exist_ok=True)
-    files = {split: [] for split in num_universes}
-    with ProcessPoolExecutor(num_processes) as pool:
-        written = pool.map(partial(_write, folder, simulation), *zip(*tasks, strict=True), chunksize=8)
-        for (split, _), file in zip(tasks, _with_progress(written, len(tasks)), strict=True):
-            files[split].append(file)
-    complete = described(files)
+    write = partial(_write, folder, simulation)
+    files = synthesis.made(write, num_universes, "simulating", num_processes=num_processes, chunksize=8)
+    complete = _described(simulation.size, provenance, files)
     complete.save(folder)
     return complete
 
@@ -115,8 +108,16 @@ def _split_folder(folder: Path, split: str) -> Path:
     return folder if split == "universes" else folder / split
 
 
-def _describe(simulation: Simulation, num_universes: dict[str, int], files: dict[str, list[DataFile]]) -> Manifest:
-    size, ranges = simulation.size, zip(asdict(LOWEST).items(), asdict(HIGHEST).values(), strict=True)
+def _provenance(simulation: Simulation) -> dict[str, str | int | float]:
+    ranges = zip(asdict(LOWEST).items(), asdict(HIGHEST).values(), strict=True)
+    return {
+        "source": "simulated in the Zel'dovich approximation",
+        **asdict(simulation),
+        **{name: f"{low} to {high}" for (name, low), high in ranges},
+    }
+
+
+def _described(size: int, provenance: dict[str, str | int | float], files: dict[str, list[DataFile]]) -> Manifest:
     return Manifest(
         benchmark="cosmoflow",
         synthetic=True,
@@ -125,35 +126,11 @@ def _describe(simulation: Simulation, num_universes: dict[str, int], files: dict
             "full": Array(dtype="int16", shape=(size, size, size, len(cosmology.REDSHIFTS))),
             "unitPar": Array(dtype="float32", shape=(len(PARAMETER_NAMES),)),
         },
-        splits={
-            split: Split(num_samples=count, files=tuple(files.get(split, ()))) for split, count in num_universes.items()
-        },
-        provenance={
-            "source": "simulated in the Zel'dovich approximation",
-            **asdict(simulation),
-            **{name: f"{low} to {high}" for (name, low), high in ranges},
-        },
+        splits={split: Split(num_samples=len(written), files=tuple(written)) for split, written in files.items()},
+        provenance=provenance,
         tool="cosmoflow.synthesize",
         tool_version=manifest.tool_version(),
     )
-
-
-def _finished(folder: Path, wanted: Manifest) -> Manifest | None:
-    """The manifest in `folder`, if it is complete and differs from the wanted one only by its files."""
-    try:
-        found = Manifest.load(folder)
-        found.verify(folder)
-    except ManifestError:
-        return None
-    counts = {split: len(found.splits[split].files) for split in found.splits}
-    same_options = found.provenance == wanted.provenance and found.tool_version == wanted.tool_version
-    same_counts = counts == {split: wanted.splits[split].num_samples for split in wanted.splits}
-    return found if same_options and same_counts else None
-
-
-def _with_progress(items, total: int):
-    console = Console(stderr=True)
-    return track(items, "simulating", total=total, console=console, disable=not console.is_terminal)
 
 
 def draw_preview(path: Path, drawn: Universe) -> None:
@@ -177,25 +154,23 @@ def draw_preview(path: Path, drawn: Universe) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    simulation_options = {"size": options.size, "cell": options.cell, "seed": options.seed}
+    return command.report("synthesize", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> str:
     num_universes = (
         {"universes": options.universes}
         if options.universes
         else {"train": options.train, "validation": options.validation}
     )
-    try:
-        if min(num_universes.values()) < 1:
-            raise SynthesizeError(f"counts: found {num_universes}, expected at least 1 of each")
-        simulation = Simulation(**simulation_options)
-        described = synthesize(options.folder, simulation, num_universes, num_processes=options.processes)
-        if options.preview:
-            draw_preview(options.preview, simulate(simulation, next(iter(num_universes)), 0))
-    except (ValueError, OSError) as error:
-        print(f"synthesize: {error}", file=sys.stderr)
-        return 2
+    if min(num_universes.values()) < 1:
+        raise SynthesizeError(f"counts: found {num_universes}, expected at least 1 of each")
+    simulation = Simulation(size=options.size, cell=options.cell, seed=options.seed)
+    described = synthesize(options.folder, simulation, num_universes, num_processes=options.processes)
+    if options.preview:
+        draw_preview(options.preview, simulate(simulation, next(iter(num_universes)), 0))
     counts = ", ".join(f"{split.num_samples} {name}" for name, split in described.splits.items())
-    print(f"{options.folder}: synthetic universes of {options.size}^3 voxels: {counts}")
-    return 0
+    return f"{options.folder}: synthetic universes of {options.size}^3 voxels: {counts}"
 
 
 def _parser() -> argparse.ArgumentParser:

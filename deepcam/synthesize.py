@@ -12,16 +12,12 @@ same seed gives the same samples whatever the number of processes.
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from deepcam import climate, heuristics, samples, storms
 from deepcam.model import InputSizeError, check_input_size
@@ -29,8 +25,8 @@ from deepcam.samples import CHANNELS, FORMATS, Sample
 from deepcam.statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.writing import Written, describe_sample, finish, summary
-from harness import manifest
-from harness.manifest import Manifest, ManifestError
+from harness import command, manifest, synthesis
+from harness.manifest import Manifest
 
 STREAMS = {"train": 1, "validation": 2}
 """Each split draws from its own random streams, so that its samples do not depend on how many the others have."""
@@ -76,18 +72,14 @@ def make_sample(world: World, split: str, number: int) -> Sample:
 
 def synthesize(folder: Path, world: World, num_samples: dict[str, int], *, num_processes: int) -> Manifest:
     """Write the samples of every split, stats.h5 and the manifest; a finished data set of the same options is kept."""
-    if kept := _finished(folder, world, num_samples):
+    if (kept := synthesis.finished(folder, asdict(world), num_samples)) and STATISTICS_SPLIT in kept.splits:
         return kept
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
     (folder / STATISTICS_NAME).unlink(missing_ok=True)
-    tasks = [(split, number) for split, count in num_samples.items() for number in range(count)]
     for split in num_samples:
         (folder / split).mkdir(parents=True, exist_ok=True)
-    written = {split: [] for split in num_samples}
-    with ProcessPoolExecutor(num_processes) as pool:
-        results = pool.map(partial(_write, folder, world), *zip(*tasks, strict=True), chunksize=4)
-        for (split, _), sample in zip(tasks, _with_progress(results, len(tasks)), strict=True):
-            written[split].append(sample)
+    write = partial(_write, folder, world)
+    written = synthesis.made(write, num_samples, "making up climates", num_processes=num_processes, chunksize=4)
     provenance = {"source": "synthetic climates, labelled by heuristics", **asdict(world)}
     return finish(folder, written, FORM, synthetic=True, provenance=provenance, tool="deepcam.synthesize")
 
@@ -98,25 +90,6 @@ def _write(folder: Path, world: World, split: str, number: int) -> Written:
     identifier = f"{day:%Y-%m-%d-%H}-{STREAMS[split]}"
     samples.write(FORM, folder / split, identifier, *make_sample(world, split, number))
     return describe_sample(folder, split, FORM, identifier)
-
-
-def _finished(folder: Path, world: World, num_samples: dict[str, int]) -> Manifest | None:
-    """The manifest in `folder`, if its files are complete and were made with the same options."""
-    try:
-        found = Manifest.load(folder)
-        found.verify(folder)
-        found.split(STATISTICS_SPLIT)
-    except ManifestError:
-        return None
-    wanted = {**asdict(world), "tool_version": manifest.tool_version()}
-    options = {name: found.provenance.get(name) for name in asdict(world)} | {"tool_version": found.tool_version}
-    counts = {name: split.num_samples for name, split in found.splits.items() if split.num_samples}
-    return found if options == wanted and counts == num_samples else None
-
-
-def _with_progress(items: Iterable[Written], total: int) -> Iterator[Written]:
-    console = Console(stderr=True)
-    return track(items, "making up climates", total=total, console=console, disable=not console.is_terminal)
 
 
 def draw_preview(path: Path, world: World) -> None:
@@ -130,20 +103,18 @@ def draw_preview(path: Path, world: World) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
+    return command.report("synthesize", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> str:
     num_samples = {"train": options.train, "validation": options.validation}
-    try:
-        if min(num_samples.values()) < 1:
-            raise SynthesizeError(f"samples: found {num_samples}, expected --train and --validation of at least 1")
-        world = World(height=options.height, width=options.width, seed=options.seed)
-        described = synthesize(options.folder, world, num_samples, num_processes=options.processes)
-        if options.preview:
-            draw_preview(options.preview, world)
-    except (SynthesizeError, OSError) as error:
-        print(f"synthesize: {error}", file=sys.stderr)
-        return 2
-    print(f"{options.folder}: synthetic climates of {world.height} x {world.width} pixels")
-    print(summary(described))
-    return 0
+    if min(num_samples.values()) < 1:
+        raise SynthesizeError(f"samples: found {num_samples}, expected --train and --validation of at least 1")
+    world = World(height=options.height, width=options.width, seed=options.seed)
+    described = synthesize(options.folder, world, num_samples, num_processes=options.processes)
+    if options.preview:
+        draw_preview(options.preview, world)
+    return f"{options.folder}: synthetic climates of {world.height} x {world.width} pixels\n{summary(described)}"
 
 
 def _parser() -> argparse.ArgumentParser:

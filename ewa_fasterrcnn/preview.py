@@ -27,7 +27,7 @@ from ewa_fasterrcnn.data import open_split
 from ewa_fasterrcnn.heads import Detections
 from ewa_fasterrcnn.statistics import Normalise
 from ewa_fasterrcnn.years import CHANNELS, CLASS_NAMES
-from harness import config
+from harness import command, config
 from harness.config import ConfigError
 
 COLOURS = ("#ffd400", "#ff2d55", "#00d5ff", "#7dff4a")
@@ -103,14 +103,13 @@ def find(options: argparse.Namespace) -> list[Sample]:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    try:
-        samples = find(options)
-        draw(options.picture, samples, f"Detections on {len(samples)} validation images")
-    except (ValueError, OSError) as error:
-        print(f"preview: {error}", file=sys.stderr)
-        return 2
-    print(f"{options.picture}: {len(samples)} images")
-    return 0
+    return command.report("preview", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> str:
+    samples = find(options)
+    draw(options.picture, samples, f"Detections on {len(samples)} validation images")
+    return f"{options.picture}: {len(samples)} images"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,6 @@ synthetic. The same seed gives the same images whatever the number of processes.
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,15 +18,13 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from ewa_fasterrcnn import describe, statistics
 from ewa_fasterrcnn.statistics import Moments
 from ewa_fasterrcnn.weather import make_image
 from ewa_fasterrcnn.years import CHANNELS, MOST_BOXES, SYNTHETIC
-from harness import manifest
-from harness.manifest import Manifest, ManifestError
+from harness import bars, command, manifest, synthesis
+from harness.manifest import Manifest
 
 FIRST_YEAR = 1979
 PREVIEWED = 4
@@ -82,18 +79,22 @@ def plan(num_train: int, num_validation: int, num_train_years: int) -> list[Year
 
 def synthesize(folder: Path, world: World, years: list[Year], *, num_processes: int) -> Manifest:
     """Write all years, then statistics and manifest; a finished data set of the same options is kept."""
-    if kept := _finished(folder, world, years):
+    paths = {split: [year.path for year in years if year.split == split] for split in ("train", "validation")}
+    counts = {split: sum(year.num_images for year in years if year.split == split) for split in paths}
+    kept = synthesis.finished(folder, asdict(world), counts)
+    if kept and all([file.path for file in kept.split(split).files] == paths[split] for split in paths):
         return kept
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
-    for split in ("train", "validation"):
+    for split in paths:
         (folder / split).mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(num_processes) as pool:
-        moments = list(_with_progress(pool.map(partial(_write_year, folder, world), years), len(years)))
+        written = pool.map(partial(_write_year, folder, world), years)
+        moments = list(bars.tracked(written, "making up years", total=len(years)))
     training = (one for one, year in zip(moments, years, strict=True) if year.split == "train")
     statistics.join(training).statistics().save(folder / statistics.FILE_NAME)
     described = describe.data_set(
         folder,
-        {split: [year.path for year in years if year.split == split] for split in ("train", "validation")},
+        paths,
         provenance={"source": "made up by a random generator", **asdict(world)},
         tool="ewa_fasterrcnn.synthesize",
     )
@@ -122,43 +123,22 @@ def image_of(world: World, year: int, number: int) -> tuple[np.ndarray, np.ndarr
     return make_image(np.random.default_rng([world.seed, year, number]), world.height, world.width)
 
 
-def _finished(folder: Path, world: World, years: list[Year]) -> Manifest | None:
-    """The manifest in `folder`, where it is complete and made with the same options."""
-    try:
-        found = Manifest.load(folder)
-        found.verify(folder)
-    except ManifestError:
-        return None
-    options = {name: found.provenance.get(name) for name in asdict(world)}
-    files = {file.path for split in found.splits.values() for file in split.files}
-    counts = {name: split.num_samples for name, split in found.splits.items()}
-    wanted = {split: sum(year.num_images for year in years if year.split == split) for split in counts}
-    same = options == asdict(world) and found.tool_version == manifest.tool_version() and counts == wanted
-    return found if same and files == {year.path for year in years} else None
-
-
-def _with_progress(items: Iterable[Moments], total: int) -> Iterator[Moments]:
-    console = Console(stderr=True)
-    return track(items, "making up years", total=total, console=console, disable=not console.is_terminal)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    try:
-        world = World(height=options.height, width=options.width, seed=options.seed)
-        years = plan(options.train, options.validation, options.train_years)
-        described = synthesize(options.folder, world, years, num_processes=options.processes)
-        if options.preview:
-            from ewa_fasterrcnn import preview  # matplotlib is slow to import, and only needed here
+    return command.report("synthesize", lambda: _run(options))
 
-            samples = [(*image_of(world, FIRST_YEAR, number), None) for number in range(PREVIEWED)]
-            preview.draw(options.preview, samples, f"Synthetic weather of {world.height} x {world.width} pixels")
-    except (ValueError, OSError) as error:
-        print(f"synthesize: {error}", file=sys.stderr)
-        return 2
-    print(f"{options.folder}: synthetic weather: {describe.in_words(described)}")
-    return 0
+
+def _run(options: argparse.Namespace) -> str:
+    world = World(height=options.height, width=options.width, seed=options.seed)
+    years = plan(options.train, options.validation, options.train_years)
+    described = synthesize(options.folder, world, years, num_processes=options.processes)
+    if options.preview:
+        from ewa_fasterrcnn import preview  # matplotlib is slow to import, and only needed here
+
+        samples = [(*image_of(world, FIRST_YEAR, number), None) for number in range(PREVIEWED)]
+        preview.draw(options.preview, samples, f"Synthetic weather of {world.height} x {world.width} pixels")
+    return f"{options.folder}: synthetic weather: {describe.in_words(described)}"
 
 
 def _parser() -> argparse.ArgumentParser:

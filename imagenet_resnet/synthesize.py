@@ -10,19 +10,16 @@ The same seed gives the same pictures whatever the number of processes. `--previ
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from compliance import whole_file
-from harness import manifest
-from harness.manifest import Array, DataFile, Manifest, ManifestError, Split
+from harness import command, manifest, synthesis
+from harness.manifest import Array, DataFile, Manifest, Split
 from imagenet_resnet import gratings, shards
 from imagenet_resnet.gratings import Drawing, GratingError
 
@@ -33,19 +30,26 @@ SAMPLES_PER_SHARD = 1024
 
 def synthesize(folder: Path, drawing: Drawing, counts: dict[str, int], *, form: str, num_processes: int) -> Manifest:
     """Write the pictures of every split, then the manifest; a finished data set of the same options is kept."""
-    described = partial(_described, drawing, counts, form)
-    if kept := _finished(folder, described({})):
+    provenance = {"source": "gratings drawn by imagenet_resnet.synthesize", **asdict(drawing)}
+    if (kept := synthesis.finished(folder, provenance, counts)) and kept.format == FORMS[form]:
         return kept
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
-    write = {"folders": _write_picture, "shards": _write_shard}[form]
+    write = partial({"folders": _write_picture, "shards": _write_shard}[form], folder, drawing, counts)
     step = {"folders": 1, "shards": SAMPLES_PER_SHARD}[form]
-    tasks = [(split, start) for split, count in counts.items() for start in range(0, count, step)]
-    files: dict[str, list[DataFile]] = {split: [] for split in counts}
-    with ProcessPoolExecutor(num_processes) as pool:
-        written = pool.map(partial(write, folder, drawing, counts), *zip(*tasks, strict=True), chunksize=16 // step + 1)
-        for (split, _), made in zip(tasks, _with_progress(written, len(tasks)), strict=True):
-            files[split] += made
-    complete = described({split: sorted(made, key=lambda file: file.path) for split, made in files.items()})
+    made = synthesis.made(write, counts, "drawing", num_processes=num_processes, step=step, chunksize=16 // step + 1)
+    complete = Manifest(
+        benchmark="imagenet_resnet",
+        synthetic=True,
+        format=FORMS[form],
+        arrays={
+            "image": Array(dtype="uint8", shape=(drawing.height, drawing.width, 3)),
+            "label": Array(dtype="int64", shape=()),
+        },
+        splits={split: Split(num_samples=counts[split], files=_sorted_files(made[split])) for split in counts},
+        provenance=provenance,
+        tool="imagenet_resnet.synthesize",
+        tool_version=manifest.tool_version(),
+    )
     complete.save(folder)
     return complete
 
@@ -76,41 +80,8 @@ def _write_shard(folder: Path, drawing: Drawing, counts: dict[str, int], split: 
     return [manifest.describe(folder, path), manifest.describe(folder, shards.index_path(path))]
 
 
-def _described(drawing: Drawing, counts: dict[str, int], form: str, files: dict[str, list[DataFile]]) -> Manifest:
-    return Manifest(
-        benchmark="imagenet_resnet",
-        synthetic=True,
-        format=FORMS[form],
-        arrays={
-            "image": Array(dtype="uint8", shape=(drawing.height, drawing.width, 3)),
-            "label": Array(dtype="int64", shape=()),
-        },
-        splits={split: Split(num_samples=count, files=tuple(files.get(split, ()))) for split, count in counts.items()},
-        provenance={"source": "gratings drawn by imagenet_resnet.synthesize", **asdict(drawing)},
-        tool="imagenet_resnet.synthesize",
-        tool_version=manifest.tool_version(),
-    )
-
-
-def _finished(folder: Path, wanted: Manifest) -> Manifest | None:
-    """The manifest in `folder`, if it is complete and differs from the wanted one only by its files."""
-    try:
-        found = Manifest.load(folder)
-        found.verify(folder)
-    except ManifestError:
-        return None
-    counts = {split: one.num_samples for split, one in found.splits.items()}
-    same = (found.provenance, found.format, found.tool_version) == (
-        wanted.provenance,
-        wanted.format,
-        wanted.tool_version,
-    )
-    return found if same and counts == {split: one.num_samples for split, one in wanted.splits.items()} else None
-
-
-def _with_progress(items: Iterator, total: int) -> Iterator:
-    console = Console(stderr=True)
-    return track(items, "drawing", total=total, console=console, disable=not console.is_terminal)
+def _sorted_files(made: list[list[DataFile]]) -> tuple[DataFile, ...]:
+    return tuple(sorted((file for files in made for file in files), key=lambda file: file.path))
 
 
 def draw_preview(path: Path, drawing: Drawing) -> None:
@@ -135,23 +106,22 @@ def draw_preview(path: Path, drawing: Drawing) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    try:
-        drawing = Drawing(num_classes=options.classes, width=options.width, height=options.height, seed=options.seed)
-        counts = {"train": options.train, "validation": options.validation}
-        if min(counts.values()) < drawing.num_classes:
-            raise GratingError(f"counts: found {counts}, expected at least one picture of each class in both")
-        synthesize(options.folder, drawing, counts, form=options.form, num_processes=options.processes)
-        if options.preview:
-            draw_preview(options.preview, drawing)
-    except (ValueError, OSError) as error:
-        print(f"synthesize: {error}", file=sys.stderr)
-        return 2
+    return command.report("synthesize", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> str:
+    drawing = Drawing(num_classes=options.classes, width=options.width, height=options.height, seed=options.seed)
+    counts = {"train": options.train, "validation": options.validation}
+    if min(counts.values()) < drawing.num_classes:
+        raise GratingError(f"counts: found {counts}, expected at least one picture of each class in both")
+    synthesize(options.folder, drawing, counts, form=options.form, num_processes=options.processes)
+    if options.preview:
+        draw_preview(options.preview, drawing)
     size = f"{drawing.width} x {drawing.height} pixels"
-    print(
+    return (
         f"{options.folder}: synthetic pictures of {size} in {drawing.num_classes} classes, as {options.form}: "
         f"{options.train} train, {options.validation} validation"
     )
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
