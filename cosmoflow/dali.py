@@ -20,7 +20,8 @@ except ImportError:
     pipeline_def = None
 
 from cosmoflow import samples, tfrecord
-from cosmoflow.data import Batch, DataError, Dataset
+from cosmoflow.data import Batch, Dataset
+from harness.data_set import DataError
 from harness.sampler import EpochBatches
 
 CHANNELS_FIRST = (3, 0, 1, 2)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The CosmoFlow data set and its loaders: one interface over HDF5, numpy and TFRecord files.
 
-    dataset = open_split("data", "train", cache=True)
+    dataset = open_split("data", "train")
     batches = loader(dataset, batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True, num_workers=2)
     for epoch in range(num_epochs):
         batches.set_epoch(epoch)
@@ -15,42 +15,31 @@ Shape legend: N samples, C = 4 redshifts, D = H = W voxels along each edge.
 """
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from cosmoflow import samples
 from cosmoflow.samples import FORMATS, SampleError, SampleFormat
-from harness import manifest
+from harness import data_set, manifest, readers
+from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
-from harness.sampler import EpochBatches, SamplerError
-
-BATCHES_AHEAD = 2
-"""Batches that each reading thread is ahead of the training loop."""
+from harness.sampler import EpochBatches
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-class DataError(ValueError):
-    """A data set that cannot be used; the text names the folder or file, what was found and what was expected."""
-
-
-def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int = 0, num_ranks: int = 1) -> "Dataset":
+def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int = 1) -> "Dataset":
     """The samples of one split ("train" or "validation"), checked as far as it is cheap.
 
     With a manifest: every file is there with its size, each rank looking at its share. Without: the files found have
-    one form and are complete. Either way the first sample is read. `cache` keeps the whole split in memory as int16.
-    Raises DataError.
+    one form and are complete. Either way the first sample is read. Raises DataError.
     """
     folder = Path(folder)
-    if not (folder / split).is_dir():
-        raise DataError(f"{folder / split}: no such folder; expected the {split} split of a prepared data set there")
+    data_set.check_split(folder, split)
     try:
         if (folder / manifest.FILE_NAME).exists():
             listed = Manifest.load(folder)
@@ -59,12 +48,9 @@ def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int
         else:
             listed = None
             sample_format, stems = _found_stems(folder / split)
-        dataset = Dataset(sample_format=sample_format, stems=stems, folder=folder, manifest=listed)
+        return Dataset(sample_format=sample_format, stems=stems, folder=folder, manifest=listed)
     except (ManifestError, SampleError) as error:
         raise DataError(str(error)) from None
-    if cache:
-        dataset.fill_cache()
-    return dataset
 
 
 class Dataset:
@@ -87,11 +73,6 @@ class Dataset:
         self.sample_shape: tuple[int, ...] = samples.read(sample_format, Path(stems[0]))[0].shape
         """(4, D, D, D)."""
         self._cache: tuple[np.ndarray, np.ndarray] | None = None
-
-    @property
-    def synthetic(self) -> bool | None:
-        """Whether the data were simulated here; None where no manifest says."""
-        return self.manifest.synthetic if self.manifest else None
 
     @property
     def cached(self) -> bool:
@@ -133,13 +114,7 @@ class Dataset:
 
     def fill_cache(self) -> None:
         """Read every sample into memory, as int16; DataError where it does not fit."""
-        num_bytes = len(self) * int(np.prod(self.sample_shape)) * 2
-        available_bytes = psutil.virtual_memory().available
-        if num_bytes > available_bytes:
-            raise DataError(
-                f"{Path(self.stems[0]).parent}: caching takes {num_bytes / 2**30:.1f} GiB, found "
-                f"{available_bytes / 2**30:.1f} GiB of free memory; set cache = false or use more ranks"
-            )
+        data_set.check_memory(Path(self.stems[0]).parent, len(self) * int(np.prod(self.sample_shape)) * 2)
         volume_NCDHW = np.empty((len(self), *self.sample_shape), dtype=np.int16)
         target_N4 = np.empty((len(self), samples.NUM_TARGETS), dtype=np.float32)
         self._read(range(len(self)), volume_NCDHW, target_N4)
@@ -162,12 +137,10 @@ def loader(
     kind "plain" reads in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of NVIDIA
     DALI. Both give the same samples in the same order. Raises DataError.
     """
-    try:
-        batches = EpochBatches(
-            len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
-        )
-    except SamplerError as error:
-        raise DataError(f"{Path(dataset.stems[0]).parent}: {error}") from None
+    folder = Path(dataset.stems[0]).parent
+    batches = data_set.batches(
+        folder, len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+    )
     if kind == "plain":
         return Loader(_Reader(dataset, batches, num_threads=num_workers), batches)
     if kind == "dali":
@@ -178,37 +151,19 @@ def loader(
 
 
 class _Reader:
-    """The plain reader: threads that read whole batches ahead.
-
-    Threads rather than processes, because nearly all of reading, inflating and transposing is done in C without
-    Python's lock, and a sample of 16 MB then goes straight to where the device takes it from.
-    """
+    """The plain reader: threads that read whole batches, since reading, inflating and transposing is done in C."""
 
     def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_threads: int):
         self.dataset, self.batches, self.num_threads = dataset, batches, num_threads
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.num_threads == 0:
-            yield from map(self.dataset.batch, self.batches.indices())
-            return
-        pool, reading = ThreadPoolExecutor(self.num_threads), deque()
-        try:
-            for indices in self.batches.indices():
-                reading.append(pool.submit(self.dataset.batch, indices))
-                if len(reading) > self.num_threads * BATCHES_AHEAD:
-                    yield reading.popleft().result()
-            while reading:
-                yield reading.popleft().result()
-        finally:  # also where the epoch is given up half-way
-            pool.shutdown(cancel_futures=True)
+        return readers.in_threads(self.dataset.batch, self.batches.indices(), num_threads=self.num_threads)
 
 
 def _listed_stems(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:
     """Form and samples of a split as its manifest lists them."""
-    sample_format = FORMATS.get(listed.format)
-    if listed.benchmark != "cosmoflow" or sample_format is None:
-        found = f"found {listed.benchmark} data in form {listed.format!r}"
-        raise DataError(f"{folder / manifest.FILE_NAME}: {found}, expected cosmoflow data in one of {list(FORMATS)}")
+    data_set.check_form(folder, listed, "cosmoflow", FORMATS)
+    sample_format = FORMATS[listed.format]
     suffix = sample_format.suffixes[0]
     paths = (file.path for file in listed.split(split).files)
     stems = [str(folder / path.removesuffix(suffix)) for path in paths if path.endswith(suffix)]

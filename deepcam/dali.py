@@ -16,8 +16,9 @@ except ImportError:
     pipeline_def = None
 
 from deepcam import samples
-from deepcam.data import Batch, DataError, Dataset
+from deepcam.data import Batch, Dataset
 from deepcam.samples import SampleError
+from harness.data_set import DataError
 from harness.sampler import EpochBatches
 
 

@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from deepcam import samples
@@ -28,10 +27,10 @@ from deepcam.samples import FORMATS, Sample, SampleError, SampleFormat
 from deepcam.statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.statistics import Statistics, StatisticsError
-from harness import manifest
+from harness import data_set, manifest, readers
+from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
-from harness.sampler import EpochBatches, SamplerError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 TOLERANCE = {"train": 0.01, "validation": 10.0}
@@ -39,20 +38,15 @@ TOLERANCE = {"train": 0.01, "validation": 10.0}
 tail: among few training samples the next storm can be several times as wet as all before."""
 
 
-class DataError(ValueError):
-    """A data set that cannot be used; the text names the folder or file, what was found and what was expected."""
-
-
-def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int = 0, num_ranks: int = 1) -> "Dataset":
+def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int = 1) -> "Dataset":
     """The samples of one split ("train" or "validation"), checked as far as it is cheap.
 
     With a manifest: every file is there with its size, each rank looking at its share, and stats.h5 is the one that was
     written with them. Without: the files found have one form and are complete. Either way the first sample is read and
-    must lie within stats.h5. `cache` keeps the whole split in memory. Raises DataError.
+    must lie within stats.h5. Raises DataError.
     """
     folder = Path(folder)
-    if not (folder / split).is_dir():
-        raise DataError(f"{folder / split}: no such folder; expected the {split} split of a prepared data set there")
+    data_set.check_split(folder, split)
     try:
         listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
         if listed:
@@ -68,11 +62,9 @@ def open_split(folder: Path | str, split: str, *, cache: bool = False, rank: int
             manifest=listed,
         )
         dataset.check_statistics(TOLERANCE[split])
+        return dataset
     except (ManifestError, SampleError, StatisticsError) as error:
         raise DataError(str(error)) from None
-    if cache:
-        dataset.fill_cache()
-    return dataset
 
 
 class Dataset(torch.utils.data.Dataset):
@@ -95,11 +87,6 @@ class Dataset(torch.utils.data.Dataset):
         self.sample_shape = samples.read(sample_format, folder / split, identifiers[0])[0].shape
         """(H, W, 16)."""
         self._cache: list[Sample] | None = None
-
-    @property
-    def synthetic(self) -> bool | None:
-        """Whether the data were invented here; None where no manifest says."""
-        return self.manifest.synthetic if self.manifest else None
 
     @property
     def cached(self) -> bool:
@@ -154,14 +141,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def fill_cache(self) -> None:
         """Read every sample into memory; DataError where one is broken or all do not fit."""
-        num_bytes = len(self) * int(np.prod(self.sample_shape)) * 4
-        available_bytes = psutil.virtual_memory().available
-        if num_bytes > available_bytes:
-            free = f"found {available_bytes / 2**30:.1f} GiB of free memory"
-            raise DataError(
-                f"{self.folder / self.split}: caching takes {num_bytes / 2**30:.1f} GiB, {free}; set cache = false or "
-                "use more ranks"
-            )
+        data_set.check_memory(self.folder / self.split, len(self) * int(np.prod(self.sample_shape)) * 4)
         try:
             self._cache = [self[index] for index in range(len(self))]
         except SampleError as error:
@@ -184,14 +164,12 @@ def loader(
     kind "plain" reads in `num_workers` processes (0: in this one); "dali" in as many threads of NVIDIA DALI. Both give
     the same samples in the same order. Raises DataError.
     """
-    try:
-        batches = EpochBatches(
-            len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
-        )
-    except SamplerError as error:
-        raise DataError(f"{dataset.folder / dataset.split}: {error}") from None
+    folder = dataset.folder / dataset.split
+    batches = data_set.batches(
+        folder, len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+    )
     if kind == "plain":
-        return Loader(_plain_reader(dataset, batches, num_workers), batches)
+        return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
     if kind == "dali":
         from deepcam import dali  # only where asked for: the extra [dali] may be missing
 
@@ -199,24 +177,10 @@ def loader(
     raise DataError(f"loader kind: found {kind!r}, expected 'plain' or 'dali'")
 
 
-def _plain_reader(dataset: Dataset, batches: EpochBatches, num_workers: int) -> Iterable[Batch | SampleError]:
-    return torch.utils.data.DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        collate_fn=lambda batch: batch,  # __getitems__ has joined it
-        generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
-    )
-
-
 def _listed(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:
     """Form and samples of a split as its manifest lists them."""
-    sample_format = FORMATS.get(listed.format)
-    if listed.benchmark != "deepcam" or sample_format is None:
-        found = f"found {listed.benchmark} data in form {listed.format!r}"
-        raise DataError(f"{folder / manifest.FILE_NAME}: {found}, expected deepcam data in one of {list(FORMATS)}")
+    data_set.check_form(folder, listed, "deepcam", FORMATS)
+    sample_format = FORMATS[listed.format]
     identifiers = _identifiers(sample_format, (Path(file.path).name for file in listed.split(split).files))
     if not identifiers or len(identifiers) != listed.split(split).num_samples:
         expected = f"expected {listed.split(split).num_samples} and at least 1"

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from ewa_fasterrcnn import boxes
-from ewa_fasterrcnn.data import DataError, open_split
+from ewa_fasterrcnn.data import open_split
 from ewa_fasterrcnn.heads import MOST_DETECTIONS, SUPPRESSION_OVERLAP, Detections
 from ewa_fasterrcnn.metric import OVERLAP, MetricError, average_precision, mean_average_precision
 from ewa_fasterrcnn.ops import suppress_by_group
 from ewa_fasterrcnn.years import CLASS_NAMES, UNUSED
+from harness.data_set import DataError
 
 MOST_CANDIDATES = 2000
 """Of a class; enough to cover the map, few enough to compare each with all."""

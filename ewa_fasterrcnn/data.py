@@ -25,17 +25,13 @@ from torch import Tensor
 from ewa_fasterrcnn.statistics import FILE_NAME as STATISTICS_NAME
 from ewa_fasterrcnn.statistics import Statistics, StatisticsError
 from ewa_fasterrcnn.years import UNUSED, YearError, YearFile
-from harness import manifest
+from harness import data_set, manifest, readers
+from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
-from harness.sampler import EpochBatches, SamplerError
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """(N,) numbers of the images in their split, (N, C, H, W) fields in the units of the files, (N, B, 5) rows of boxes."""
-
-
-class DataError(ValueError):
-    """A data set that cannot be used; the text names the folder or file, what was found and what was expected."""
 
 
 def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int = 1) -> "Dataset":
@@ -45,13 +41,10 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
     Raises DataError.
     """
     folder = Path(folder)
-    if not (folder / split).is_dir():
-        raise DataError(f"{folder / split}: no such folder; expected the {split} split of a prepared data set there")
+    data_set.check_split(folder, split)
     try:
         listed = Manifest.load(folder)
-        if listed.benchmark != "ewa_fasterrcnn":
-            found = f"found {listed.benchmark} data"
-            raise DataError(f"{folder / manifest.FILE_NAME}: {found}, expected ewa_fasterrcnn data")
+        data_set.check_form(folder, listed, "ewa_fasterrcnn", ["hdf5"])
         listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
         _check_statistics_file(folder / STATISTICS_NAME, listed)
         return Dataset(
@@ -127,26 +120,11 @@ def loader(
 
     Every image once an epoch: see EpochBatches. Raises DataError.
     """
-    try:
-        batches = EpochBatches(
-            len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
-        )
-    except SamplerError as error:
-        raise DataError(f"{dataset.paths[0].parent}: {error}") from None
-    reader = torch.utils.data.DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=num_workers,
-        persistent_workers=num_workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        collate_fn=_as_it_is,
-        generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
+    folder = dataset.paths[0].parent
+    batches = data_set.batches(
+        folder, len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
     )
-    return Loader(reader, batches)
-
-
-def _as_it_is(batch: Batch | YearError) -> Batch | YearError:
-    return batch  # __getitems__ has joined it
+    return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
 
 
 def _check_statistics_file(path: Path, listed: Manifest) -> None:

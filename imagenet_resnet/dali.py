@@ -18,11 +18,12 @@ try:
 except ImportError:
     pipeline_def = None
 
+from harness.data_set import DataError
 from harness.sampler import EpochBatches
 from imagenet_resnet import pictures
 from imagenet_resnet.data import Batch, view_of
 from imagenet_resnet.pictures import PictureError, View
-from imagenet_resnet.samples import DataError, Dataset, Encoded
+from imagenet_resnet.samples import Dataset, Encoded
 
 
 class Reader:

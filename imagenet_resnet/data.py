@@ -16,27 +16,24 @@ Shape legend: N samples, H = W pixels, C = red, green and blue.
 """
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from harness import manifest
+from harness import data_set, manifest, readers
+from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
 from harness.sampler import EpochBatches
 from imagenet_resnet import pictures
 from imagenet_resnet.folders import PictureFolder
 from imagenet_resnet.pictures import PictureError, Size, View
-from imagenet_resnet.samples import DataError, Dataset, Encoded
+from imagenet_resnet.samples import Dataset, Encoded
 from imagenet_resnet.shards import ShardSet
 
-BATCHES_AHEAD = 2
-"""Batches that each reading thread is ahead of the training loop."""
 GREY = 128
 FORMATS = {"jpeg": "image folders", "webdataset": "tar shards"}
 
@@ -50,8 +47,7 @@ def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 
     """
     folder = Path(folder)
     for needed in ("train", split):
-        if not (folder / needed).is_dir():
-            raise DataError(f"{folder / needed}: no such folder; expected a prepared data set with its {needed} split")
+        data_set.check_split(folder, needed)
     try:
         listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
         if listed:
@@ -109,11 +105,7 @@ def view_of(batches: EpochBatches, index: int) -> Callable[[Size], View]:
 
 
 class _Reader:
-    """The plain reader: threads that fetch and decode whole batches ahead.
-
-    Threads rather than processes, because decoding and resizing are done in C without Python's lock, and the pixels
-    then go straight to where the device takes them from.
-    """
+    """The plain reader: threads that fetch and decode whole batches, since decoding and resizing are done in C."""
 
     def __init__(self, dataset: Dataset, batches: EpochBatches, *, side: int, num_threads: int, unreadable: str):
         self.dataset, self.batches, self.side = dataset, batches, side
@@ -121,20 +113,7 @@ class _Reader:
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.batches.indices()
-        work = zip(order, self.dataset.fetch(order), strict=True)
-        if self.num_threads == 0:
-            yield from (self._render(*batch) for batch in work)
-            return
-        pool, reading = ThreadPoolExecutor(self.num_threads), deque()
-        try:
-            for batch in work:
-                reading.append(pool.submit(self._render, *batch))
-                if len(reading) > self.num_threads * BATCHES_AHEAD:
-                    yield reading.popleft().result()
-            while reading:
-                yield reading.popleft().result()
-        finally:  # also where the epoch is given up half-way
-            pool.shutdown(cancel_futures=True)
+        return readers.in_threads(self._render, order, self.dataset.fetch(order), num_threads=self.num_threads)
 
     def _render(self, indices: np.ndarray, encoded: Encoded) -> Batch:
         shape = (len(indices), self.side, self.side, 3)
@@ -155,10 +134,7 @@ class _Reader:
 
 
 def _check_manifest(folder: Path, listed: Manifest, num_classes: int) -> None:
-    if listed.benchmark != "imagenet_resnet" or listed.format not in FORMATS:
-        found = f"found {listed.benchmark} data in form {listed.format!r}"
-        expected = f"expected imagenet_resnet data in one of {list(FORMATS)}"
-        raise DataError(f"{folder / manifest.FILE_NAME}: {found}, {expected}")
+    data_set.check_form(folder, listed, "imagenet_resnet", FORMATS)
     stored = listed.provenance.get("num_classes", num_classes)
     if stored != num_classes:
         found = f"found {stored} classes, expected num_classes = {num_classes}"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.data_set import DataError
 from harness.manifest import Manifest
 from harness.sampler import EpochBatches
 from imagenet_resnet import pictures
-from imagenet_resnet.samples import DataError, Encoded
+from imagenet_resnet.samples import Encoded
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 

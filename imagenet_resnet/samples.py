@@ -11,10 +11,6 @@ from harness.manifest import Manifest
 from harness.sampler import EpochBatches
 
 
-class DataError(ValueError):
-    """A data set that cannot be used; the text names the folder or file, what was found and what was expected."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
     """Some samples. `pictures[i]` may read a file then: ask for it where there is time, in a reading thread."""

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from compliance import whole_file
+from harness.data_set import DataError
 from harness.manifest import Manifest
 from harness.sampler import EpochBatches
-from imagenet_resnet.samples import DataError, Encoded
+from imagenet_resnet.samples import Encoded
 
 WINDOW = 2048
 """Samples that are read at a time and shuffled among each other: about 220 MB of ImageNet."""

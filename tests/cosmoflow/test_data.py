@@ -3,15 +3,17 @@
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 import torch
 
-from cosmoflow import data, prepare, tfrecord
+from cosmoflow import prepare, tfrecord
 from cosmoflow.conversion import Conversion
-from cosmoflow.data import DataError, loader, open_split
+from cosmoflow.data import loader, open_split
 from cosmoflow.samples import SampleError
 from cosmoflow.synthesize import Simulation, synthesize
 from harness import manifest
+from harness.data_set import DataError
 from harness.sampler import EpochBatches
 
 FORMS = {
@@ -54,8 +56,10 @@ def first_file(folder, ending="*"):
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("cache", [False, True])
 def test_every_form_holds_the_same_samples_channels_first(folders, name, cache):
-    dataset = open_split(folders / name, "train", cache=cache)
-    assert (len(dataset), dataset.sample_shape, dataset.synthetic) == (8, (4, 8, 8, 8), True)
+    dataset = open_split(folders / name, "train")
+    if cache:
+        dataset.fill_cache()
+    assert (len(dataset), dataset.sample_shape, dataset.manifest.synthetic) == (8, (4, 8, 8, 8), True)
     with h5py.File(f"{open_split(folders / 'hdf5', 'train').stems[3]}.hdf5") as file:
         full_DHWC, target_4 = file["full"][()], file["unitPar"][()]
     volume_CDHW, target = dataset[3]
@@ -70,7 +74,7 @@ def test_every_form_holds_the_same_samples_channels_first(folders, name, cache):
 def test_a_folder_without_manifest_is_read_as_found(folders, writable, name):
     dataset = open_split(writable(name, with_manifest=False), "train")
     listed = open_split(folders / name, "train")
-    assert dataset.synthetic is None
+    assert dataset.manifest is None
     assert [stem.rsplit("/")[-1] for stem in dataset.stems] == [stem.rsplit("/")[-1] for stem in listed.stems]
 
 
@@ -85,7 +89,9 @@ def test_numpy_files_with_redshifts_last_are_read_too(folders, writable):
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("cache", [False, True])
 def test_a_batch_holds_the_samples_of_its_indices(folders, num_workers, cache):
-    dataset = open_split(folders / "tfrecord", "train", cache=cache)
+    dataset = open_split(folders / "tfrecord", "train")
+    if cache:
+        dataset.fill_cache()
     batches = loader(dataset, batch_size=3, seed=5, shuffle=True, num_workers=num_workers)
     batches.set_epoch(2)
     expected = EpochBatches(8, batch_size=3, seed=5, shuffle=True)
@@ -223,9 +229,9 @@ def test_another_benchmarks_data_are_refused(writable):
 
 
 def test_a_cache_that_does_not_fit_is_refused(folders, monkeypatch):
-    monkeypatch.setattr(data.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
     with pytest.raises(DataError, match=r"caching takes 0.0 GiB, found 0.0 GiB of free memory; set cache = false"):
-        open_split(folders / "numpy", "train", cache=True)
+        open_split(folders / "numpy", "train").fill_cache()
 
 
 def test_fewer_samples_than_ranks_are_refused(folders):

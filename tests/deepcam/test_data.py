@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from deepcam import samples
-from deepcam.data import DataError, Dataset, loader, open_split
+from deepcam.data import Dataset, loader, open_split
 from deepcam.samples import FORMATS, SampleError
 from harness import manifest
+from harness.data_set import DataError
 from harness.manifest import Manifest
 
 
@@ -54,9 +55,10 @@ def test_evaluation_runs_through_the_files_in_order(make_data):
 
 
 def test_the_cache_gives_the_same_batches(make_data):
-    folder = make_data()
-    expected, cached = epoch_of(open_split(folder, "train")), epoch_of(open_split(folder, "train", cache=True))
-    assert all(map(torch.equal, cached, expected))
+    data = open_split(make_data(), "train")
+    expected = epoch_of(data)
+    data.fill_cache()
+    assert all(map(torch.equal, epoch_of(data), expected))
 
 
 def break_sample(folder: Path) -> str:
@@ -141,7 +143,7 @@ def test_statistics_that_were_not_written_with_the_samples_are_refused(make_data
         tool="test",
         tool_version="0",
     ).save(folder)
-    assert open_split(folder, "train").synthetic
+    assert open_split(folder, "train").manifest.synthetic
     stats = folder / "stats.h5"
     content = bytearray(stats.read_bytes())
     content[-1] ^= 1

@@ -136,7 +136,7 @@ def test_a_made_data_set_opens_as_one_for_training(made):
     assert (len(training), len(validation)) == (3, 2)
     assert training.sample_shape == (48, 80, 16)
     assert training.statistics.count == 3
-    assert training.synthetic
+    assert training.manifest.synthetic
     assert Manifest.load(folder).provenance["share_background"] > 0.9
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from ewa_fasterrcnn.data import DataError, loader, open_split
+from ewa_fasterrcnn.data import loader, open_split
 from ewa_fasterrcnn.years import YearError
+from harness.data_set import DataError
 
 
 def on_disk(folder: Path) -> tuple[np.ndarray, np.ndarray]:

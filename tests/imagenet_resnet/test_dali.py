@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.data_set import DataError
 from imagenet_resnet import dali
 from imagenet_resnet.data import loader, open_split
-from imagenet_resnet.samples import DataError
 
 needs_dali = pytest.mark.skipif(dali.pipeline_def is None, reason="the extra [dali] is not installed")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from harness.data_set import DataError
 from harness.manifest import FILE_NAME
 from imagenet_resnet import data, pictures
 from imagenet_resnet.data import loader, open_split, view_of
-from imagenet_resnet.samples import DataError
 
 SIDE = 24
 

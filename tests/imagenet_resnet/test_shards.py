@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.data_set import DataError
 from imagenet_resnet import shards
-from imagenet_resnet.samples import DataError
 from imagenet_resnet.shards import ShardBatches, ShardSet, index_path, read_index, write_index, write_shard
 
 
