@@ -125,6 +125,11 @@ def pack(source: Path, target: Path, *, level: int = LEVEL) -> Index:
     return index
 
 
+def is_packed(folder: Path) -> bool:
+    """Whether the data set in `folder` lies in archives."""
+    return (folder / INDEX_NAME).exists()
+
+
 def contents(frame: Frame, payload: bytes | memoryview) -> Iterator[memoryview]:
     """The bytes of each of the frame's members; ArchiveError where the frame is damaged."""
     try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A data set while it arrives on a node: TARGET.partial, which becomes TARGET when every file is whole and checked.
 
-    landing = Landing(source, target)
+    landing = Landing(source, target, listed)         # the files to come: all, or a shard's
     with landing:
         for number in landing.missing:
             landing.take(number, payload)         # from any thread: unpacked, written, checked, noted
@@ -17,14 +17,17 @@ import os
 import shutil
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 from harness import manifest
 from harness.archive import ArchiveError
-from harness.manifest import ManifestError
-from harness.transfer_units import Segment, Source, StagingError
+from harness.arriving_checksum import ArrivingChecksum
+from harness.manifest import Manifest, ManifestError
+from harness.shards import Shard
+from harness.transfer_units import Segment, Source, StagingError, Unit
 
 JOURNAL = ".journal"
 BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -34,26 +37,26 @@ BLOCK_BYTES = 4096
 class Landing:
     """The arriving copy; see the module's head."""
 
-    def __init__(self, source: Source, target: Path) -> None:
-        """Look at what is there already, and make ready for the rest.
+    def __init__(self, source: Source, target: Path, listed: Manifest | None = None) -> None:
+        """Look at what is there already, and make ready for the rest; `listed`: a part of the source, None for all.
 
         StagingError where the target is something else, cannot be written, or has too little space.
         """
         self.source, self.target = source, target
+        self.manifest = listed or source.manifest
+        """Of the data set that arrives."""
+        self._paths = {file.path for split in self.manifest.splits.values() for file in split.files}
         self.partial = target.with_name(f"{target.name}.partial")
         self.there = self._is_there()
         """Whether the target is this data set already, whole."""
         self._lock = threading.Lock()
         self._journal = None if self.there else self._open()
-        arrived = range(len(source.units)) if self.there else self._arrived()
-        self.missing = [number for number in range(len(source.units)) if number not in arrived]
+        arrived = set() if self.there else self._arrived()
+        wanted = [] if self.there else [number for number, unit in enumerate(source.units) if any(self._of(unit))]
+        self.missing = [number for number in wanted if number not in arrived]
         """Units that are still to come."""
-        self._segments_missing = Counter(
-            segment.file.path
-            for number in self.missing
-            for segment in source.units[number].segments
-            if not segment.whole
-        )
+        self._segments_missing = Counter(segment.file.path for segment in self._to_come() if not segment.whole)
+        self._checksums = {path: ArrivingChecksum() for path in self._segments_missing}
         if not self.there:
             self._check_space()
             self._make_folders()
@@ -72,7 +75,8 @@ class Landing:
         unit = self.source.units[number]
         try:
             for segment, content in self.source.unpack(unit, payload):
-                self._write(segment, content)
+                if segment.file.path in self._paths:
+                    self._write(segment, content)
             with self._lock:
                 self._journal.write(f"{number}\n")
         except OSError as error:
@@ -85,9 +89,16 @@ class Landing:
         if self.there:
             return
         assert not +self._segments_missing, "units are missing"
-        self.source.manifest.save(self.partial)
+        self.manifest.save(self.partial)
         (self.partial / JOURNAL).unlink()
         self.partial.replace(self.target)
+
+    def _of(self, unit: Unit) -> Iterator[Segment]:
+        """The unit's segments that belong to the data set that arrives."""
+        return (segment for segment in unit.segments if segment.file.path in self._paths)
+
+    def _to_come(self) -> Iterator[Segment]:
+        return (segment for number in self.missing for segment in self._of(self.source.units[number]))
 
     def _open(self) -> TextIO:
         """The journal, locked: whoever else stages to this target is told so before anything is touched."""
@@ -110,20 +121,24 @@ class Landing:
             written = 0
             while written < len(content):
                 written += os.pwrite(descriptor, content[written:], segment.offset + written)
+            if not segment.whole:
+                _begin_writeback(descriptor, segment)
         except OSError as error:
             error.filename = path
             raise
         finally:
             os.close(descriptor)
         if not segment.whole:
-            self._check_if_last(segment)
+            self._check_large(segment, content)
 
-    def _check_if_last(self, segment: Segment) -> None:
+    def _check_large(self, segment: Segment, content: memoryview) -> None:
+        name = segment.file.path
+        self._checksums[name].add(segment.offset, content)
         with self._lock:
-            self._segments_missing[segment.file.path] -= 1
-            last = not self._segments_missing[segment.file.path]
+            self._segments_missing[name] -= 1
+            last = not self._segments_missing[name]
         if last:
-            self._check(segment, manifest.sha256(self.partial / segment.file.path))
+            self._check(segment, self._checksums.pop(name).finish(self.partial / name))
 
     def _check(self, segment: Segment, found: str) -> None:
         if found != segment.file.sha256:
@@ -136,7 +151,7 @@ class Landing:
             return False
         try:
             listed = manifest.Manifest.load(self.target)
-            if listed == self.source.manifest:
+            if listed == self.manifest:
                 listed.verify(self.target)
                 return True
         except ManifestError as error:
@@ -160,18 +175,24 @@ class Landing:
 
     def _head(self) -> str:
         cut = "".join(f"{unit.segments[0].file.sha256} {unit.segments[0].offset}," for unit in self.source.units)
+        cut += repr(Shard.of(self.manifest))
         boot = BOOT.read_text().strip() if BOOT.exists() else ""
         return f"{boot} {len(self.source.units)} {hashlib.sha256(cut.encode()).hexdigest()}"
 
     def _check_space(self) -> None:
-        segments = [segment for number in self.missing for segment in self.source.units[number].segments]
-        needed = sum(-(-segment.bytes // BLOCK_BYTES) * BLOCK_BYTES for segment in segments)
+        needed = sum(-(-segment.bytes // BLOCK_BYTES) * BLOCK_BYTES for segment in self._to_come())
         free = shutil.disk_usage(self.target.parent).free
         if needed > free:
             found = f"{free / 1e9:.3f} GB are free, {needed / 1e9:.3f} GB are to come"
             raise StagingError(f"{self.target.parent}: {found}; choose another target, or fewer samples")
 
     def _make_folders(self) -> None:
-        folders = {segment.file.path.rpartition("/")[0] for unit in self.source.units for segment in unit.segments}
+        folders = {path.rpartition("/")[0] for path in self._paths}
         for folder in sorted(folders):
             (self.partial / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _begin_writeback(descriptor: int, segment: Segment) -> None:
+    """Have the disk write what has come while more is read; the kernel by itself waits until gigabytes are dirty."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, segment.offset, segment.bytes, os.POSIX_FADV_DONTNEED)

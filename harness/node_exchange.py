@@ -12,6 +12,7 @@ and srun --mpi=pmi2, and it fails as soon as a peer is gone.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy
 import torch
 import torch.distributed
 
@@ -36,28 +37,25 @@ class Nodes:
 
     def exchange(self, payload: bytes | None, sizes: list[int]) -> list[memoryview] | None:
         """Every node's payload, of the given sizes; None where one of them has none to give, which is a fault."""
-        if self.count == 1:
-            return None if payload is None else [memoryview(payload)]
         row_bytes = max(sizes) + 1
-        own = torch.zeros(row_bytes, dtype=torch.uint8)
-        if payload is None:
-            own[-1] = 1
-        elif payload:
-            own[: len(payload)] = torch.frombuffer(bytearray(payload), dtype=torch.uint8)
+        own = torch.empty(row_bytes, dtype=torch.uint8)
+        own[-1] = payload is None
+        if payload:
+            own.numpy()[: len(payload)] = numpy.frombuffer(payload, dtype=numpy.uint8)
         rows = torch.empty(self.count, row_bytes, dtype=torch.uint8)
         torch.distributed.all_gather_single(rows.view(-1), own, group=self._group)
         if rows[:, -1].any():
             return None
         return [memoryview(row.numpy())[:size] for row, size in zip(rows, sizes, strict=True)]
 
-    def union(self, numbers: list[int], limit: int) -> list[int]:
-        """Numbers below `limit` that any node has."""
+    def divide(self, numbers: list[int], limit: int) -> tuple[list[int], list[int]]:
+        """Of the numbers below `limit` that nodes have: those that several have, and those that only this one has."""
         if self.count == 1:
-            return numbers
-        wanted = torch.zeros(limit, dtype=torch.uint8)
-        wanted[numbers] = 1
-        torch.distributed.all_reduce(wanted, torch.distributed.ReduceOp.MAX, group=self._group)
-        return wanted.nonzero().flatten().tolist()
+            return [], numbers
+        num_nodes = torch.zeros(limit, dtype=torch.int32)
+        num_nodes[numbers] = 1
+        torch.distributed.all_reduce(num_nodes, group=self._group)
+        return (num_nodes > 1).nonzero().flatten().tolist(), [number for number in numbers if num_nodes[number] == 1]
 
     @contextmanager
     def agreed(self) -> Iterator[None]:

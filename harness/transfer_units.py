@@ -12,14 +12,19 @@ A unit holds several small files, a stretch of a large one, or a frame of an arc
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from compliance.errors import UserError
-from harness import archive, manifest
+from harness import archive, manifest, shards
 from harness.archive import Frame, Index
 from harness.manifest import DataFile, Manifest
 
-UNIT_BYTES = 4 << 20
+UNIT_BYTES = 16 << 20
+NUM_JOINED = 4
+"""So many times smaller than a stretch of a large file is a unit of small ones: there are many to keep threads busy."""
+PASSING_BYTES = 1 << 20
+"""A read so large is of data that are wanted once: cached, they would only take memory from what is being written."""
 
 
 class StagingError(UserError):
@@ -60,12 +65,17 @@ class Source:
     units: tuple[Unit, ...]
 
     @classmethod
-    def open(cls, folder: Path, *, unit_bytes: int = UNIT_BYTES) -> "Source":
-        """The data set in `folder`; ManifestError or ArchiveError where it says too little of itself."""
+    def open(cls, folder: Path, *, unit_bytes: int = UNIT_BYTES, num_shards: int = 1) -> "Source":
+        """The data set in `folder`; ManifestError or ArchiveError where it says too little of itself.
+
+        Plain files of different shards are never in one unit.
+        """
         listed = Manifest.load(folder)
-        files = [file for split in listed.splits.values() for file in split.files]
-        packed = (folder / archive.INDEX_NAME).exists()
-        units = _frames(files, Index.load(folder)) if packed else _stretches(files, unit_bytes)
+        parts = [part for name, split in listed.splits.items() for part in shards.dealt(name, split, num_shards)]
+        if archive.is_packed(folder):
+            units = _frames(chain.from_iterable(parts), Index.load(folder))
+        else:
+            units = chain.from_iterable(_stretches(part, unit_bytes) for part in parts)
         return cls(folder=folder, manifest=listed, units=tuple(units))
 
     def read(self, unit: Unit) -> bytes:
@@ -99,10 +109,12 @@ class Source:
 def _read_stretch(path: Path, offset: int, num_bytes: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        parts = []
-        while num_bytes and (part := os.pread(descriptor, num_bytes, offset)):
+        parts, position, end = [], offset, offset + num_bytes
+        while position < end and (part := os.pread(descriptor, end - position, position)):
             parts.append(part)
-            offset, num_bytes = offset + len(part), num_bytes - len(part)
+            position += len(part)
+        if num_bytes >= PASSING_BYTES and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, offset, num_bytes, os.POSIX_FADV_DONTNEED)
         return parts[0] if len(parts) == 1 else b"".join(parts)
     finally:
         os.close(descriptor)
@@ -111,15 +123,17 @@ def _read_stretch(path: Path, offset: int, num_bytes: int) -> bytes:
 def _stretches(files: Iterable[DataFile], unit_bytes: int) -> Iterator[Unit]:
     """Small neighbouring files together, large files cut."""
     together: list[Segment] = []
+    num_bytes = 0
     for file in files:
         for offset in range(0, max(file.bytes, 1), unit_bytes):
             segment = Segment(file=file, offset=offset, bytes=min(unit_bytes, file.bytes - offset))
-            if together and _size(together) + segment.bytes > unit_bytes:
-                yield Unit(bytes=_size(together), segments=tuple(together))
-                together = []
+            if together and num_bytes + segment.bytes > unit_bytes // NUM_JOINED:
+                yield Unit(bytes=num_bytes, segments=tuple(together))
+                together, num_bytes = [], 0
             together.append(segment)
+            num_bytes += segment.bytes
     if together:
-        yield Unit(bytes=_size(together), segments=tuple(together))
+        yield Unit(bytes=num_bytes, segments=tuple(together))
 
 
 def _frames(files: Iterable[DataFile], index: Index) -> Iterator[Unit]:
@@ -133,7 +147,3 @@ def _frames(files: Iterable[DataFile], index: Index) -> Iterator[Unit]:
         yield Unit(bytes=frame.bytes, segments=tuple(segments), frame=frame)
     if listed:
         raise StagingError(f"{next(iter(listed))}: in {manifest.FILE_NAME}, but in no archive; pack the data set again")
-
-
-def _size(segments: Iterable[Segment]) -> int:
-    return sum(segment.bytes for segment in segments)
