@@ -2,7 +2,6 @@
 """CosmoFlow's train command on a handful of small universes, in one process and in two."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -208,29 +207,6 @@ def test_ctrl_c_closes_the_log_without_a_traceback(configure, universes, tmp_pat
     assert "Traceback" not in printed
     stop = mllog.read(log).first("run_stop")
     assert stop.metadata.status == "aborted"
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_any_step_resumes_to_the_same_losses(configure, universes, tmp_path):
-    folder = configure(dropout=0.5, max_epochs=4, lines="checkpoint_every_epochs = 1")
-    whole = run_here(folder, universes, tmp_path / "whole.txt")
-    log = tmp_path / "result_0.txt"
-    arguments = ["--config", folder, "--data", universes, "--output", log, "--seed", 3]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cosmoflow.train", *map(str, arguments)], cwd=ROOT, env=environment()
-    )
-    deadline = time.monotonic() + 120
-    while not (log.exists() and '"epoch_start"' in log.read_text()):
-        assert process.poll() is None
-        assert time.monotonic() < deadline, "no epoch within two minutes"
-        time.sleep(0.02)
-    time.sleep(random.uniform(0, 0.7))
-    process.kill()
-    process.wait()
-    resumed = run_command(*arguments, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
-    assert evaluations(log) == whole
-    assert len(mllog.read(log).all("restart")) == 1
 
 
 @pytest.mark.slow

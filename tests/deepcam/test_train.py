@@ -2,7 +2,6 @@
 """DeepCAM's train command on a handful of small climates, in one process and in two."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,18 +172,6 @@ def test_gradient_skipping_stops_stages_in_open(configure, climates, tmp_path):
     folder = configure(max_epochs=2, division="open", lines="gradient_skipping_threshold = 1000.0")
     log = run_here(folder, climates, tmp_path / "skipped.txt")
     assert [event.value for event in log.all("gradient_skipping_stages")] == [20, 20]
-
-
-@pytest.mark.slow
-def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(configure, climates, tmp_path):
-    whole = run_here(configure(max_epochs=2), climates, tmp_path / "whole.txt")
-    log = tmp_path / "resumed.txt"
-    run_here(configure(max_epochs=1, system="checkpoint_every_epochs = 1"), climates, log)
-    arguments = ["--data", str(climates), "--output", str(log), "--seed", "3", "--resume"]
-    train.main(["--config", str(configure(max_epochs=2)), *arguments])
-    shutil.rmtree(log.with_suffix(".checkpoints"))
-    assert losses(mllog.read(log)) == losses(whole)  # evaluations, too: running statistics survived the restart
-    assert len(mllog.read(log).all("restart")) == 1
 
 
 def test_a_broken_sample_ends_the_run_with_its_name_in_one_line(configure, tmp_path):

@@ -78,3 +78,9 @@ def test_report_ends_in_one_line_on_stderr(error, resumes, code, line, capsys):
 def test_report_keeps_the_traceback_of_a_fault_of_the_program():
     with pytest.raises(RuntimeError, match="ours"):
         command.report("prepare", fail(RuntimeError("ours")))
+
+
+def test_a_data_folder_may_be_each_nodes_own(monkeypatch):
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    options = command.parser("trains").parse_args(["--config", "folder", "--data", "/nvme/$SLURMD_NODENAME/data"])
+    assert options.data == Path("/nvme/n1/data")

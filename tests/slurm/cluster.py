@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Slurm of two nodes on this machine, started for a test and stopped after it.
 
-    with Slurm(folder) as slurm:
+    with Slurm(folder, SlurmdTimeout=5) as slurm:
         job = slurm.sbatch("run.slurm", DATA="data")
         slurm.wait(job)
 
@@ -14,8 +14,11 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch")
 SECONDS_TO_START = 30
@@ -59,10 +62,11 @@ def missing() -> str:
 
 
 class Slurm:
-    """The cluster, as a context manager."""
+    """The cluster, as a context manager; `settings`: further ones of slurm.conf."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: int) -> None:
         self.folder = folder
+        self._settings = settings
         self._daemons: dict[str, subprocess.Popen] = {}
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
         self.environment |= {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _path()}
@@ -74,7 +78,7 @@ class Slurm:
             until(lambda: (self.folder / "munge.sock").exists(), "munged opens its socket")
             self._start("slurmctld", "-D", "-c")
             for node in ("n1", "n2"):
-                self._start("slurmd", "-D", "-N", node)
+                self.boot(node)
             until(lambda: self.call("sinfo", "-h", "-t", "idle", "-o", "%D", check=False) == "2", "two nodes are idle")
         except BaseException:
             self.__exit__()
@@ -94,6 +98,30 @@ class Slurm:
                 process.kill()
                 process.wait()
 
+    def boot(self, node: str) -> None:
+        """Start the node's slurmd."""
+        self._start("slurmd", "-D", "-N", node)
+
+    def vanish(self, node: str) -> None:
+        """The node is gone at once, with all that runs on it: its slurmd, its step daemons, their tasks."""
+        self._daemons[node].kill()
+        self._daemons[node].wait()
+        tasks = list(self.tasks(node))
+        parents = {process.parent() for process in tasks}
+        step_daemons = [parent for parent in parents if parent and parent.name() == "slurmstepd"]
+        for process in [*step_daemons, *tasks]:  # these first: they would report how their tasks ended
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def tasks(self, node: str | None = None) -> Iterator[psutil.Process]:
+        """Processes that jobs have started, on one node or on all."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                found = process.environ()
+                of_job = found.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in found
+                if of_job and node in (None, found.get("SLURMD_NODENAME")):
+                    yield process
+
     def call(self, *command: str, check: bool = True, **variables: str) -> str:
         """A client command's output; never waits for more than 30 s, since srun would queue for ever."""
         line = ["timeout", "30", *command]
@@ -112,6 +140,11 @@ class Slurm:
         until(lambda: self.state(job) in over, f"job {job} ends", seconds)
         return self.state(job)
 
+    def start_again(self, job: str) -> None:
+        """A job that was queued again, without the two minutes that Slurm makes it wait."""
+        time.sleep(2)  # a node refuses a job that it ended within the same second
+        self.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+
     def state(self, job: str) -> str:
         return self.call("squeue", "-h", "-j", job, "-t", "all", "-o", "%T")
 
@@ -124,6 +157,7 @@ class Slurm:
         port, port_1, port_2 = _free_ports(3)
         host = socket.gethostname().split(".")[0]
         text = CONFIG.format(folder=self.folder, host=host, port=port, port_1=port_1, port_2=port_2)
+        text += "".join(f"{name}={value}\n" for name, value in self._settings.items())
         (self.folder / "slurm.conf").write_text(text)
 
     def _munge_options(self) -> list[str]:
