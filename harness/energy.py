@@ -16,7 +16,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
+from typing import Any
+
+from harness import nvml
 
 RAPL = Path("/sys/class/powercap")
 JOULES_A_MILLIJOULE, JOULES_A_MICROJOULE = 1e-3, 1e-6
@@ -108,31 +111,23 @@ def find_counter() -> Counter | None:
 
 def _nvml() -> Counter | None:
     """NVML's total energy of every accelerator of the node that says it."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except ImportError:
-        return None
-    except pynvml.NVMLError:
-        return None
-    counting = [handle for handle in handles if _counts(pynvml, handle)]
+    library, handles = nvml.devices() or (None, ())
+    counting = [handle for handle in handles if _counts(library, handle)]
     if not counting:
         return None
 
     def read() -> float:
-        return sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(one) for one in counting) * JOULES_A_MILLIJOULE
+        return sum(library.nvmlDeviceGetTotalEnergyConsumption(one) for one in counting) * JOULES_A_MILLIJOULE
 
     covered = f"{len(counting)} of {len(handles)} accelerators"
     return Counter(source="nvml", scope="accelerators", coverage=covered, read=read)
 
 
-def _counts(pynvml, handle) -> bool:
+def _counts(library: ModuleType, handle: Any) -> bool:
     """Volta and later do."""
     try:
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except pynvml.NVMLError:
+        library.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except library.NVMLError:
         return False
     return True
 

@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
-from types import TracebackType
+from types import ModuleType, TracebackType
+from typing import Any
 
 import psutil
 
+from harness import nvml
 from harness.energy import Energy, EnergyMeter
 
 MAX_SAMPLES = 100_000
@@ -148,28 +150,20 @@ class Accelerators:
 
 def find_accelerators() -> Accelerators | None:
     """Through NVML; None where nvidia-ml-py or a driver is missing."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except ImportError:
-        return None
-    except pynvml.NVMLError:
-        return None
-    return Accelerators(read=lambda: _read_nvml(pynvml, handles)) if handles else None
+    opened = nvml.devices()
+    return Accelerators(read=lambda: _read_nvml(*opened)) if opened else None
 
 
-def _read_nvml(pynvml, handles: list) -> tuple[float | None, int | None, float | None]:
-    def total(query: Callable[[object], float]) -> float | None:
+def _read_nvml(library: ModuleType, handles: list[Any]) -> tuple[float | None, int | None, float | None]:
+    def total(query: Callable[[Any], float]) -> float | None:
         try:
             return sum(query(handle) for handle in handles)
-        except pynvml.NVMLError:  # some virtual devices do not say
+        except library.NVMLError:  # some virtual devices do not say
             return None
 
-    percent = total(lambda handle: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    memory = total(lambda handle: pynvml.nvmlDeviceGetMemoryInfo(handle).used)
-    milliwatts = total(pynvml.nvmlDeviceGetPowerUsage)
+    percent = total(lambda handle: library.nvmlDeviceGetUtilizationRates(handle).gpu)
+    memory = total(lambda handle: library.nvmlDeviceGetMemoryInfo(handle).used)
+    milliwatts = total(library.nvmlDeviceGetPowerUsage)
     return (
         None if percent is None else percent / len(handles),
         None if memory is None else int(memory),

@@ -11,7 +11,7 @@ import pytest
 
 from harness import energy
 from harness.energy import NOTHING, Counter, EnergyMeter, find_counter
-from harness.monitor import Accelerators, Monitor
+from harness.monitor import Accelerators, Monitor, find_accelerators
 
 
 @pytest.fixture
@@ -190,6 +190,29 @@ def test_nvml_without_a_driver_is_no_source(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=NVMLError, nvmlInit=no_driver))
     assert energy._nvml() is None
+    assert find_accelerators() is None
+
+
+def test_nvml_sums_accelerators_and_what_one_does_not_say_is_none(monkeypatch):
+    class NVMLError(Exception):
+        pass
+
+    def no_power(handle):
+        raise NVMLError
+
+    library = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetUtilizationRates=lambda handle: SimpleNamespace(gpu=60 + 20 * handle),
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=1000),
+        nvmlDeviceGetPowerUsage=no_power,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    assert find_accelerators().read() == (70.0, 2000, None)
+    library.nvmlDeviceGetCount = lambda: 0
+    assert find_accelerators() is None
 
 
 def test_slurm_without_a_meter_is_no_source(monkeypatch, tmp_path):

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NVML, which knows NVIDIA's accelerators of this node.
+
+if (opened := nvml.devices()) is not None:
+    library, handles = opened
+"""
+
+from types import ModuleType
+from typing import Any
+
+
+def devices() -> tuple[ModuleType, list[Any]] | None:
+    """The library, and a handle of each accelerator; None where nvidia-ml-py, a driver or an accelerator is missing."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except ImportError:
+        return None
+    except pynvml.NVMLError:
+        return None
+    return (pynvml, handles) if handles else None
