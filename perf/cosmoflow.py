@@ -4,10 +4,8 @@
 python -m perf cosmoflow
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import mse_loss
@@ -16,6 +14,7 @@ from cosmoflow.model import CosmoFlow, log_counts
 from harness.flops import training_flops
 from harness.precision import uses_bf16
 from perf.measurement import Measurement, Row
+from perf.turns import in_turn, training_row
 
 NUM_WARM_UP_STEPS = 2
 NUM_STEPS = 7
@@ -23,15 +22,13 @@ SIZES = {64: 4, 128: 1}
 """Voxels a side, and the samples of a step that then fit into a laptop's memory."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A way to do the same training step, and the times that its steps took."""
+    """A way to do the same training step."""
 
     pool_first: bool
     layout: torch.memory_format
     bf16: bool
-    wall_s: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
 
 
 def variants() -> dict[str, Variant]:
@@ -53,30 +50,14 @@ def measure() -> Measurement:
 
 
 def _rows(size: int, batch_size: int) -> list[Row]:
-    timed = variants()
-    steps = {name: _step(variant, size, batch_size) for name, variant in timed.items()}
-    for number in range(NUM_WARM_UP_STEPS + NUM_STEPS):
-        for name, variant in timed.items():
-            _time(steps[name], variant if number >= NUM_WARM_UP_STEPS else None)
-    flops = _flops_per_sample(size)
+    steps = {name: _step(variant, size, batch_size) for name, variant in variants().items()}
+    times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
+    amounts = {"batch_size": batch_size, "flops": _flops_per_sample(size)}
     hardware = "" if uses_bf16("auto", "cpu") else "; this CPU has no bf16 matrix unit"
     return [
-        _row(f"{size}^3, channels last and pooling first, fp32", timed["fp32"], timed["plain"], batch_size, flops),
-        _row(f"{size}^3, the same in bf16{hardware}", timed["bf16"], timed["plain"], batch_size, flops),
+        training_row(f"{size}^3, channels last and pooling first, fp32", times["fp32"], times["plain"], **amounts),
+        training_row(f"{size}^3, the same in bf16{hardware}", times["bf16"], times["plain"], **amounts),
     ]
-
-
-def _row(what: str, ours: Variant, peer: Variant, batch_size: int, flops: int) -> Row:
-    rate, peer_rate = batch_size / median(ours.wall_s), batch_size / median(peer.wall_s)
-    cpu_s, peer_cpu_s = median(ours.cpu_s) / batch_size, median(peer.cpu_s) / batch_size
-    return Row(
-        what=f"training, {what}",
-        unit="samples/s",
-        ours=rate,
-        peer=peer_rate,
-        ratio=rate / peer_rate,
-        note=f"batch {batch_size}; {rate * flops / 1e9:.0f} GFLOP/s; CPU-s a sample {cpu_s:.3g}, peer {peer_cpu_s:.3g}",
-    )
 
 
 def _step(variant: Variant, size: int, batch_size: int) -> Callable[[], None]:
@@ -94,14 +75,6 @@ def _step(variant: Variant, size: int, batch_size: int) -> Callable[[], None]:
         optimizer.step()
 
     return step
-
-
-def _time(step: Callable[[], None], variant: Variant | None) -> None:
-    wall, cpu = time.perf_counter(), time.process_time()
-    step()
-    if variant:
-        variant.wall_s.append(time.perf_counter() - wall)
-        variant.cpu_s.append(time.process_time() - cpu)
 
 
 def _flops_per_sample(size: int) -> int:

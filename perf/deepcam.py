@@ -8,9 +8,8 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
 import h5py
@@ -29,6 +28,7 @@ from deepcam.statistics import Statistics
 from harness.flops import training_flops
 from harness.precision import uses_bf16
 from perf.measurement import Measurement, Row
+from perf.turns import in_turn, training_row
 
 HEIGHT, WIDTH, BATCH_SIZE = 192, 288, 2
 NUM_WARM_UP_STEPS, NUM_STEPS = 1, 5
@@ -48,16 +48,14 @@ def measure() -> Measurement:
     )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A way to do the same training step, and what its steps took."""
+    """A way to do the same training step."""
 
     layout: torch.memory_format
     bf16: bool
     plain: bool
     """Tiles the pooled branch, and computes the softmax for the metric."""
-    wall_s: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
 
 
 class TiledPyramid(Pyramid):
@@ -78,31 +76,15 @@ def _variants() -> dict[str, Variant]:
 
 
 def _step_rows() -> list[Row]:
-    variants = _variants()
-    steps = {name: _step(variant) for name, variant in variants.items()}
-    for number in range(NUM_WARM_UP_STEPS + NUM_STEPS):
-        for name, variant in variants.items():
-            _time(steps[name], variant if number >= NUM_WARM_UP_STEPS else None)
+    steps = {name: _step(variant) for name, variant in _variants().items()}
+    times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
+    with torch.device("meta"):
+        amounts = {"batch_size": BATCH_SIZE, "flops": training_flops(DeepCAM(), torch.empty(1, 16, HEIGHT, WIDTH))}
     hardware = "" if uses_bf16("auto", "cpu") else "; this CPU has no bf16 matrix unit"
     return [
-        _step_row("channels last, fp32", variants["fp32"], variants["plain"]),
-        _step_row(f"channels last, bf16{hardware}", variants["bf16"], variants["plain"]),
+        training_row("channels last, fp32", times["fp32"], times["plain"], **amounts),
+        training_row(f"channels last, bf16{hardware}", times["bf16"], times["plain"], **amounts),
     ]
-
-
-def _step_row(what: str, ours: Variant, peer: Variant) -> Row:
-    rate, peer_rate = BATCH_SIZE / median(ours.wall_s), BATCH_SIZE / median(peer.wall_s)
-    cpu_s, peer_cpu_s = median(ours.cpu_s) / BATCH_SIZE, median(peer.cpu_s) / BATCH_SIZE
-    with torch.device("meta"):
-        flops = training_flops(DeepCAM(), torch.empty(1, 16, HEIGHT, WIDTH))
-    return Row(
-        what=f"training, {what}",
-        unit="samples/s",
-        ours=rate,
-        peer=peer_rate,
-        ratio=rate / peer_rate,
-        note=f"batch {BATCH_SIZE}; {rate * flops / 1e9:.0f} GFLOP/s; CPU-s a sample {cpu_s:.3g}, peer {peer_cpu_s:.3g}",
-    )
 
 
 def _step(variant: Variant) -> Callable[[], None]:
@@ -140,14 +122,6 @@ def _plain_loss_and_metric(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
             for one, other in ((predicted, labelled), (predicted, ~labelled), (~predicted, labelled)):
                 (one & other).sum((1, 2))
     return cross_entropy(logits_NKHW, labels_NHW, weight=torch.tensor(CLASS_WEIGHTS), reduction="none").mean()
-
-
-def _time(step: Callable[[], None], variant: Variant | None) -> None:
-    wall, cpu = time.perf_counter(), time.process_time()
-    step()
-    if variant:
-        variant.wall_s.append(time.perf_counter() - wall)
-        variant.cpu_s.append(time.process_time() - cpu)
 
 
 def _memory_rows() -> Iterator[Row]:

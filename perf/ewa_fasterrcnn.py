@@ -9,7 +9,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +25,7 @@ from ewa_fasterrcnn.ops import plain_roi_align, plain_suppress
 from ewa_fasterrcnn.proposals import proposal_losses
 from ewa_fasterrcnn.years import YearFile
 from perf.measurement import Measurement, Row
+from perf.turns import Times, in_turn
 
 NUM_WARM_UPS = 1
 NUM_TURNS = 5
@@ -34,22 +34,6 @@ STEP_SIZE = (384, 576)
 """A quarter of the reference's image, which leaves a laptop some memory."""
 NUM_IMAGES, IMAGE_SHAPE = 6, (16, 768, 1152)
 BYTES_PER_MEBIBYTE = 2**20
-
-
-@dataclass
-class Timed:
-    """Something to do, and the times that it took."""
-
-    work: Callable[[], object]
-    wall_s: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
-
-    def turn(self, *, keep: bool) -> None:
-        wall, cpu = time.perf_counter(), time.process_time()
-        self.work()
-        if keep:
-            self.wall_s.append(time.perf_counter() - wall)
-            self.cpu_s.append(time.process_time() - cpu)
 
 
 def measure() -> Measurement:
@@ -207,15 +191,12 @@ def _drop_from_cache(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _timed(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[Timed, Timed]:
-    both = Timed(ours), Timed(peer)
-    for number in range(NUM_WARM_UPS + NUM_TURNS):
-        for one in both:
-            one.turn(keep=number >= NUM_WARM_UPS)
-    return both
+def _timed(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[Times, Times]:
+    times = in_turn({"ours": ours, "peer": peer}, num_warm_ups=NUM_WARM_UPS, num_turns=NUM_TURNS)
+    return times["ours"], times["peer"]
 
 
-def _rate_row(what: str, unit: str, amount: float, ours: Timed, peer: Timed) -> Row:
+def _rate_row(what: str, unit: str, amount: float, ours: Times, peer: Times) -> Row:
     rate, peer_rate = amount / median(ours.wall_s), amount / median(peer.wall_s)
     note = f"CPU-s {median(ours.cpu_s):.3g}, peer {median(peer.cpu_s):.3g}"
     return Row(what=what, unit=unit, ours=rate, peer=peer_rate, ratio=rate / peer_rate, note=note)

@@ -28,6 +28,7 @@ from imagenet_resnet.model import DEVIATION_C, MEAN_C, ResNet50, normalised
 from imagenet_resnet.pictures import training_view
 from imagenet_resnet.synthesize import synthesize
 from perf.measurement import Measurement, Row
+from perf.turns import in_turn
 
 SIDE = 224
 NUM_PICTURES, NUM_WORKERS, BATCH_SIZE = 512, 2, 32
@@ -105,16 +106,9 @@ def _row(what: str, rate: float, peer_rate: float, note: str = "") -> Row:
 
 def _training_row() -> Row:
     steps = {"ours": _step(torch.channels_last, bf16=True), "peer": _step(torch.contiguous_format, bf16=False)}
-    wall_s, cpu_s = ({name: [] for name in steps} for _ in range(2))
-    for number in range(NUM_WARM_UP_STEPS + NUM_STEPS):
-        for name, step in steps.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            step()
-            if number >= NUM_WARM_UP_STEPS:
-                wall_s[name].append(time.perf_counter() - wall)
-                cpu_s[name].append(time.process_time() - cpu)
-    rates = {name: TRAINING_BATCH_SIZE / median(times) for name, times in wall_s.items()}
-    cpu = {name: median(times) / TRAINING_BATCH_SIZE for name, times in cpu_s.items()}
+    times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
+    rates = {name: TRAINING_BATCH_SIZE / median(one.wall_s) for name, one in times.items()}
+    cpu = {name: median(one.cpu_s) / TRAINING_BATCH_SIZE for name, one in times.items()}
     with torch.device("meta"):
         flops = training_flops(ResNet50(), torch.empty(1, 3, SIDE, SIDE))
     note = f"batch {TRAINING_BATCH_SIZE}; {rates['ours'] * flops / 1e9:.0f} GFLOP/s; "

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Things to do that take turns in one process, so that what else the machine does meets them all alike.
+
+times = in_turn({"ours": step, "peer": plain_step}, num_warm_ups=2, num_turns=7)
+training_row("at 224", times["ours"], times["peer"], batch_size=8, flops=flops_of_a_sample)
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from perf.measurement import Row
+
+
+@dataclass
+class Times:
+    """What the turns of one thing took, without the warm-ups."""
+
+    wall_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+
+def in_turn(works: Mapping[str, Callable[[], object]], *, num_warm_ups: int, num_turns: int) -> dict[str, Times]:
+    """Do each of them once, then each of them again, and so on; their times by name."""
+    times = {name: Times() for name in works}
+    for number in range(num_warm_ups + num_turns):
+        for name, work in works.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            work()
+            if number >= num_warm_ups:
+                times[name].wall_s.append(time.perf_counter() - wall)
+                times[name].cpu_s.append(time.process_time() - cpu)
+    return times
+
+
+def training_row(what: str, ours: Times, peer: Times, *, batch_size: int, flops: int) -> Row:
+    """The medians of two training steps as rates; `flops` of training on one sample."""
+    rate, peer_rate = batch_size / median(ours.wall_s), batch_size / median(peer.wall_s)
+    cpu_s, peer_cpu_s = median(ours.cpu_s) / batch_size, median(peer.cpu_s) / batch_size
+    return Row(
+        what=f"training, {what}",
+        unit="samples/s",
+        ours=rate,
+        peer=peer_rate,
+        ratio=rate / peer_rate,
+        note=f"batch {batch_size}; {rate * flops / 1e9:.0f} GFLOP/s; CPU-s a sample {cpu_s:.3g}, peer {peer_cpu_s:.3g}",
+    )
