@@ -9,20 +9,17 @@
 
 Each run is a process of its own, `python -m cosmoflow.train`, or as many as the launcher starts. A run's log enters the
 submission when the run is complete; until then it stands in <output>.runs, beside what the run printed. A campaign that
-was stopped goes on where it stood: complete runs are kept. A run that fails stops the campaign unless --keep-going is
+was stopped goes on where it stood: complete runs are kept, one that was cut off begins anew. It could resume where it
+writes checkpoints, but a timed run is not restarted (T113). A run that fails stops the campaign unless --keep-going is
 given. Instances are runs that train at the same time, for the throughput metric: their results go to weak/, the ones
 without the target to its pruned_results/.
 """
 
-import argparse
 import os
-import secrets
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -31,103 +28,22 @@ from rich import progress
 from rich.console import Console
 
 from compliance import mllog, runs
-from compliance.errors import UserError
 from compliance.ruleset import Benchmark
-from compliance.submission_tree import EntryTree, folder_name
-from harness import command, config, entry_files, system_description
-from harness.config import Config
+from harness import command, entry_files, system_description
+from harness.campaign_plan import Campaign, CampaignError, parser, plan
 from harness.interrupts import Interrupts
 from harness.training_process import TrainingProcess, is_complete, run_together
-
-MAX_SEED_BASE = 2**30
-
-
-class CampaignError(UserError):
-    """A campaign that cannot be run as it was asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Campaign:
-    """What is to be run, and where it goes."""
-
-    package: str
-    """Package of the benchmark: `<package>.train` is what runs."""
-    config: Config
-    tree: EntryTree
-    arguments: tuple[str, ...]
-    """Of the train command, but for seed and output."""
-    num_runs: int
-    seed_base: int
-    """Seed of the first run; the next ones count up, passing over seeds of runs that are kept."""
-    keep_going: bool
-    launcher: tuple[str, ...] = ()
-    """What starts the processes of a run."""
-    concurrent: bool = False
-    """All runs at the same time, as instances of the throughput metric."""
-
-    @property
-    def work(self) -> Path:
-        """Beside the submission: logs of runs that are not complete, and what the runs printed."""
-        root = self.tree.root.absolute()
-        return root.with_name(f"{root.name}.runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; `arguments` in place of the command line's."""
-    campaign = plan(parser().parse_args(arguments))
+    campaign = plan(parser(__doc__).parse_args(arguments))
     interrupts = Interrupts()
     interrupts.install()
     try:
         return run_instances(campaign) if campaign.concurrent else run(campaign)
     finally:
         interrupts.restore()
-
-
-def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
-        prog="python -m harness.campaign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = options.add_argument
-    add("config", type=Path, metavar="CONFIG", help="configuration folder, such as cosmoflow/configs/demo")
-    add("--output", type=Path, required=True, metavar="DIR", help="root of the submission")
-    add("--runs", type=command.positive, metavar="N", help="number of runs (as many as the rules ask for)")
-    add("--instances", type=command.positive, metavar="M", help="in place of runs: so many at the same time")
-    add("--launcher", type=shlex.split, default=(), metavar="COMMAND", help="such as 'srun --mpi=none' (one process)")
-    add("--seed-base", type=command.positive, metavar="N", help="seed of the first run, above 0 (drawn)")
-    add("--data", type=Path, metavar="FOLDER", help="prepared data set, passed on to each run")
-    add("--hyperparameters", type=Path, metavar="FILE", help="in place of the folder's hyperparameters.toml")
-    add("--system", type=Path, metavar="FILE", help="in place of the folder's system.toml")
-    add("--benchmark", metavar="PACKAGE", help="package of the benchmark (the one that CONFIG belongs to)")
-    add("--system-name", metavar="NAME", help="folder of the system (made from the platform of system.toml)")
-    add("--implementation", default="pytorch", metavar="NAME", help="folder of the source (%(default)s)")
-    add("--keep-going", action="store_true", help="go on with the next run after a failed one")
-    return options
-
-
-def plan(arguments: argparse.Namespace) -> Campaign:
-    """The campaign that the command line asks for; CampaignError or ConfigError before anything is run."""
-    package = arguments.benchmark or _package_of(arguments.config)
-    if not _is_benchmark(package):
-        raise CampaignError(f"{package}: found no {package}.train; run from the checkout, or name another --benchmark")
-    types = import_module(f"{package}.config")
-    settings = config.load(
-        arguments.config,
-        arguments.hyperparameters,
-        arguments.system,
-        hyperparameters_type=types.Hyperparameters,
-        system_type=types.System,
-    )
-    return Campaign(
-        package=package,
-        config=settings,
-        tree=_tree(arguments, settings),
-        arguments=tuple(_passed_on(arguments)),
-        num_runs=arguments.instances or arguments.runs or settings.benchmark.num_runs,
-        seed_base=arguments.seed_base or 1 + secrets.randbelow(MAX_SEED_BASE),
-        keep_going=arguments.keep_going,
-        launcher=tuple(arguments.launcher),
-        concurrent=arguments.instances is not None,
-    )
 
 
 def run(campaign: Campaign) -> int:
@@ -242,38 +158,6 @@ def _bar() -> progress.Progress:
         redirect_stdout=sys.stdout.isatty(),  # the lines of the runs stay on stdout where it is a file
         disable=not console.is_terminal,
     )
-
-
-def _is_benchmark(package: str) -> bool:
-    try:
-        return find_spec(f"{package}.train") is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _package_of(folder: Path) -> str:
-    parts = folder.resolve().parts
-    if len(parts) < 3 or parts[-2] != "configs":
-        raise CampaignError(f"{folder}: not a benchmark's configs/ folder; name the benchmark with --benchmark")
-    return parts[-3]
-
-
-def _tree(arguments: argparse.Namespace, settings: Config) -> EntryTree:
-    return EntryTree(
-        root=arguments.output,
-        org=folder_name(settings.submission.org),
-        system=folder_name(arguments.system_name or settings.submission.platform),
-        benchmark=settings.benchmark.name,
-        implementation=folder_name(arguments.implementation),
-        scaling="weak" if arguments.instances else "strong",
-    )
-
-
-def _passed_on(arguments: argparse.Namespace) -> Iterator[str]:
-    for option in ("config", "hyperparameters", "system", "data"):
-        value = getattr(arguments, option)
-        if value is not None:
-            yield from (f"--{option}", str(value))
 
 
 def _write_tree(campaign: Campaign) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 import compliance.__main__
 from compliance import mllog
-from harness import campaign
-from harness.campaign import CampaignError
+from harness import campaign, campaign_plan
+from harness.campaign_plan import CampaignError
 from harness.config import ConfigError
 from harness.entry_files import EntryError
 from harness.system_description import KEYS
@@ -132,7 +132,7 @@ def test_checker_reads_real_runs_as_one_entry(whole_toy, capsys):
 
 
 def test_runs_are_as_many_as_the_rules_ask_for(toy):
-    assert campaign.plan(campaign.parser().parse_args([DEMO, "--output", "out"])).num_runs == 10
+    assert campaign_plan.plan(campaign_plan.parser("").parse_args([DEMO, "--output", "out"])).num_runs == 10
 
 
 def test_complete_runs_are_kept(toy, capsys):
