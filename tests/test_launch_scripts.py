@@ -2,6 +2,7 @@
 """The launch scripts of every benchmark, with commands in their path that note how they were called."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -93,6 +94,13 @@ def test_data_are_prepared_from_the_original_or_simulated(benchmark, call):
 SLURM = {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "4", "SLURM_NTASKS": "32", "DATA": "data", "OUTPUT": "acme"}
 
 
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing(benchmark):
+    scripts = [str(path) for path in sorted((ROOT / benchmark / "launch").iterdir())]
+    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_job_is_a_campaign_whose_runs_srun_starts(benchmark, call):
     code, calls, printed = call("run.slurm", **SLURM, NUM_RUNS="3")
     assert code == 0, printed
@@ -107,6 +115,14 @@ def test_instances_share_the_nodes_of_a_job(benchmark, call):
     _, (campaign,), _ = call("run.slurm", **SLURM, INSTANCES="2")
     assert "--exact --nodes 2 --ntasks 16 " in campaign
     assert campaign.endswith("--instances 2")
+
+
+@pytest.mark.parametrize("benchmark", TRAINS_INSTANCES, indirect=True)
+@pytest.mark.parametrize("num_instances", ["3", "8"])
+def test_instances_that_cannot_share_the_nodes_equally_are_refused(benchmark, call, num_instances):
+    code, calls, printed = call("run.slurm", **SLURM, INSTANCES=num_instances)
+    assert (code, calls) == (2, [])
+    assert printed == f"INSTANCES={num_instances}: expected a divisor of the job's 4 nodes\n"
 
 
 def test_data_are_staged_once_for_all_runs(benchmark, call):
