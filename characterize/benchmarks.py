@@ -38,7 +38,7 @@ class Benchmark:
     """Sides that a laptop trains on in about a second; the network is the same."""
     samples_per_rank: int
     """Local batch of the reference: what decides operations per byte of gradients."""
-    small_samples: int
+    small_samples: int = 1
     """Local batch that is timed where nothing else is asked for."""
     make_model: Callable[[Size], nn.Module]
     make_batch: Callable[[int, Size], Batch]
@@ -171,7 +171,6 @@ _ALL = (
         reference_size=(128, 128, 128),
         small_size=(64, 64, 64),
         samples_per_rank=4,
-        small_samples=1,
         make_model=_cosmoflow_model,
         make_batch=_cosmoflow_batch,
         loss=_cosmoflow_loss,
@@ -184,7 +183,6 @@ _ALL = (
         reference_size=(768, 1152),
         small_size=(96, 144),
         samples_per_rank=2,
-        small_samples=1,
         make_model=_deepcam_model,
         make_batch=_deepcam_batch,
         loss=_deepcam_loss,
@@ -197,7 +195,6 @@ _ALL = (
         reference_size=(224, 224),
         small_size=(224, 224),
         samples_per_rank=128,
-        small_samples=1,
         make_model=_imagenet_model,
         make_batch=_imagenet_batch,
         loss=_imagenet_loss,
@@ -210,7 +207,6 @@ _ALL = (
         reference_size=(768, 1152),
         small_size=(96, 144),
         samples_per_rank=1,
-        small_samples=1,
         make_model=_ewa_model,
         make_batch=_ewa_batch,
         loss=_ewa_loss,

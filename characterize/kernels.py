@@ -17,10 +17,10 @@ from characterize.device import PRECISIONS, choose_precisions, find_device
 from characterize.kernel_model import held_out_error
 from characterize.kernel_shapes import Kernel, convolution, deepbench, gemm, of_benchmark
 from characterize.pictures.kernels import draw
-from characterize.progress import track
 from characterize.result import CharacterizeError, Result
 from characterize.tables import Table, percent, quantity, seconds, three_digits
 from characterize.timing import time_repeatedly
+from harness.bars import tracked
 
 FAMILIES = ("gemm", "conv2d", "conv3d", "lstm", "gru", "rnn", "attention")
 SHAPES_A_BENCHMARK = 2
@@ -50,7 +50,7 @@ def measure(options: argparse.Namespace) -> Result:
         for precision in precisions
         if kernel_work.is_defined(kernel, direction, precision)
     ]
-    rows = [time_kernel(*one, device=device, full=options.full) for one in track(wanted, "kernels")]
+    rows = [time_kernel(*one, device=device, full=options.full) for one in tracked(wanted, "kernels")]
     rows = [row for row in rows if row is not None]
     if not rows:
         raise CharacterizeError("kernels: none of the chosen kernels exists in the chosen precision on this device")

@@ -22,7 +22,6 @@ from characterize import allreduce, benchmarks, declared, kernels
 from characterize.benchmarks import Benchmark
 from characterize.device import choose_precisions, find_device
 from characterize.pictures.roofline import Placed, draw
-from characterize.progress import track
 from characterize.ranks import on_ranks, started_by_torchrun
 from characterize.result import CharacterizeError, Result
 from characterize.roofline_model import Bound, Ceiling, System, Workload, attained_bound
@@ -30,6 +29,7 @@ from characterize.step_costs import count
 from characterize.tables import Table, percent, quantity
 from characterize.timing import time_repeatedly
 from characterize.training_step import TrainingStep
+from harness.bars import tracked
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
 STEP_PRECISION = "fp32"
@@ -87,7 +87,7 @@ def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark]
         num_ranks=num_ranks,
     )
     roof = max((one for one in compute if one.name.endswith(STEP_PRECISION)), key=lambda one: one.per_s).name
-    placed = [_placed(one, device, num_ranks, roof, full=full) for one in track(chosen, "training steps")]
+    placed = [_placed(one, device, num_ranks, roof, full=full) for one in tracked(chosen, "training steps")]
     return _as_data(system, placed, note="Measured ceilings; attained: a training step in fp32, one process")
 
 

@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 
 from characterize import benchmarks
 from characterize.pictures.scaling import draw
-from characterize.progress import track
 from characterize.ranks import on_ranks, started_by_torchrun
 from characterize.result import CharacterizeError, Result, load
 from characterize.scaling_model import Point, efficiencies
 from characterize.tables import Table, percent, three_digits
+from harness.bars import tracked
 
 KINDS = ("weak", "strong")
 STEPS = {False: 4, True: 20}
@@ -58,7 +58,7 @@ def measure(options: argparse.Namespace) -> Result:
         raise CharacterizeError(f"--ranks {ranks[0]}: one number of ranks shows no scaling; name at least two")
     seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
     samples: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
-    for kind, num_ranks in track([(kind, number) for kind in kinds for number in ranks], "scaling"):
+    for kind, num_ranks in tracked([(kind, number) for kind in kinds for number in ranks], "scaling"):
         local = benchmark.small_samples if kind == "weak" else max(ranks) * benchmark.small_samples // num_ranks
         settings = {"benchmark": benchmark.name, "size": list(size), "num_samples": local, "warm_up": 2}
         settings["num_steps"] = STEPS[options.full]

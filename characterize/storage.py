@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from characterize import formats
 from characterize.pictures.storage import draw
-from characterize.progress import track
 from characterize.reading import Read, read_blocks, read_direct, time_all
 from characterize.result import CharacterizeError, Result
 from characterize.tables import Table, percent, quantity, three_digits
+from harness.bars import tracked
 
 MIB = 1 << 20
 BLOCK_BYTES = 4 * MIB
@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace) -> Result:
     work = Path(tempfile.mkdtemp(prefix="characterize_storage_", dir=folder))
     try:
         reads = [*_plain_reads(work, num_bytes), *formats.reads(work, options.benchmark)]
-        rows = [row for read in track(reads, "storage") for row in time_all(read, REPEATS[options.full])]
+        rows = [row for read in tracked(reads, "storage") for row in time_all(read, REPEATS[options.full])]
     finally:
         shutil.rmtree(work, ignore_errors=True)
     settings = {"bytes": num_bytes, "full": options.full, "file_system": _file_system(folder)}

@@ -2,7 +2,7 @@
 """Bars for work that takes long, on stderr, silent when that is no terminal.
 
 with bars.counted("verifying", len(files)) as advance: ...
-for picture in bars.tracked(pictures, "drawing", total=num_pictures): ...
+for picture in bars.tracked(pictures, "drawing"): ...
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,9 +25,9 @@ def counted(description: str, total: int, *, done: int = 0) -> Iterator[Callable
         yield lambda: progress.advance(task)
 
 
-def tracked(items: Iterable[Item], description: str, *, total: int) -> Iterator[Item]:
-    """The items, one by one."""
-    with counted(description, total) as advance:
+def tracked(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
+    """The items, one by one; `total` where they have no length."""
+    with counted(description, len(items) if total is None else total) as advance:
         for item in items:
             yield item
             advance()

@@ -17,8 +17,9 @@ def test_silent_where_stderr_is_no_terminal(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_drawn_on_a_terminal(terminal, capfd):
-    assert list(bars.tracked(iter("abc"), "spelling", total=3)) == ["a", "b", "c"]
+@pytest.mark.parametrize(("letters", "options"), [("abc", {}), (iter("abc"), {"total": 3})])
+def test_drawn_on_a_terminal(terminal, capfd, letters, options):
+    assert list(bars.tracked(letters, "spelling", **options)) == ["a", "b", "c"]
     drawn = capfd.readouterr().err
     assert "spelling" in drawn
     assert "3/3" in drawn
