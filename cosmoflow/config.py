@@ -80,6 +80,8 @@ class System:
     """Prepared data set: train/, validation/ and manifest.json; --data takes its place."""
     staging_folder: Path | None = None
     """Copy the data set there first, to the node's own storage, and read it from there; "$TMPDIR/data" is expanded."""
+    staging_form: Literal["replica", "shard"] = "replica"
+    """What each node gets: the whole data set, or a part of the samples, which its ranks then draw from."""
     cache: bool = False
     """Hold every sample in memory, as int16, instead of reading it anew each epoch."""
     loader: Literal["plain", "dali"] = "plain"
@@ -106,5 +108,9 @@ class System:
     def __post_init__(self) -> None:
         bounds.at_least(self, 1, "evaluation_batch_size", "max_epochs")
         bounds.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
+        if self.staging_form == "shard" and not self.staging_folder:
+            raise ValueError("staging_form: found 'shard' without a staging_folder; name the folder on the nodes")
+        if self.staging_form == "shard" and self.spatial_shards:
+            raise ValueError("staging_form: 'shard' cannot be used with spatial_shards; set one of them")
         if self.compile and self.spatial_shards:
             raise ValueError("compile: cannot be used with spatial_shards; set one of them")

@@ -23,11 +23,12 @@ import torch
 
 from cosmoflow import samples
 from cosmoflow.samples import FORMATS, SampleError, SampleFormat
-from harness import data_set, manifest, readers
+from harness import archive, data_set, manifest, readers
 from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
 from harness.sampler import EpochBatches
+from harness.shards import Shard
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -36,21 +37,30 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
     """The samples of one split ("train" or "validation"), checked as far as it is cheap.
 
     With a manifest: every file is there with its size, each rank looking at its share. Without: the files found have
-    one form and are complete. Either way the first sample is read. Raises DataError.
+    one form and are complete. Either way the first sample is read. Of a data set in archives nothing else can be read
+    until it has been staged: see Dataset.move(). Raises DataError.
     """
     folder = Path(folder)
-    data_set.check_split(folder, split)
     try:
-        if (folder / manifest.FILE_NAME).exists():
-            listed = Manifest.load(folder)
-            listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
-            sample_format, stems = _listed_stems(folder, split, listed)
-        else:
-            listed = None
-            sample_format, stems = _found_stems(folder / split)
-        return Dataset(sample_format=sample_format, stems=stems, folder=folder, manifest=listed)
+        with archive.opened(folder, split) as here:
+            dataset = _open(here, split, part=slice(rank, None, num_ranks) if here == folder else slice(1))
+            if here != folder:
+                dataset.move(folder)
+            return dataset
     except (ManifestError, SampleError) as error:
         raise DataError(str(error)) from None
+
+
+def _open(folder: Path, split: str, *, part: slice) -> "Dataset":
+    data_set.check_split(folder, split)
+    listed = None
+    if (folder / manifest.FILE_NAME).exists():
+        listed = Manifest.load(folder)
+        listed.verify(folder, split=split, part=slice(None) if Shard.of(listed) else part)
+        sample_format, stems = _listed_stems(folder, split, listed)
+    else:
+        sample_format, stems = _found_stems(folder / split)
+    return Dataset(sample_format=sample_format, stems=stems, folder=folder, split=split, manifest=listed)
 
 
 class Dataset:
@@ -62,14 +72,15 @@ class Dataset:
         sample_format: SampleFormat,
         stems: list[str],
         folder: Path,
+        split: str,
         manifest: Manifest | None = None,
     ):
         self.sample_format = sample_format
         self.stems = stems
         """Paths of the samples without their suffixes."""
         self.manifest = manifest
-        self.folder = folder
-        """The data set that the split belongs to."""
+        self.folder, self.split = folder, split
+        """The data set, and which of its splits this is."""
         self.sample_shape: tuple[int, ...] = samples.read(sample_format, Path(stems[0]))[0].shape
         """(4, D, D, D)."""
         self._cache: tuple[np.ndarray, np.ndarray] | None = None
@@ -108,9 +119,9 @@ class Dataset:
             volume_NCDHW[row] = volume_CDHW
 
     def move(self, folder: Path) -> None:
-        """Read from a copy of the data set from now on."""
-        self.stems = [str(folder / Path(stem).relative_to(self.folder)) for stem in self.stems]
-        self.folder = folder
+        """Read from a copy of the data set, or from a shard of it, from now on."""
+        self.folder, self.manifest = folder, Manifest.load(folder)
+        _, self.stems = _listed_stems(folder, self.split, self.manifest)
 
     def fill_cache(self) -> None:
         """Read every sample into memory, as int16; DataError where it does not fit."""
@@ -134,12 +145,13 @@ def loader(
 ) -> Loader:
     """Batches of `batch_size` samples a rank; `shuffle` is for training. Every sample once an epoch: see EpochBatches.
 
+    Where the data set is a node's shard, `num_ranks` and `rank` are counted on that node: see ShardBatches.
     kind "plain" reads in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of NVIDIA
     DALI. Both give the same samples in the same order. Raises DataError.
     """
     folder = Path(dataset.stems[0]).parent
     batches = data_set.batches(
-        folder, len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+        folder, dataset, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
     )
     if kind == "plain":
         return Loader(_Reader(dataset, batches, num_threads=num_workers), batches)

@@ -22,14 +22,15 @@ from cosmoflow.config import Hyperparameters, System
 from cosmoflow.data import Dataset, Loader, loader, open_split
 from cosmoflow.model import CosmoFlow, log_counts
 from cosmoflow.symmetries import turn_randomly
-from harness import command, optim, staging
+from harness import command, optim, shards, staging
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
-from harness.launch import launch
+from harness.launch import World, launch
 from harness.parallel import spatial
 from harness.parallel.spatial import Grid
 from harness.precision import uses_bf16
 from harness.run import Run
+from harness.shards import Shard, ShardError
 from harness.train_command import TrainCommand
 
 KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         check_shares(request.settings, grid)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        check_holdings(train_set, grid, world)
         with request.run(world) as run:
             train(run, grid, train_set, validation_set)
 
@@ -54,9 +56,6 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     run.log_data(train_set, validation_set)
     run.log("precision", "bf16" if uses_bf16(system.precision, run.world.device.type) else "fp32")
     run.log("spatial_shards", system.spatial_shards)
-    batch_size = hyperparameters.global_batch_size // grid.num_replicas
-    train_batches = build_loader(run, grid, train_set, batch_size, shuffle=True)
-    validation_batches = build_loader(run, grid, validation_set, system.evaluation_batch_size, shuffle=False)
     model = build_model(run, grid, input_size=train_set.sample_shape[-1])
     optimizer = build_optimizer(model, hyperparameters)
     seed_replica(run, grid)
@@ -66,6 +65,9 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     if system.staging_folder or system.cache:
         with run.staging():
             stage(run, train_set, validation_set)
+    batch_size = hyperparameters.global_batch_size // grid.num_replicas
+    train_batches = build_loader(run, grid, train_set, batch_size, shuffle=True)
+    validation_batches = build_loader(run, grid, validation_set, system.evaluation_batch_size, shuffle=False)
     for epoch in run.epochs(system.max_epochs, checkpoints):
         optim.set_learning_rate(optimizer, learning_rate(epoch - 1, hyperparameters))
         train_batches.set_epoch(epoch)
@@ -80,7 +82,8 @@ def stage(run: Run, *datasets: Dataset) -> None:
     """Bring the data to the node's own storage and into memory, as far as the system asks for it."""
     system = run.config.system
     if system.staging_folder:
-        folder = staging.stage(datasets[0].folder, system.staging_folder, world=run.world)
+        form = system.staging_form
+        folder = staging.stage(datasets[0].folder, system.staging_folder, world=run.world, form=form)
         for dataset in datasets:
             dataset.move(folder)
     if system.cache:
@@ -169,13 +172,25 @@ def check_shares(settings: Config, grid: Grid) -> None:
         )
 
 
+def check_holdings(dataset: Dataset, grid: Grid, world: World) -> None:
+    """The nodes hold the data set together, and a rank's samples are on its node; ShardError where not."""
+    shards.check_complete(world, dataset.manifest)
+    if Shard.of(dataset.manifest) and grid.num_parts > 1:
+        raise ShardError(f"{dataset.folder}: is a shard, whose samples cannot be cut by spatial_shards; set it to []")
+
+
 def build_loader(run: Run, grid: Grid, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
     """This rank's batches of `batch_size` samples, whole ones, the same for the ranks of a grid."""
+    world = run.world
+    if Shard.of(dataset.manifest):
+        num_takers, taker = world.ranks_per_node, world.local_rank
+    else:
+        num_takers, taker = grid.num_replicas, grid.replica
     return loader(
         dataset,
         batch_size=batch_size,
-        num_ranks=grid.num_replicas,
-        rank=grid.replica,
+        num_ranks=num_takers,
+        rank=taker,
         seed=run.seed,
         shuffle=shuffle,
         num_workers=run.config.system.num_workers,

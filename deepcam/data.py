@@ -27,7 +27,7 @@ from deepcam.samples import FORMATS, Sample, SampleError, SampleFormat
 from deepcam.statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.statistics import Statistics, StatisticsError
-from harness import data_set, manifest, readers
+from harness import archive, data_set, manifest, readers
 from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
@@ -43,28 +43,37 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
 
     With a manifest: every file is there with its size, each rank looking at its share, and stats.h5 is the one that was
     written with them. Without: the files found have one form and are complete. Either way the first sample is read and
-    must lie within stats.h5. Raises DataError.
+    must lie within stats.h5. Of a data set in archives nothing else can be read until it has been staged: see
+    Dataset.move(). Raises DataError.
     """
     folder = Path(folder)
-    data_set.check_split(folder, split)
     try:
-        listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
-        if listed:
-            listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
-            listed.verify(folder, split=STATISTICS_SPLIT, checksums=True)
-        sample_format, identifiers = _listed(folder, split, listed) if listed else _found(folder / split)
-        dataset = Dataset(
-            folder=folder,
-            split=split,
-            sample_format=sample_format,
-            identifiers=identifiers,
-            statistics=Statistics.load(folder / STATISTICS_NAME),
-            manifest=listed,
-        )
-        dataset.check_statistics(TOLERANCE[split])
-        return dataset
+        with archive.opened(folder, split) as here:
+            dataset = _open(here, split, part=slice(rank, None, num_ranks) if here == folder else slice(1))
+            dataset.move(folder)
+            return dataset
     except (ManifestError, SampleError, StatisticsError) as error:
         raise DataError(str(error)) from None
+
+
+def _open(folder: Path, split: str, *, part: slice) -> "Dataset":
+    data_set.check_split(folder, split)
+    listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
+    if listed:
+        data_set.check_whole(folder, listed)
+        listed.verify(folder, split=split, part=part)
+        listed.verify(folder, split=STATISTICS_SPLIT, checksums=True)
+    sample_format, identifiers = _listed(folder, split, listed) if listed else _found(folder / split)
+    dataset = Dataset(
+        folder=folder,
+        split=split,
+        sample_format=sample_format,
+        identifiers=identifiers,
+        statistics=Statistics.load(folder / STATISTICS_NAME),
+        manifest=listed,
+    )
+    dataset.check_statistics(TOLERANCE[split])
+    return dataset
 
 
 class Dataset(torch.utils.data.Dataset):
@@ -166,7 +175,7 @@ def loader(
     """
     folder = dataset.folder / dataset.split
     batches = data_set.batches(
-        folder, len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+        folder, dataset, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
     )
     if kind == "plain":
         return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)

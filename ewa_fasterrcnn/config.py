@@ -82,6 +82,8 @@ class System:
 
     data_folder: Path = Path("data/ewa_fasterrcnn")
     """Prepared data set: train/, validation/, statistics.json and manifest.json; --data takes its place."""
+    staging_folder: Path | None = None
+    """Copy the data set there before the run, to the node's own storage; "$TMPDIR/data" is expanded."""
     num_workers: int = 0
     """Processes that read for each rank; 0: the training process itself."""
     evaluation_batch_size: int = 1

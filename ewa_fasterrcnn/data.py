@@ -122,7 +122,7 @@ def loader(
     """
     folder = dataset.paths[0].parent
     batches = data_set.batches(
-        folder, len(dataset), batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
+        folder, dataset, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
     )
     return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
 

@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with launch() as world:
         check_configuration(request.settings, world)
+        request = request.staged(world)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
         with request.run(world) as run:

@@ -3,7 +3,7 @@
 
 data_set.check_split(folder, "train")
 data_set.check_form(folder, listed, "deepcam", FORMATS)
-batches = data_set.batches(folder / "train", num_samples, batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True)
+batches = data_set.batches(folder / "train", samples, batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True)
 """
 
 from collections.abc import Iterable
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import psutil
 
-from harness import manifest
+from harness import manifest, shards
 from harness.manifest import Manifest
 from harness.sampler import EpochBatches, SamplerError
+from harness.shards import Samples, Shard, ShardBatches
 
 
 class DataError(ValueError):
@@ -43,13 +44,24 @@ def check_memory(folder: Path, num_bytes: int) -> None:
         )
 
 
+def check_whole(folder: Path, listed: Manifest) -> None:
+    """DataError where the manifest is that of one node's shard, which not every benchmark can train from."""
+    if shard := Shard.of(listed):
+        found = f"found shard {shard.index} of {shard.count}, expected the whole data set"
+        raise DataError(f"{folder / manifest.FILE_NAME}: {found}; stage it without --shard")
+
+
 def batches(
-    folder: Path, num_samples: int, *, batch_size: int, num_ranks: int, rank: int, seed: int, shuffle: bool
+    folder: Path, samples: Samples, *, batch_size: int, num_ranks: int, rank: int, seed: int, shuffle: bool
 ) -> EpochBatches:
-    """The order of the samples in `folder`; DataError where the ranks cannot share them."""
+    """The order of the samples in `folder`; DataError where the ranks cannot share them.
+
+    Where they are a node's shard, `num_ranks` and `rank` are counted on that node.
+    """
+    order = {"batch_size": batch_size, "num_ranks": num_ranks, "rank": rank, "seed": seed}
     try:
-        return EpochBatches(
-            num_samples, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
-        )
+        if shuffle and (shard := Shard.of(samples.manifest)):
+            return ShardBatches(shards.num_whole(samples, "train"), shard=shard, **order)
+        return EpochBatches(len(samples), **order, shuffle=shuffle)
     except SamplerError as error:
         raise DataError(f"{folder}: {error}") from None

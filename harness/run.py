@@ -30,34 +30,26 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from compliance import source_code
-from harness import checkpoint
+from harness import checkpoint, shards
 from harness.caches import drop_caches
 from harness.checkpoint import Checkpoints
 from harness.config import Config, logged_values
 from harness.event_log import EventLog, EventLogError
 from harness.interrupts import Interrupts
 from harness.launch import World
-from harness.manifest import Manifest
 from harness.progress import Progress, show_progress
+from harness.shards import Samples
 
 MAX_SEED = 2**31 - 1
 
 
 class RunError(RuntimeError):
     """An event out of its legal order: a fault of the training loop."""
-
-
-class Samples(Protocol):
-    """Training or validation samples, as a benchmark's open_split gives them."""
-
-    manifest: Manifest | None
-
-    def __len__(self) -> int: ...
 
 
 @dataclass
@@ -136,8 +128,8 @@ class Run:
 
     def log_data(self, train_set: Samples, validation_set: Samples) -> None:
         """The numbers of samples, and that they are synthetic where a manifest says so."""
-        self.log("train_samples", len(train_set))
-        self.log("eval_samples", len(validation_set))
+        self.log("train_samples", shards.num_whole(train_set, "train"))
+        self.log("eval_samples", shards.num_whole(validation_set, "validation"))
         if train_set.manifest and train_set.manifest.synthetic:
             self.log("data_is_synthetic", True)
 

@@ -11,6 +11,7 @@ share a node follows from the manifest's order; CosmoFlow's is that of universes
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,14 @@ from harness.sampler import EpochBatches
 
 SPLITS = ("train", "validation")
 """What is cut; other splits, such as DeepCAM's statistics, are on every node."""
+
+
+class Samples(Protocol):
+    """Samples of a split, as a benchmark's open_split gives them."""
+
+    manifest: Manifest | None
+
+    def __len__(self) -> int: ...
 
 
 class ShardError(UserError):
@@ -74,9 +83,10 @@ def dealt(name: str, split: Split, count: int) -> list[tuple[DataFile, ...]]:
     return [Shard(index=index, count=count)._part(name, split).files for index in range(count)]
 
 
-def num_samples(manifest: Manifest, split: str) -> int:
-    """Samples of a split in the whole data set, of which the manifest may list a part."""
-    return manifest.provenance.get(_whole_key(split), manifest.split(split).num_samples)
+def num_whole(samples: Samples, split: str) -> int:
+    """Samples of a split in the whole data set, of which `samples` may be a part."""
+    provenance = samples.manifest.provenance if samples.manifest else {}
+    return provenance.get(_whole_key(split), len(samples))
 
 
 def check_complete(world: World, manifest: Manifest | None) -> None:

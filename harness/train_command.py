@@ -5,11 +5,11 @@ request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
 with launch() as world, request.run(world) as run: ...
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import command, config
-from harness.config import Config
+from harness import archive, command, config, staging
+from harness.config import Config, ConfigError
 from harness.launch import World
 from harness.run import Run
 
@@ -42,13 +42,24 @@ class TrainCommand:
             hyperparameters_type=hyperparameters_type,
             system_type=system_type,
         )
+        data = options.data or settings.system.data_folder
+        if archive.is_packed(data) and not settings.system.staging_folder:
+            raise ConfigError(
+                f"{data}: is packed in archives; set staging_folder in {settings.system_path}, or unpack them first "
+                f"with python -m harness.staging {data} TARGET"
+            )
         return cls(
             settings=settings,
-            data=options.data or settings.system.data_folder,
+            data=data,
             output=options.output,
             seed=options.seed,
             resume=options.resume,
         )
+
+    def staged(self, world: World) -> "TrainCommand":
+        """The same, with the data on every node's own storage where the system asks for that: off the run's clock."""
+        folder = self.settings.system.staging_folder
+        return replace(self, data=staging.stage(self.data, folder, world=world)) if folder else self
 
     def run(self, world: World) -> Run:
         """The run, not yet entered."""

@@ -83,6 +83,8 @@ class System:
 
     data_folder: Path = Path("data/imagenet")
     """Prepared data set: train/, validation/ and manifest.json; --data takes its place."""
+    staging_folder: Path | None = None
+    """Copy the data set there before the run, to the node's own storage; "$TMPDIR/data" is expanded."""
     loader: Literal["plain", "dali"] = "plain"
     """Who decodes: Pillow in threads, or NVIDIA DALI of the extra [dali], which decodes on the GPU if there is one."""
     num_workers: int = 0

@@ -135,6 +135,7 @@ class _Reader:
 
 def _check_manifest(folder: Path, listed: Manifest, num_classes: int) -> None:
     data_set.check_form(folder, listed, "imagenet_resnet", FORMATS)
+    data_set.check_whole(folder, listed)
     stored = listed.provenance.get("num_classes", num_classes)
     if stored != num_classes:
         found = f"found {stored} classes, expected num_classes = {num_classes}"

@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     num_classes = request.settings.hyperparameters.num_classes
     with launch() as world:
         check_shares(request.settings, world)
+        request = request.staged(world)
         precision = Precision.of(request.settings.system.precision, world.device)
         if request.settings.system.num_compute_threads:
             torch.set_num_threads(request.settings.system.num_compute_threads)

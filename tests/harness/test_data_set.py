@@ -42,8 +42,20 @@ def test_a_cache_may_fill_the_free_memory_and_no_more(tmp_path, monkeypatch):
         data_set.check_memory(tmp_path, 3 * 2**30)
 
 
+class Samples:
+    """So many samples of no data set."""
+
+    manifest = None
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+
 def test_ranks_that_cannot_share_the_samples_are_told_the_folder(tmp_path):
-    batches, expected = data_set.batches(tmp_path, 20, **ORDER), EpochBatches(20, **ORDER)
+    batches, expected = data_set.batches(tmp_path, Samples(20), **ORDER), EpochBatches(20, **ORDER)
     assert all(map(np.array_equal, batches.indices(), expected.indices()))
     with pytest.raises(DataError, match=f"{tmp_path}: 2 training samples cannot be shared by 3 ranks"):
-        data_set.batches(tmp_path, 2, **ORDER)
+        data_set.batches(tmp_path, Samples(2), **ORDER)

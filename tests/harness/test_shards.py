@@ -43,8 +43,18 @@ def test_a_shard_says_which_it_is_and_how_large_the_whole_is():
     part = Shard(index=1, count=3).cut(whole)
     assert Shard.of(part) == Shard(index=1, count=3)
     assert Shard.of(whole) is None
-    assert shards.num_samples(part, "train") == shards.num_samples(whole, "train") == 7
-    assert shards.num_samples(part, "validation") == 3
+    assert len(Samples(part)) == 2
+    assert shards.num_whole(Samples(part), "train") == shards.num_whole(Samples(whole), "train") == 7
+
+
+class Samples:
+    """The training samples that a manifest lists."""
+
+    def __init__(self, manifest: Manifest):
+        self.manifest = manifest
+
+    def __len__(self) -> int:
+        return self.manifest.split("train").num_samples
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from compliance import mllog
 from harness import archive, staging
 from harness.landing import Landing
 from harness.manifest import Manifest, Split, describe
@@ -87,6 +86,22 @@ def test_one_frame_gives_one_file_without_the_others(source, tmp_path):
         packed.seek(frame.offset)
         (content,) = archive.contents(frame, packed.read(frame.bytes))
     assert bytes(content) == (source / "validation/other").read_bytes()
+
+
+def test_a_packed_data_set_is_opened_without_unpacking_all_of_it(source, tmp_path):
+    archive.pack(source, tmp_path / "packed")
+    with archive.opened(tmp_path / "packed", "validation") as folder:
+        assert tree(folder) == {name: (source / name).read_bytes() for name in ("validation/other", "manifest.json")}
+    assert not folder.exists()
+    with archive.opened(source, "validation") as folder:
+        assert folder == source
+
+
+def test_a_file_that_is_in_no_archive_is_named(source, tmp_path):
+    archive.pack(source, tmp_path / "packed")
+    with pytest.raises(archive.ArchiveError, match="train/other: in no archive of"):
+        archive.extract(tmp_path / "packed", ["train/large", "train/other"], tmp_path / "some")
+    assert (tmp_path / "some/train/large").read_bytes() == (source / "train/large").read_bytes()
 
 
 def test_staging_that_was_stopped_reads_only_what_is_missing(source, tmp_path):
@@ -254,18 +269,3 @@ def test_a_node_that_is_killed_ends_the_other_and_both_go_on_later(source, tmp_p
     for process in nodes():
         assert process.wait(60) == 0
     assert tree(tmp_path / "node0/data") == tree(tmp_path / "node1/data") == tree(source)
-
-
-def test_training_reads_the_staged_copy_and_logs_the_staging(tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "NODE": str(tmp_path / "node")}
-    simulate = [sys.executable, "-m", "cosmoflow.synthesize", "data", "--train", "4", "--validation", "2"]
-    subprocess.run(simulate, cwd=tmp_path, env=environment, check=True)
-    demo = ROOT / "cosmoflow/configs/demo"
-    system = (demo / "system.toml").read_text().replace("max_epochs = 12", "max_epochs = 1")
-    (tmp_path / "system.toml").write_text(system.replace("cache = true", 'staging_folder = "$NODE/data"'))
-    train = ["-m", "cosmoflow.train", "--config", str(demo), "--system", "system.toml", "--data", "data"]
-    subprocess.run([sys.executable, *train], cwd=tmp_path, env=environment, check=True)
-    log = mllog.read(tmp_path / "result_0.txt")
-    assert log.first("staging_stop").metadata.staging_duration > 0
-    assert log.first("eval_error") is not None
-    assert tree(tmp_path / "node/data") == tree(tmp_path / "data")
