@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The train command on a handful of storms, in one process and in two."""
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,16 +15,9 @@ from ewa_fasterrcnn.config import Hyperparameters, System
 from harness import config
 from harness.config import ConfigError
 from harness.launch import World
+from tests import commands
 
 CONFIGS = Path(ewa_fasterrcnn.__file__).parent / "configs"
-ROOT = CONFIGS.parents[1]
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-
-
-def run_command(*arguments, launcher=("-m",), module="ewa_fasterrcnn.train") -> subprocess.CompletedProcess:
-    command = [sys.executable, *launcher, module, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
 
 def run_here(folder: Path, data: Path, output: Path, *options: str, seed: int = 3) -> mllog.RunLog:
@@ -64,10 +53,7 @@ def test_a_run_logs_what_the_score_needs(plain):
 
 
 def test_the_checker_finds_no_fault_but_the_size_of_the_data(plain):
-    ruleset_name, log = "hpc_ai500_demo", plain.path
-    check = run_command("check", log, "--rules", ruleset_name, "--format", "json", module="compliance")
-    findings = json.loads(check.stdout)["findings"]
-    errors = [finding["message"] for finding in findings if finding["severity"] == "error"]
+    errors = commands.errors(plain.path, "hpc_ai500_demo")
     assert len(errors) == 2, errors
     assert all("_samples" in error for error in errors), errors
 
@@ -79,7 +65,8 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_does_not(plain, co
 
 def test_two_ranks_give_the_losses_of_one(plain, configure, storms, tmp_path):
     path = tmp_path / "together.txt"
-    run = run_command("--config", configure(), "--data", storms, "--output", path, "--seed", 3, launcher=TORCHRUN)
+    arguments = ("--config", configure(), "--data", storms, "--output", path, "--seed", 3)
+    run = commands.run("-m", "ewa_fasterrcnn.train", *arguments, num_ranks=2)
     assert run.returncode == 0, run.stderr
     together = mllog.read(path)
     assert together.value("number_of_ranks") == 2
@@ -136,16 +123,6 @@ def test_a_frozen_backbone_trains_from_pretrained_weights(configure, storms, tmp
     log = run_here(folder, storms, tmp_path / "frozen.txt")
     assert len(log.value("pretrained_weights_sha256")) == 64
     assert log.first("run_stop").metadata.status == "success"
-
-
-def test_missing_data_is_one_line_before_any_log(configure, tmp_path):
-    path = tmp_path / "result_0.txt"
-    run = run_command("--config", configure(), "--data", tmp_path / "nowhere", "--output", path)
-    assert run.returncode == 2
-    assert run.stderr.startswith("error: ")
-    assert str(tmp_path / "nowhere") in run.stderr
-    assert run.stderr.count("\n") == 1
-    assert not path.exists()
 
 
 def settings(**system) -> config.Config:

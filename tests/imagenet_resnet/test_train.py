@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The train command on a handful of gratings, in one process and in two."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,9 +15,9 @@ from harness.launch import World
 from imagenet_resnet import train
 from imagenet_resnet.config import Hyperparameters, System
 from imagenet_resnet.precision import Precision
+from tests import commands
 
 CONFIGS = Path(imagenet_resnet.__file__).parent / "configs"
-ROOT = CONFIGS.parents[1]
 PRECISIONS = ("fp32", "bf16")
 NUM_EPOCHS = 8  # of the demo's rules
 
@@ -81,16 +78,6 @@ def trained(configure, folders, tmp_path, monkeypatch):
     return run
 
 
-def run_command(*arguments, launcher=("-m", "imagenet_resnet.train")) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *map(str, (*launcher, *arguments))]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
-
-
-def two_ranks(*program) -> tuple:
-    return ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program)
-
-
 def same(first: Values, second: Values) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
@@ -105,7 +92,8 @@ def evaluations(log: Path) -> dict[int, float]:
 
 def test_a_run_logs_what_the_suite_asks_for(configure, folders, tmp_path):
     output = tmp_path / "result_0.txt"
-    run = run_command("--config", configure(), "--data", folders, "--output", output, "--seed", 3)
+    arguments = ("--config", configure(), "--data", folders, "--output", output, "--seed", 3)
+    run = commands.run("-m", "imagenet_resnet.train", *arguments)
     assert run.returncode == 0, run.stderr
     log = mllog.read(output)
     assert (log.value("train_samples"), log.value("eval_samples"), log.value("number_of_ranks")) == (22, 9, 1)
@@ -117,8 +105,7 @@ def test_a_run_logs_what_the_suite_asks_for(configure, folders, tmp_path):
     speeds = log.all("images_per_second_per_rank")
     assert [event.metadata.epoch_num for event in speeds] == list(range(1, NUM_EPOCHS + 1))
     assert log.last("run_stop").metadata.status == "success"
-    check = run_command(output, "--rules", "hpc_ai500_demo", "--format", "csv", launcher=("-m", "compliance", "check"))
-    errors = [line for line in check.stdout.splitlines() if ",error," in line]
+    errors = commands.errors(output, "hpc_ai500_demo")
     assert all("samples is" in error for error in errors), errors
 
 
@@ -193,9 +180,9 @@ def test_hyperparameters_change_the_weights(trained, lines):
 
 def test_two_ranks_compute_what_one_does_where_their_batch_norms_are_joint(trained, configure, folders, tmp_path):
     """Statistics of its own batch are the one thing in which a rank differs: joined, the weights agree."""
-    launcher = two_ranks(Path(__file__).with_name("joint_batch_norm.py"))
+    program = Path(__file__).with_name("joint_batch_norm.py")
     arguments = ("--config", configure(), "--data", folders, "--output", tmp_path / "together.txt", "--seed", 3)
-    run = run_command(tmp_path / "together.pt", *arguments, launcher=launcher)
+    run = commands.run(program, tmp_path / "together.pt", *arguments, num_ranks=2)
     assert run.returncode == 0, run.stderr
     assert mllog.read(tmp_path / "together.txt").value("number_of_ranks") == 2
     assert close(trained(), torch.load(tmp_path / "together.pt"))
@@ -206,20 +193,11 @@ def test_two_ranks_train_with_compressed_gradients(configure, folders, tmp_path)
     output = tmp_path / "result_0.txt"
     folder = configure(system='gradient_compression = "bf16"')
     arguments = ("--config", folder, "--data", folders, "--output", output)
-    run = run_command(*arguments, launcher=two_ranks("-m", "imagenet_resnet.train"))
+    run = commands.run("-m", "imagenet_resnet.train", *arguments, num_ranks=2)
     assert run.returncode == 0, run.stderr
     log = mllog.read(output)
     assert (log.value("number_of_ranks"), log.value("gradient_compression")) == (2, "bf16")
     assert log.last("run_stop").metadata.status == "success"
-
-
-def test_missing_data_are_one_line_before_any_log(configure, tmp_path):
-    run = run_command("--config", configure(), "--data", tmp_path / "nowhere", "--output", tmp_path / "log.txt")
-    assert run.returncode == 2
-    assert run.stderr.startswith("error: ")
-    assert f"{tmp_path / 'nowhere' / 'train'}: no such folder" in run.stderr
-    assert run.stderr.count("\n") == 1
-    assert not (tmp_path / "log.txt").exists()
 
 
 def test_an_impossible_precision_is_refused_before_any_log(configure, folders, tmp_path):
