@@ -9,6 +9,9 @@ from ewa_fasterrcnn.years import CHANNELS, MOST_BOXES, YearFile
 from harness import manifest
 from harness.manifest import Array, Manifest, Split
 
+STATISTICS_SPLIT = "statistics"
+"""The statistics are no samples, but they belong to the data set wherever it is copied."""
+
 
 def data_set(
     folder: Path,
@@ -29,6 +32,7 @@ def data_set(
             files.append(manifest.describe(folder, folder / path))
             advance()
         splits[split] = Split(num_samples=num_images, files=tuple(files))
+    splits[STATISTICS_SPLIT] = Split(num_samples=0, files=(manifest.describe(folder, folder / STATISTICS_NAME),))
     return Manifest(
         benchmark="ewa_fasterrcnn",
         synthetic=synthetic,
@@ -47,7 +51,9 @@ def data_set(
 def in_words(described: Manifest) -> str:
     """How many images and bytes there are in which split."""
     parts = [
-        f"{split.num_samples} {name} images in {len(split.files)} years" for name, split in described.splits.items()
+        f"{split.num_samples} {name} images in {len(split.files)} years"
+        for name, split in described.splits.items()
+        if name != STATISTICS_SPLIT
     ]
     num_bytes = sum(file.bytes for split in described.splits.values() for file in split.files)
     return f"{', '.join(parts)}; {num_bytes / 2**20:.1f} MiB"
