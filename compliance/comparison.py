@@ -9,12 +9,11 @@ import math
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from compliance.convergence import Point, Reference, least_acceptable_mean, point_of, reference_at
 from compliance.findings import Limits
 from compliance.mllog import RunLog
-from compliance.ruleset import Benchmark
+from compliance.ruleset import FOLDER, Benchmark
 from compliance.runs import converged
 from compliance.submission import Entry
 
@@ -86,7 +85,7 @@ def epochs_to_converge(log: RunLog, benchmark: Benchmark) -> float | None:
 
     openfold counts training samples: those of a train_samples event on the clock, else of the evaluation's epoch_num.
     """
-    if not _converged(log, benchmark):
+    if not converged(log, benchmark):
         return math.inf
     start, stop = log.first("run_start"), log.last("run_stop")
     if benchmark.convergence_key != "epoch_num" and start is not None:
@@ -96,13 +95,6 @@ def epochs_to_converge(log: RunLog, benchmark: Benchmark) -> float | None:
     before_stop = (event for event in reversed(log.all(benchmark.quality_key)) if event.line < stop.line)
     last = next(before_stop, None)
     return _number(last.metadata.epoch_num) if last is not None and last.metadata is not None else None
-
-
-def _converged(log: RunLog, benchmark: Benchmark) -> bool:
-    """As `converged`; nearly every run ends with the evaluation that met the target, so that one look tells."""
-    last = log.last(benchmark.quality_key)
-    met = last is not None and benchmark.possible.accepts(last.value) and benchmark.target.accepts(last.value)
-    return log.first("run_stop") is not None if met else converged(log, benchmark)
 
 
 def _number(value: object) -> float | None:
@@ -126,5 +118,5 @@ def _points(name: str, benchmark: str) -> tuple[Point, ...]:
     """The reference's points under a heading of rules/reference_convergence.toml; none where there is none."""
     if not name:
         return ()
-    tables = tomllib.loads(files("rules").joinpath("reference_convergence.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads((FOLDER / "reference_convergence.toml").read_text(encoding="utf-8"))
     return tuple(point_of(int(batch), counts) for batch, counts in tables[name].get(benchmark, {}).items())

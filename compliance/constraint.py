@@ -2,14 +2,18 @@
 """Constraint: what a value in a log may be. The words are those of rules/base.toml's head."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
+
+NUMBERS = frozenset({int, float})
+LARGEST = 1e300
 
 
 def _is_number(value: object) -> bool:
-    # Comparing, unlike math.isfinite, also survives an integer of 400 digits.
-    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
+    # Comparing, unlike math.isfinite, also survives an integer of 400 digits. A boolean is no number.
+    return type(value) in NUMBERS and -LARGEST < value < LARGEST
 
 
 def _is_integer(value: object) -> bool:
@@ -58,29 +62,37 @@ class Constraint:
         """Whether `when` holds among a log's values."""
         return all(values.get(key) == expected for key, expected in (self.when or {}).items())
 
-    def accepts(self, value: object) -> bool:
-        """Whether the value fulfils every word; NaN and infinity fulfil none of the numeric ones."""
-        if self.type is not None and not TYPES[self.type](value):
-            return False
-        if self.equals is not None and not _same(value, self.equals):
-            return False
-        if self.one_of is not None and not any(_same(value, choice) for choice in self.one_of):
-            return False
-        if self.length is not None and not (isinstance(value, list | str) and len(value) == self.length):
-            return False
-        return self._accepts_size(value)
+    @cached_property
+    def accepts(self) -> Callable[[object], bool]:
+        """Whether a value fulfils every word; NaN and infinity fulfil none of the numeric ones."""
+        tests = tuple(self._tests())
 
-    def _accepts_size(self, value: object) -> bool:
-        if self.at_least is None and self.at_most is None and self.above is None and self.below is None:
+        def accepts(value: object) -> bool:
+            for test in tests:  # noqa: SIM110 (all() with a generator takes twice as long)
+                if not test(value):
+                    return False
             return True
-        if not _is_number(value):
-            return False
-        return (
-            (self.at_least is None or value >= self.at_least)
-            and (self.at_most is None or value <= self.at_most)
-            and (self.above is None or value > self.above)
-            and (self.below is None or value < self.below)
-        )
+
+        return tests[0] if len(tests) == 1 else accepts
+
+    def _tests(self) -> Iterator[Callable[[object], bool]]:
+        """What the words ask, made once: a round has a hundred thousand values to test."""
+        if self.type is not None:
+            yield TYPES[self.type]
+        if self.equals is not None:
+            yield lambda value: _same(value, self.equals)
+        if self.one_of is not None:
+            yield lambda value: any(_same(value, choice) for choice in self.one_of)
+        if self.length is not None:
+            yield lambda value: isinstance(value, list | str) and len(value) == self.length
+        if self.at_least is not None or self.at_most is not None:
+            low = -LARGEST if self.at_least is None else self.at_least
+            high = LARGEST if self.at_most is None else self.at_most
+            yield lambda value: type(value) in NUMBERS and low <= value <= high
+        if self.above is not None:
+            yield lambda value: _is_number(value) and value > self.above
+        if self.below is not None:
+            yield lambda value: _is_number(value) and value < self.below
 
     @property
     def threshold(self) -> float:

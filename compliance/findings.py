@@ -19,6 +19,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from compliance.ruleset import Benchmark, RuleSet
@@ -81,24 +82,45 @@ class Rule:
     """One of CONTEXTS, or None: what the check takes besides its subject."""
     needs: tuple[str, ...]
     check: Callable[..., Iterator[Fault]]
-    summary: str
-    why: str
-    example: str
-    mend: str
 
-    def findings(self, subject: object, context: object = None) -> Iterator[Finding]:
-        """What the rule has to say of its subject."""
-        for fault in self.check(subject) if self.context is None else self.check(subject, context):
-            yield Finding(
-                rule=self.id,
-                severity=self.severity,
-                path=str(fault.path),
-                line=fault.line,
-                message=fault.message,
-                expected=fault.expected,
-                found=fault.found,
-                mend=self.mend,
-            )
+    @cached_property
+    def _sections(self) -> dict[str, str]:
+        """The check's docstring: its head is the summary."""
+        head, *parts = SECTIONS.split(inspect.getdoc(self.check))
+        sections = {"summary": head, **dict(zip(parts[0::2], parts[1::2], strict=True))}
+        return {name.lower(): " ".join(text.split()) for name, text in sections.items()}
+
+    @property
+    def summary(self) -> str:
+        return self._sections["summary"]
+
+    @property
+    def why(self) -> str:
+        return self._sections["why"]
+
+    @property
+    def example(self) -> str:
+        return self._sections["example"]
+
+    @property
+    def mend(self) -> str:
+        return self._sections["mend"]
+
+    def faults(self, subject: object, context: object = None) -> Iterator[Fault]:
+        """What the check has to say of its subject."""
+        return iter(self.check(subject) if self.context is None else self.check(subject, context))
+
+    def finding(self, fault: Fault) -> Finding:
+        return Finding(
+            rule=self.id,
+            severity=self.severity,
+            path=str(fault.path),
+            line=fault.line,
+            message=fault.message,
+            expected=fault.expected,
+            found=fault.found,
+            mend=self.mend,
+        )
 
 
 RULES: dict[str, Rule] = {}
@@ -109,12 +131,10 @@ def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) 
 
     def register(check: Callable[..., Iterator[Fault]]) -> Callable[..., Iterator[Fault]]:
         assert rule_id not in RULES, f"{rule_id} is taken by {RULES[rule_id].check.__name__}"
-        scope, *contexts = inspect.signature(check).parameters
+        scope, *contexts = check.__code__.co_varnames[: check.__code__.co_argcount]
         assert scope in SCOPES, scope
         assert not contexts or (len(contexts) == 1 and contexts[0] in CONTEXTS), contexts
         assert severity in SEVERITIES, severity
-        parts = SECTIONS.split(inspect.getdoc(check))
-        sections = {name.lower(): " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
         RULES[rule_id] = Rule(
             id=rule_id,
             severity=severity,
@@ -122,8 +142,6 @@ def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) 
             context=contexts[0] if contexts else None,
             needs=needs,
             check=check,
-            summary=" ".join(parts[0].split()),
-            **sections,
         )
         return check
 

@@ -7,11 +7,13 @@ outcome.ok, outcome.findings, outcome.scores
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from compliance import checks, choice, score, submission, waivers
 from compliance.choice import Choice
 from compliance.findings import Finding
+from compliance.judging import judge
 from compliance.ruleset import RuleSet
 from compliance.score import Score
 from compliance.submission import Submission
@@ -49,9 +51,15 @@ def review(path: Path, rules: str | None = None, *, earlier: Path | None = None)
     `earlier` is another round, none of whose logs should stand here again.
     """
     read, chosen = read_and_choose(path, rules)
-    findings = checks.check(read, chosen.ruleset, earlier=submission.read(earlier) if earlier else None)
-    findings = waivers.apply(read, findings)
-    return Review(submission=read, choice=chosen, findings=findings, scores=score.score(read, chosen.ruleset))
+    judgements = judge(read.entries, chosen.ruleset)
+    findings = checks.check_whole(read, chosen.ruleset, earlier=submission.read(earlier) if earlier else None)
+    findings += chain.from_iterable(judgement.findings for judgement in judgements)
+    return Review(
+        submission=read,
+        choice=chosen,
+        findings=waivers.apply(read, checks.in_order(findings)),
+        scores=score.ranked([judgement.score for judgement in judgements if judgement.score is not None]),
+    )
 
 
 def read_and_choose(path: Path, rules: str | None = None) -> tuple[Submission, Choice]:

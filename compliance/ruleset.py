@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+import rules
 from compliance.constraint import CONSTRAINT_WORDS, Constraint
 
+FOLDER = Path(rules.__file__).parent
 NO_RULE_SET = frozenset({"base", "reference_convergence"})  # files of rules/ that no submission can name
 
 
@@ -26,7 +28,7 @@ class RuleSetError(ValueError):
     """A rule set that cannot be read, or a name that no rule set has."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Benchmark:
     """One benchmark under one rule set."""
 
@@ -48,16 +50,18 @@ class Benchmark:
     values: Mapping[str, Any]
     """The resolved table, for whatever has no field of its own."""
 
+    @cache  # noqa: B019 (a benchmark lives as long as its rule set, which `load` keeps)
     def hyperparameters(self, division: str) -> dict[str, Constraint]:
         """Constraints by key that the division sets; empty where it sets none."""
         return {key: Constraint.from_toml(value) for key, value in self.values.get(division, {}).items()}
 
+    @cache  # noqa: B019
     def keys(self) -> dict[str, Constraint]:
         """Constraints of either division: sample counts and whatever else belongs to the problem itself."""
         return {key: Constraint.from_toml(value) for key, value in self.values.get("keys", {}).items()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class RuleSet:
     """A rule set with its parents merged in."""
 
@@ -76,6 +80,12 @@ class RuleSet:
             path = path[:-1]
         return self.origins.get(path, self.file_name)
 
+    @cache  # noqa: B019 (rule sets are few, and `load` keeps them)
+    def keys(self) -> dict[str, Constraint]:
+        """Constraints of what every log gives, whatever its benchmark."""
+        return {key: Constraint.from_toml(words) for key, words in self.values["keys"].items()}
+
+    @cache  # noqa: B019 (rule sets are few, and `load` keeps them)
     def benchmark(self, name: str) -> Benchmark:
         table = self.values["benchmarks"].get(name)
         if table is None:
@@ -96,7 +106,7 @@ class RuleSet:
 
 def names() -> list[str]:
     """Names that `load` accepts."""
-    stems = (entry.name.removesuffix(".toml") for entry in files("rules").iterdir() if entry.name.endswith(".toml"))
+    stems = (entry.name.removesuffix(".toml") for entry in FOLDER.iterdir() if entry.name.endswith(".toml"))
     return sorted(set(stems) - NO_RULE_SET)
 
 
@@ -107,7 +117,7 @@ def load(name: str) -> RuleSet:
     if name not in known:
         raise RuleSetError(f"no rule set {name!r}; {nearest(name, names())}")
     file_name = f"{name}.toml"
-    values = tomllib.loads(files("rules").joinpath(file_name).read_text(encoding="utf-8"))
+    values = tomllib.loads((FOLDER / file_name).read_text(encoding="utf-8"))
     parent_name = values.pop("extends", None)
     if parent_name is None:
         return RuleSet(name=name, values=values, origins=dict(_origins(values, file_name)))

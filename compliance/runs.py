@@ -2,12 +2,16 @@
 """What one run's log says of its clock and its quality: pure functions that checks, score and report share."""
 
 from collections.abc import Iterator
+from weakref import WeakKeyDictionary
 
 from compliance.mllog import Event, RunLog
 from compliance.ruleset import Benchmark
 
 MS_PER_MINUTE = 60_000
 MS_PER_SECOND = 1000
+
+_ON_TARGET: WeakKeyDictionary[RunLog, dict[Benchmark, Event | None]] = WeakKeyDictionary()
+"""What `first_on_target` found before: a dozen rules and the score ask it of every log."""
 
 
 def run_minutes(log: RunLog) -> float | None:
@@ -29,9 +33,13 @@ def evaluations(log: RunLog, benchmark: Benchmark) -> Iterator[Event]:
 
 def first_on_target(log: RunLog, benchmark: Benchmark) -> Event | None:
     """The first evaluation that meets the target."""
-    on_target, possible = benchmark.target.accepts, benchmark.possible.accepts
-    events = log.all(benchmark.quality_key)
-    return next((event for event in events if on_target(event.value) and possible(event.value)), None)
+    known = _ON_TARGET.setdefault(log, {})
+    if benchmark not in known:
+        on_target, possible = benchmark.target.accepts, benchmark.possible.accepts
+        events = log.all(benchmark.quality_key)
+        met = (event for event in events if on_target(event.value) and possible(event.value))
+        known[benchmark] = next(met, None)
+    return known[benchmark]
 
 
 def converged(log: RunLog, benchmark: Benchmark) -> bool:
@@ -56,10 +64,10 @@ def epoch_of(event: Event) -> int | None:
 def training_seconds(log: RunLog) -> list[tuple[Event, float]]:
     """Every epoch's start with the seconds that it trained: up to its evaluation, or its stop where it has none."""
     found, start = [], None
-    for event in log.events:
+    for event in log.in_order("epoch_start", "eval_start", "epoch_stop"):
         if event.key == "epoch_start":
             start = event
-        elif start is not None and event.key in ("eval_start", "epoch_stop"):
+        elif start is not None:
             found.append((start, (event.time_ms - start.time_ms) / MS_PER_SECOND))
             start = None
     return found

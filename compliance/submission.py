@@ -13,11 +13,12 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from compliance import mllog, toml_file
-from compliance.mllog import RunLog
+from compliance.mllog import RunLog, UnreadLog
 
 SCALINGS = ("strong", "weak")
 DIVISIONS = ("closed", "open", "hardware", "system", "free")
@@ -72,7 +73,7 @@ class Entry:
         """closed or open, under HPC AI500 hardware, system or free: the system description's word, else the logs'."""
         declared = self.description.values.get("division") if self.description else None
         logged = (log.value("submission_division") for log in self.logs)
-        for word in (declared, *logged):
+        for word in chain((declared,), logged):  # the declared one spares reading the logs
             if isinstance(word, str) and word.lower() in DIVISIONS:
                 return word.lower()
         return DIVISIONS[0]
@@ -84,7 +85,7 @@ class Oddity:
 
     path: Path
     kind: str
-    """unknown_folder, unknown_file, link, not_a_file, unreadable, empty_folder."""
+    """unknown_folder, unknown_file, link, not_a_file, empty_folder; unreadable, which reading a log shows."""
 
 
 @dataclass(kw_only=True)
@@ -121,7 +122,10 @@ class Submission:
 
 
 def read(path: Path) -> Submission:
-    """Read PATH; SubmissionError where it is nothing that could hold logs."""
+    """Look what PATH holds; SubmissionError where it is nothing that could hold logs.
+
+    The logs of a folder are read when they are first asked for what they hold.
+    """
     if not path.exists():
         raise SubmissionError(f"{path}: no such file or folder")
     if path.is_file():
@@ -230,7 +234,7 @@ def _entry(folder: Path, *, org, system, scaling, description, oddities: list[Od
     )
 
 
-def _logs(folder: Path, oddities: list[Oddity], known_folders: tuple[str, ...] = ()) -> Iterator[RunLog]:
+def _logs(folder: Path, oddities: list[Oddity], known_folders: tuple[str, ...] = ()) -> list[UnreadLog]:
     """The folder's result_<i>.txt in the order of i."""
     numbered = []
     for child in _children(folder):
@@ -248,11 +252,7 @@ def _logs(folder: Path, oddities: list[Oddity], known_folders: tuple[str, ...] =
             oddities.append(Oddity(child, "unknown_file"))
     if not numbered:
         oddities.append(Oddity(folder, "empty_folder"))
-    for _, file in sorted(numbered):
-        log = mllog.read(file)
-        if log.error:
-            oddities.append(Oddity(file, "unreadable"))
-        yield log
+    return [UnreadLog(file) for _, file in sorted(numbered)]
 
 
 def _description(file: Path) -> SystemDescription:

@@ -56,7 +56,7 @@ def apply(submission: Submission, findings: list[Finding]) -> list[Finding]:
     waivers = [waiver for file in files for waiver in file.waivers]
     marked = [_marked(finding, waivers) for finding in findings] if waivers else list(findings)
     rules = [rule for rule in RULES.values() if rule.scope == "waivers"]
-    marked += [finding for file in files for rule in rules for finding in rule.findings(file)]
+    marked += [rule.finding(fault) for file in files for rule in rules for fault in rule.faults(file)]
     return sorted(marked, key=lambda finding: (finding.path, finding.line, finding.rule))
 
 

@@ -2,8 +2,7 @@
 """Runs every rule over a submission. One module a family; importing them registers their rules."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 from compliance.checks import (
     borrowed,
@@ -20,7 +19,7 @@ from compliance.checks import (
     template,
     timing,
 )
-from compliance.findings import RULES, SCOPES, Finding, Limits, Rule
+from compliance.findings import RULES, Fault, Finding, Limits, Rule
 from compliance.ruleset import RuleSet, RuleSetError
 from compliance.submission import Entry, Submission
 
@@ -45,17 +44,30 @@ MAX_FINDINGS = 1000  # of one rule on one log or entry: what is more is counted,
 
 def check(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
     """Findings of all rules, by path and line; `earlier` is another round, whose logs should not stand here again."""
-    rules = {scope: _rules_of(scope) for scope in SCOPES}
-    found = list(_run(rules["submission"], submission, ruleset, earlier=earlier))
+    of_entries = [check_entry(entry, ruleset, limits_of(entry, ruleset)) for entry in submission.entries]
+    return in_order([*chain(*of_entries), *check_whole(submission, ruleset, earlier)])
+
+
+def check_entry(entry: Entry, ruleset: RuleSet, limits: Limits | None) -> list[Finding]:
+    """What the rules on entries and logs find."""
+    found = list(_run(_rules_of("entry"), entry, ruleset, limits))
+    rules = _rules_of("log")
+    for run_log in entry.logs:
+        if run_log.error is None:
+            found += _run(rules, run_log, ruleset, limits)
+    return found
+
+
+def check_whole(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
+    """What the rules on organisations and on the whole submission find."""
+    found = list(_run(_rules_of("submission"), submission, ruleset, earlier=earlier))
     for organisation in submission.organisations:
-        found += _run(rules["organisation"], organisation, ruleset)
-    for entry in submission.entries:
-        limits = limits_of(entry, ruleset)
-        found += _run(rules["entry"], entry, ruleset, limits)
-        for run_log in entry.logs:
-            if run_log.error is None:
-                found += _run(rules["log"], run_log, ruleset, limits)
-    return sorted(found, key=lambda finding: (finding.path, finding.line, finding.rule))
+        found += _run(_rules_of("organisation"), organisation, ruleset)
+    return found
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: (finding.path, finding.line, finding.rule))
 
 
 def limits_of(entry: Entry, ruleset: RuleSet) -> Limits | None:
@@ -90,9 +102,12 @@ def _run(
         if context is None or not failed.isdisjoint(rule.needs):
             failed.add(rule.id)
             continue
-        findings = rule.findings(subject, context)
-        for finding in islice(findings, MAX_FINDINGS):
-            failed.add(rule.id)
-            yield finding
-        if num_more := sum(1 for _ in findings):
-            yield replace(finding, line=0, message=f"{num_more} more findings of this rule", expected="", found="")
+        faults = rule.faults(subject, context)
+        first = next(faults, None)
+        if first is None:  # as nearly always: a round is a hundred thousand calls of rules
+            continue
+        failed.add(rule.id)
+        for fault in chain((first,), islice(faults, MAX_FINDINGS - 1)):
+            yield rule.finding(fault)
+        if num_more := sum(1 for _ in faults):
+            yield rule.finding(Fault(first.path, f"{num_more} more findings of this rule"))

@@ -8,10 +8,9 @@ qualities and the times between them, which no two runs share to the millisecond
 from collections.abc import Iterator
 
 from compliance.findings import Fault, rule
-from compliance.mllog import Event, RunLog
+from compliance.mllog import RunLog, hashable
 from compliance.submission import Entry, Submission
 
-QUALITIES = ("eval_error", "eval_accuracy")
 Logs = list[tuple[Entry, RunLog]]
 
 
@@ -37,10 +36,10 @@ def runs_learn_differently(entry: Entry) -> Iterator[Fault]:
     """
     originals: dict[object, RunLog] = {}
     for log in entry.logs:
-        values = [event.value for event in _evaluations(log)]
-        original = originals.setdefault(_hashable(values), log) if len(values) > 2 else log
+        values = [event.value for event in log.evaluations]
+        original = originals.setdefault(hashable(values), log) if len(values) > 2 else log
         if original is not log:
-            line = _evaluations(log)[0].line
+            line = log.evaluations[0].line
             yield Fault(log.path, f"has all evaluations of {original.path.name}", line, "evaluations of its own")
 
 
@@ -120,29 +119,7 @@ def _copies(logs: Logs) -> Iterator[tuple[tuple[Entry, RunLog], tuple[Entry, Run
     """(original, copy) with equal fingerprints; the first log in the tree's order is the original."""
     originals: dict[object, tuple[Entry, RunLog]] = {}
     for entry, log in logs:
-        if log.events:
-            original = originals.setdefault(_fingerprint(log), (entry, log))
+        if log.num_events:
+            original = originals.setdefault(log.fingerprint, (entry, log))
             if original[1] is not log:
                 yield original, (entry, log)
-
-
-def _evaluations(log: RunLog) -> list[Event]:
-    return [event for key in QUALITIES for event in log.all(key)]
-
-
-def _fingerprint(log: RunLog) -> object:
-    """The same for a log and its copy, moved in time or not."""
-    events = _evaluations(log)
-    if len(events) < 2:
-        return log.digest
-    start_ms = events[0].time_ms
-    return _hashable([event.value for event in events]), tuple([event.time_ms - start_ms for event in events])
-
-
-def _hashable(values: list) -> object:
-    """A tuple; text where a log has lists or objects for values."""
-    try:
-        hash(key := tuple(values))
-    except TypeError:
-        return repr(values)
-    return key

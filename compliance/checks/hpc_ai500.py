@@ -45,9 +45,10 @@ def throughput_agrees_with_clock(log: RunLog, limits: Limits) -> Iterator[Fault]
     Mend: log images of all epochs / seconds spent training / ranks, without leaving out slow steps.
     """
     speed, ranks = images_per_second_per_rank(log), log.value("number_of_ranks")
-    images, epochs = log.value("train_samples"), training_seconds(log)
+    images = log.value("train_samples")
     if limits.benchmark.num_epochs is None or speed is None or not (_is_count(ranks) and _is_count(images)):
         return
+    epochs = training_seconds(log)
     seconds = sum(duration for _, duration in epochs)
     least_seconds = max(seconds - len(epochs) * LOG_RESOLUTION_S, seconds / 2)
     possible = images * len(epochs) / least_seconds if seconds > 0 else 0.0

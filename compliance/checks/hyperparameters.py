@@ -62,14 +62,12 @@ def runs_share_hyperparameters(entry: Entry, limits: Limits) -> Iterator[Fault]:
     Example: result_0 to result_4 with opt_lr 0.004, result_5 with 0.005.
     Mend: run all runs from one configuration; submit others as another entry.
     """
-    shared = [key for key in _compared(entry, limits) if len({repr(log.value(key)) for log in _with(entry, key)}) > 1]
-    for key in shared:
-        first, *others = _with(entry, key)
-        for log in others:
-            if log.value(key) != first.value(key):
-                expected = f"{shown(first.value(key))}, as in {first.path.name}"
-                found = shown(log.value(key))
-                yield Fault(log.path, f"{key} is {found}", log.first(key).line, expected, found)
+    for key in _compared(entry, limits):
+        (first, value), *others = [(log, log.by_key[key][0].value) for log in entry.logs if key in log.by_key]
+        for log, other in others:
+            if other != value and repr(other) != repr(value):  # NaN equals nothing, but reads as itself
+                expected = f"{shown(value)}, as in {first.path.name}"
+                yield Fault(log.path, f"{key} is {shown(other)}", log.first(key).line, expected, shown(other))
                 break
 
 
@@ -79,10 +77,6 @@ def _compared(entry: Entry, limits: Limits) -> list[str]:
     listed |= {*limits.benchmark.keys(), *SCALE_KEYS, *ACCUMULATION_KEYS}
     logged = {key for log in entry.logs for key in log.by_key}
     return sorted(key for key in logged if (key in listed or key.startswith(PREFIXES)) and key != "seed")
-
-
-def _with(entry: Entry, key: str) -> list[RunLog]:
-    return [log for log in entry.logs if key in log.by_key]
 
 
 @rule("H105")
@@ -96,8 +90,11 @@ def hyperparameters_stand_once(entry: Entry, limits: Limits) -> Iterator[Fault]:
     keys = (*_compared(entry, limits), "seed")
     for log in entry.logs:
         for key in keys:
-            first, *others = log.all(key) or (None,)
-            odd = next((event for event in others if event.value != first.value), None)
+            events = log.by_key.get(key, ())
+            if len(events) < 2:
+                continue
+            first = events[0]
+            odd = next((event for event in events if event.value != first.value), None)
             if odd is not None:
                 found = shown(odd.value)
                 yield Fault(

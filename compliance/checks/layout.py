@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """R: what stands where in a submission's tree, and what was passed over there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from compliance.findings import Fault, rule
 from compliance.ruleset import RuleSet, nearest
-from compliance.submission import RESULT_NAME, SCALINGS, Entry, Organisation, Submission
+from compliance.submission import RESULT_NAME, SCALINGS, Entry, Oddity, Organisation, Submission
 
 
 @rule("R108")
@@ -44,8 +45,8 @@ ODDITIES = {
 }
 
 
-def _oddities(submission: Submission, *kinds: str) -> Iterator[Fault]:
-    for oddity in submission.oddities:
+def _oddities(oddities: Iterable[Oddity], *kinds: str) -> Iterator[Fault]:
+    for oddity in oddities:
         if oddity.kind in kinds:
             message, expected = ODDITIES[oddity.kind]
             yield Fault(oddity.path, message, expected=expected)
@@ -59,7 +60,9 @@ def result_files_can_be_read(submission: Submission) -> Iterator[Fault]:
     Example: a folder named result_3.txt; a file without read permission.
     Mend: submit the file itself.
     """
-    yield from _oddities(submission, "unreadable", "not_a_file", "empty_folder")
+    logs = (log for entry in submission.entries for log in entry.logs)
+    unreadable = (Oddity(log.path, "unreadable") for log in logs if log.error)
+    yield from _oddities(chain(submission.oddities, unreadable), "unreadable", "not_a_file", "empty_folder")
 
 
 @rule("R121", severity="warning")
@@ -70,7 +73,7 @@ def results_hold_only_results(submission: Submission) -> Iterator[Fault]:
     Example: result_3.log, Result_4.txt, old_runs/.
     Mend: rename or remove it.
     """
-    yield from _oddities(submission, "unknown_file", "unknown_folder")
+    yield from _oddities(submission.oddities, "unknown_file", "unknown_folder")
 
 
 @rule("R122", severity="warning")
@@ -81,7 +84,7 @@ def links_are_not_followed(submission: Submission) -> Iterator[Fault]:
     Example: result_5.txt -> ../../other_system/strong/cosmoflow/result_5.txt.
     Mend: put the file there.
     """
-    yield from _oddities(submission, "link")
+    yield from _oddities(submission.oddities, "link")
 
 
 @rule("R123")

@@ -3,11 +3,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 from compliance.checks.values import shown, unaccepted
-from compliance.constraint import Constraint
 from compliance.findings import Fault, Limits, rule
 from compliance.mllog import MAX_EVENTS, Event, RunLog
+from compliance.ruleset import RuleSet
 from compliance.runs import epoch_of
 from compliance.submission import Entry
 
@@ -62,11 +63,17 @@ def required_keys_are_logged(log: RunLog, limits: Limits) -> Iterator[Fault]:
     Example: a log that ends without run_stop because the job was killed.
     Mend: log the key in the run; a run that was killed has to be repeated.
     """
-    events = limits.ruleset.values["events"]
-    common = (key for key, words in limits.ruleset.values["keys"].items() if not words.get("optional"))
-    for key in dict.fromkeys((*events["exactly_once"], *events["at_least_once"], *common)):
+    for key in _required(limits.ruleset):
         if key not in log.by_key:
             yield Fault(log.path, f"{key} is missing", expected=f"an event ({_origin(limits, key)})")
+
+
+@cache
+def _required(ruleset: RuleSet) -> tuple[str, ...]:
+    """The keys, once each."""
+    events = ruleset.values["events"]
+    common = (key for key, words in ruleset.values["keys"].items() if not words.get("optional"))
+    return tuple(dict.fromkeys((*events["exactly_once"], *events["at_least_once"], *common)))
 
 
 def _origin(limits: Limits, key: str) -> str:
@@ -99,8 +106,7 @@ def common_values_are_allowed(entry: Entry, limits: Limits) -> Iterator[Fault]:
     Example: global_batch_size logged as "512 samples"; submission_division "close".
     Mend: log the value itself, in the words and the type that the rules give.
     """
-    constraints = {key: Constraint.from_toml(words) for key, words in limits.ruleset.values["keys"].items()}
-    yield from unaccepted(entry, constraints, limits, "keys")
+    yield from unaccepted(entry, limits.ruleset.keys(), limits, "keys")
 
 
 @rule("L107")
@@ -149,7 +155,7 @@ def marks_have_their_type(entry: Entry, limits: Limits) -> Iterator[Fault]:
     logs, first = Counter(), {}
     for log in entry.logs:
         for key in expected.keys() & log.by_key.keys():
-            wrong = [e for e in log.by_key[key] if e.event_type in EVENT_TYPES and e.event_type != expected[key]]
+            wrong = [e for e in log.by_key[key] if e.event_type != expected[key] and e.event_type in EVENT_TYPES]
             if wrong:
                 logs[key] += 1
                 first.setdefault(key, (log, wrong[0]))
@@ -166,26 +172,19 @@ def intervals_pair(log: RunLog, limits: Limits) -> Iterator[Fault]:
     Example: two epoch_starts in a row, because the first epoch was cut out of the log.
     Mend: log both ends of every interval; submit the log as the run wrote it.
     """
-    names = {f"{name}_{mark}": name for name in limits.ruleset.values["events"]["intervals"] for mark in MARKS}
-    open_marks: dict[str, Event] = {}
-    for event in log.events:
-        name = names.get(event.key)
-        if name is None:
-            continue
-        already = open_marks.get(name)
-        if event.key.endswith("_stop"):
-            if open_marks.pop(name, None) is None:
-                yield Fault(log.path, f"{event.key} without {name}_start", event.line)
-        elif already is None:
-            open_marks[name] = event
-        elif name != "init":  # every rank may log its own init_start; the first one counts
-            yield Fault(log.path, f"{event.key} again, without {name}_stop since line {already.line}", event.line)
-    if log.first("run_stop") is not None:  # without it the missing stops follow from the missing end
-        for name, event in open_marks.items():
-            yield Fault(log.path, f"{event.key} without {name}_stop", event.line)
-
-
-MARKS = ("start", "stop")
+    for name in limits.ruleset.values["events"]["intervals"]:
+        start, stop, opened = f"{name}_start", f"{name}_stop", None
+        for event in log.in_order(start, stop):
+            if event.key == stop:
+                if opened is None:
+                    yield Fault(log.path, f"{stop} without {start}", event.line)
+                opened = None
+            elif opened is None:
+                opened = event
+            elif name != "init":  # every rank may log its own init_start; the first one counts
+                yield Fault(log.path, f"{start} again, without {stop} since line {opened.line}", event.line)
+        if opened is not None and log.first("run_stop"):  # without it the missing stops follow from the missing end
+            yield Fault(log.path, f"{start} without {stop}", opened.line)
 
 
 @rule("L111")
@@ -241,10 +240,10 @@ def epochs_stop_as_they_started(log: RunLog, limits: Limits) -> Iterator[Fault]:
     if not _counts_epochs(limits):
         return
     started = None
-    for event in log.events:
+    for event in log.in_order("epoch_start", "epoch_stop"):
         if event.key == "epoch_start":
             started = epoch_of(event)
-        elif event.key == "epoch_stop" and started is not None and epoch_of(event) != started:
+        elif started is not None and epoch_of(event) != started:
             found = str(epoch_of(event))
             yield Fault(log.path, f"epoch_stop has epoch_num {found}", event.line, str(started), found)
             return

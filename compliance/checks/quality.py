@@ -126,10 +126,10 @@ def evaluations_belong_to_their_epoch(log: RunLog, limits: Limits) -> Iterator[F
     if not limits.benchmark.evaluation_every_epoch:
         return
     started, evaluated = None, set()
-    for event in log.events:
+    for event in log.in_order("epoch_start", key):
         if event.key == "epoch_start":
             started = epoch_of(event)
-        elif event.key == key:
+        else:
             number = epoch_of(event)
             if number != started or number in evaluated:
                 again = "a second time, " if number in evaluated else ""

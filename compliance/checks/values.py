@@ -13,12 +13,16 @@ def unaccepted(entry: Entry, constraints: Mapping[str, Constraint], limits: Limi
     """Every logged value that its constraint does not accept; `table` is where the constraints stand in the rules."""
     for log in entry.logs:
         values = None
-        for key in constraints.keys() & log.by_key.keys():
-            constraint = constraints[key]
+        for key, constraint in constraints.items():
+            if key not in log.by_key:
+                continue
             if constraint.when is not None:
                 values = values or log.values()
                 if not constraint.applies(values):
                     continue
+            if key in log.passed_over:
+                message = f"{key} stands {log.passed_over[key]} times more than are checked"
+                yield Fault(log.path, message, expected="one value")
             for event in log.by_key[key]:
                 if not constraint.accepts(event.value):
                     expected = f"{constraint.describe()} ({limits.ruleset.origin(*table, key)})"

@@ -5,12 +5,11 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 from compliance.convergence import point_of
 from compliance.pages.charts import Chart, Series, convergence_chart
 from compliance.pages.entries import METRICS, EntryView
-from compliance.ruleset import Benchmark, RuleSet
+from compliance.ruleset import FOLDER, Benchmark, RuleSet
 from compliance.score import Score
 
 
@@ -100,7 +99,7 @@ def benchmark_views(views: Iterable[EntryView], ruleset: RuleSet) -> list[Benchm
 
 def reference_epochs(ruleset: RuleSet) -> dict[str, dict[float, Sequence[float]]]:
     """Epochs of the reference runs by benchmark and batch size, as rules/reference_convergence.toml holds them."""
-    file = files("rules").joinpath("reference_convergence.toml")
+    file = FOLDER / "reference_convergence.toml"
     version = ruleset.values.get("reference_convergence")
     if not version or not file.is_file():
         return {}

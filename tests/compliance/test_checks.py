@@ -9,7 +9,7 @@ import pytest
 from compliance import ruleset, submission
 from compliance.checks import MAX_FINDINGS, check
 from compliance.findings import RULES, SEVERITIES
-from compliance.mllog import MAX_EVENTS
+from compliance.mllog import MAX_EVENTS, MAX_EVENTS_PER_KEY
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
@@ -78,6 +78,13 @@ def test_manual_notes_stand_once_an_entry(valid_round):
     found = check(submission.read(valid_round), ruleset.load("mlperf_hpc_2.0"))
     notes = [(finding.rule, finding.path) for finding in found if finding.severity == "manual"]
     assert len(notes) == len(set(notes)) == 4 * 3
+
+
+def test_a_constrained_key_that_is_not_wholly_kept_is_an_error(tmp_path, run_log, findings):
+    run = run_log(num_epochs=2)
+    run.lines[5:5] = [run.event("submission_status")] * (MAX_EVENTS_PER_KEY + 4)
+    found = [finding for finding in findings(run.write(tmp_path / "result_0.txt")) if finding.rule == "L106"]
+    assert [finding.message for finding in found] == ["submission_status stands 5 times more than are checked"]
 
 
 def test_findings_past_the_cap_are_counted(tmp_path, run_log, findings):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compliance import mllog
-from compliance.mllog import MAX_BAD_LINES_KEPT, read
+from compliance.mllog import MAX_BAD_LINES_KEPT, MAX_EVENTS_PER_KEY, UnreadLog, read
 
 EVENT = b':::MLLOG {"time_ms": 5, "event_type": "POINT_IN_TIME", "key": "seed", "value": 7, "metadata": {}}'
 
@@ -142,3 +142,29 @@ def test_values_are_read_as_json_reads_them(value, tmp_path):
     record = {"key": "note", "time_ms": 1, "event_type": "POINT_IN_TIME", "value": value}
     path.write_text(f":::MLLOG {json.dumps(record)}\n", encoding="utf-8")
     assert read(path).value("note") == value
+
+
+def test_a_key_of_thousands_of_events_is_counted_and_kept_in_part(parse):
+    stats, mark = EVENT.replace(b"seed", b"tracked_stats"), EVENT.replace(b"seed", b"epoch_start")
+    log = parse(b"\n".join([stats, mark] * (MAX_EVENTS_PER_KEY + 7)))
+    assert len(log.all("tracked_stats")) == MAX_EVENTS_PER_KEY
+    assert log.passed_over == {"tracked_stats": 7}
+    assert len(log.all("epoch_start")) == MAX_EVENTS_PER_KEY + 7
+    assert log.num_events == 2 * (MAX_EVENTS_PER_KEY + 7)
+
+
+def test_events_come_in_the_order_of_the_file(parse):
+    log = parse(b"\n".join(EVENT.replace(b"seed", key) for key in (b"b", b"a", b"c", b"b")))
+    assert [event.line for event in log.in_order("a", "b")] == [1, 2, 4]
+
+
+def test_a_log_is_read_when_it_is_asked_for(tmp_path):
+    path = tmp_path / "result_0.txt"
+    log = UnreadLog(path)
+    path.write_bytes(EVENT)
+    assert log.num_events == 1
+    path.unlink()
+    assert log.value("seed") == 7
+    assert UnreadLog(path).error == "No such file or directory"
+    with pytest.raises(AttributeError):
+        log.evnts  # noqa: B018

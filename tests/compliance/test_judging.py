@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entries judged by several processes: the same findings and scores as by one, whatever becomes of a process."""
+
+import os
+import signal
+
+import pytest
+
+from compliance import checks, judging, report, ruleset, submission
+from compliance.judging import judge
+from compliance.review import review
+from compliance.score import ranked, score
+
+RULES = "mlperf_hpc_2.0"
+
+
+@pytest.fixture
+def three_processes(monkeypatch):
+    """However small the submission, and whatever other threads the test's process has."""
+    monkeypatch.setattr(judging, "MIN_BYTES_TO_SHARE", 0)
+    monkeypatch.setattr(judging, "num_children", lambda: 2)
+
+
+@pytest.fixture
+def faulty_round(valid_round, edit_log):
+    """Findings in every entry, odd values that no message format holds, a copy across entries, an unreadable file."""
+    cosmoflow = valid_round / "acme/results/box/strong/cosmoflow"
+    edit_log(cosmoflow / "result_0.txt", lambda run: run.set("seed", 10**400))
+    copy = (cosmoflow / "result_1.txt").read_bytes()
+    (valid_round / "beta/results/rack/strong/deepcam/result_1.txt").write_bytes(copy)
+    weak = valid_round / "acme/results/cluster/weak/cosmoflow"
+    edit_log(weak / "result_3.txt", lambda run: run.set("opt_name", "\ud800"))
+    (weak / "result_4.txt").write_bytes(b"")
+    return valid_round
+
+
+def test_three_processes_find_what_one_finds(faulty_round, three_processes):
+    rules, tree = ruleset.load(RULES), submission.read(faulty_round)
+    outcome = review(faulty_round, RULES)
+    assert outcome.findings == checks.check(tree, rules)
+    assert {finding.rule for finding in outcome.findings} >= {"L101", "L107", "R134"}
+    assert outcome.scores == score(tree, rules)
+    assert report.render(outcome, "json") == report.render(outcome, "json")
+
+
+def test_what_another_process_has_read_can_be_asked_for_more(valid_round, three_processes):
+    tree = submission.read(valid_round)
+    judge(tree.entries, ruleset.load(RULES))
+    for entry in tree.entries:
+        for log in entry.logs:
+            assert log.num_events == len(log.events) > 0
+            assert log.error is None
+            assert log.last("run_stop").line == log.num_lines
+
+
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: 1 / 0])
+def test_a_process_that_fails_is_done_without(faulty_round, three_processes, monkeypatch, end):
+    parent, judge_one = os.getpid(), judging._judge
+
+    def judge_or_end(entry, rules):
+        return judge_one(entry, rules) if os.getpid() == parent else end()
+
+    monkeypatch.setattr(judging, "_judge", judge_or_end)
+    outcome = review(faulty_round, RULES)
+    monkeypatch.undo()
+    assert outcome.findings == review(faulty_round, RULES).findings
+    assert outcome.scores == ranked(outcome.scores)
+    with pytest.raises(ChildProcessError):  # none is left
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_fault_in_the_own_share_leaves_no_process(valid_round, three_processes, monkeypatch):
+    parent, judge_one = os.getpid(), judging._judge
+
+    def fail(entry, rules):
+        if os.getpid() == parent:
+            raise OSError("the disk has gone")
+        return judge_one(entry, rules)
+
+    monkeypatch.setattr(judging, "_judge", fail)
+    with pytest.raises(OSError, match="the disk has gone"):
+        review(valid_round, RULES)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
