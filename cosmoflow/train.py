@@ -22,7 +22,7 @@ from cosmoflow.config import Hyperparameters, System
 from cosmoflow.data import Dataset, Loader, loader, open_split
 from cosmoflow.model import CosmoFlow, log_counts
 from cosmoflow.symmetries import turn_randomly
-from harness import command, optim, shards, staging
+from harness import command, local_data, optim, shards
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
@@ -64,7 +64,7 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     run.start()
     if system.staging_folder or system.cache:
         with run.staging():
-            stage(run, train_set, validation_set)
+            local_data.bring(run, train_set, validation_set, form=system.staging_form)
     batch_size = hyperparameters.global_batch_size // grid.num_replicas
     train_batches = build_loader(run, grid, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, grid, validation_set, system.evaluation_batch_size, shuffle=False)
@@ -76,19 +76,6 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
             result.value = mean_absolute_error(run, grid, model, validation_batches)
         if run.reached(result):
             break
-
-
-def stage(run: Run, *datasets: Dataset) -> None:
-    """Bring the data to the node's own storage and into memory, as far as the system asks for it."""
-    system = run.config.system
-    if system.staging_folder:
-        form = system.staging_form
-        folder = staging.stage(datasets[0].folder, system.staging_folder, world=run.world, form=form)
-        for dataset in datasets:
-            dataset.move(folder)
-    if system.cache:
-        for dataset in datasets:
-            dataset.fill_cache()
 
 
 def train_epoch(run: Run, grid: Grid, epoch: int, model: nn.Module, optimizer: Optimizer, batches: Loader) -> None:

@@ -24,7 +24,7 @@ from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
 from deepcam.skipping import GradientSkipping
 from deepcam.statistics import Normalise
-from harness import batch_norm, command, optim, staging
+from harness import batch_norm, command, local_data, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
@@ -63,7 +63,7 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     run.start()
     if system.staging_folder or system.cache:
         with run.staging():
-            stage(run, train_set, validation_set)
+            local_data.bring(run, train_set, validation_set)
     for epoch in run.epochs(system.max_epochs, checkpoints):
         train_batches.set_epoch(epoch)
         if skipping.num_skipped:
@@ -76,18 +76,6 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
             break
         if skipping.threshold is not None:
             run.log("gradient_skipping_stages", skipping.update(), epoch_num=epoch)
-
-
-def stage(run: Run, *datasets: Dataset) -> None:
-    """Bring the data to the node's own storage and into memory, as far as the system asks for it."""
-    system = run.config.system
-    if system.staging_folder:
-        folder = staging.stage(datasets[0].folder, system.staging_folder, world=run.world)
-        for dataset in datasets:
-            dataset.move(folder)
-    if system.cache:
-        for dataset in datasets:
-            dataset.fill_cache()
 
 
 def train_epoch(

@@ -52,14 +52,14 @@ def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 
         listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
         if listed:
             listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
-            _check_manifest(folder, listed, num_classes)
+            data_set.check_form(folder, listed, "imagenet_resnet", FORMATS)
+            data_set.check_whole(folder, listed)
+            _check_classes(folder, listed.provenance.get("num_classes", num_classes), num_classes)
     except ManifestError as error:
         raise DataError(str(error)) from None
     shards = sorted((folder / split).glob("*.tar"))
     dataset = ShardSet(shards, num_classes, listed) if shards else PictureFolder(folder, split, listed)
-    if dataset.num_classes != num_classes:
-        found = f"found {dataset.num_classes} classes, expected num_classes = {num_classes}"
-        raise DataError(f"{folder}: {found}; train on other data, or say so in hyperparameters.toml")
+    _check_classes(folder, dataset.num_classes, num_classes)
     if len(dataset) < num_ranks:
         raise DataError(f"{folder / split}: found {len(dataset)} samples for {num_ranks} ranks, expected one for each")
     return dataset
@@ -133,10 +133,7 @@ class _Reader:
         pixels_HWC[:] = GREY
 
 
-def _check_manifest(folder: Path, listed: Manifest, num_classes: int) -> None:
-    data_set.check_form(folder, listed, "imagenet_resnet", FORMATS)
-    data_set.check_whole(folder, listed)
-    stored = listed.provenance.get("num_classes", num_classes)
-    if stored != num_classes:
-        found = f"found {stored} classes, expected num_classes = {num_classes}"
+def _check_classes(folder: Path, num_found: int, num_classes: int) -> None:
+    if num_found != num_classes:
+        found = f"found {num_found} classes, expected num_classes = {num_classes}"
         raise DataError(f"{folder}: {found}; train on other data, or say so in hyperparameters.toml")
