@@ -12,7 +12,9 @@ import compliance
 from compliance.errors import UserError
 
 ROOT = Path(compliance.__file__).resolve().parent.parent
-SHARED = ("harness", "compliance", "rules", "setup.cfg", "pyproject.toml", "constraints.txt", "LICENSE")
+PACKAGES = ("harness", "compliance", "rules")
+"""What every benchmark's package imports."""
+SHARED = (*PACKAGES, "setup.cfg", "pyproject.toml", "constraints.txt", "LICENSE")
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 

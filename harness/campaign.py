@@ -27,7 +27,7 @@ from pathlib import Path
 from rich import progress
 from rich.console import Console
 
-from compliance import mllog, runs
+from compliance import mllog, runs, source_code
 from compliance.ruleset import Benchmark
 from harness import command, entry_files, system_description
 from harness.campaign_plan import Campaign, CampaignError, parser, plan
@@ -169,7 +169,8 @@ def _write_tree(campaign: Campaign) -> None:
         system_name=submission.platform,
         number_of_nodes=os.environ.get("SLURM_JOB_NUM_NODES", "1"),
     )
-    packages = [Path(find_spec(name).submodule_search_locations[0]) for name in (campaign.package, "harness")]
+    names = (campaign.package, *source_code.PACKAGES)
+    packages = [Path(find_spec(name).submodule_search_locations[0]) for name in names]
     try:
         entry_files.write(tree, campaign.config, packages, description, _readme(campaign))
     except OSError as error:

@@ -118,6 +118,18 @@ def test_submission_is_whole(toy, capsys):
     assert "for the submitter to fill in: system_type" in printed
 
 
+def test_the_copied_source_runs_alone(toy, toy_environment):
+    assert run() == 0
+    (copied,) = (toy / "out").glob("Example_Lab/benchmarks/cosmoflow/implementations/pytorch")
+    names = "cosmoflow.train, harness.run, compliance.__main__, rules"
+    line = f"import {names}, sys; print(*(sys.modules[name].__file__ for name in '{names}'.split(', ')))"
+    environment = {name: value for name, value in toy_environment.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", line], cwd=copied, env=environment, capture_output=True, text=True, check=True
+    )
+    assert all(Path(path).is_relative_to(copied.resolve()) for path in done.stdout.split()), done.stdout
+
+
 def test_checker_reads_real_runs_as_one_entry(whole_toy, capsys):
     assert run() == 0
     capsys.readouterr()
