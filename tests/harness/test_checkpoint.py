@@ -146,6 +146,32 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(make_config, tm
     assert mllog.read(log).first("restart").metadata.epoch_num == 1
 
 
+def test_a_kill_while_one_is_written_leaves_the_last_one(make_config, tmp_path, monkeypatch):
+    log = tmp_path / "result_0.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", kill_at("epoch_000002.tmp", Path.replace))
+        with pytest.raises(KeyboardInterrupt):
+            train(make_config(), log)
+    names = sorted(path.name for path in checkpoint.folder_of(log).iterdir())
+    assert [name[:13] for name in names] == ["epoch_000000_", "epoch_000001_", "epoch_000002."]
+    train(make_config(), log, resume=True)
+    train(make_config(), tmp_path / "whole.txt")
+    assert mllog.read(log).first("restart").metadata.epoch_num == 1
+    assert losses(log) == losses(tmp_path / "whole.txt")
+    assert not list(checkpoint.folder_of(log).glob("*.tmp"))
+
+
+def kill_at(name: str, replace):
+    """Path.replace, but for a kill before the file of this name has moved to its place."""
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.name == name:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    return killed
+
+
 def test_another_configuration_cannot_go_on(make_config, killed):
     before = killed.read_bytes()
     with pytest.raises(CheckpointError, match="seed: began with 3, found 4"):
