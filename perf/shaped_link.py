@@ -62,7 +62,7 @@ def missing() -> str:
     probe = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
     if probe.returncode:
         return f"no network namespace can be made: {probe.stderr.strip()}"
-    _ip("netns", "delete", name)
+    ip("netns", "delete", name)
     return ""
 
 
@@ -72,24 +72,37 @@ def shaped_link(*, rate: str) -> Iterator[Link]:
     number = os.getpid()
     namespaces, interfaces = (f"bench-{number}-a", f"bench-{number}-b"), (f"bn{number}a", f"bn{number}b")
     link = Link(namespaces=namespaces, addresses=("10.77.0.1", "10.77.0.2"), interfaces=interfaces)
-    made = []
+    with made(namespaces):
+        ends = [(interface, "netns", namespace) for interface, namespace in zip(interfaces, namespaces, strict=True)]
+        ip("link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1])
+        for end in zip(namespaces, interfaces, link.addresses, strict=True):
+            set_up(*end, rate=rate)
+        yield link
+
+
+@contextmanager
+def made(namespaces: Sequence[str]) -> Iterator[None]:
+    """Namespaces that are there for the block."""
+    there = []
     try:
         for namespace in namespaces:
-            _ip("netns", "add", namespace)
-            made.append(namespace)
-        ends = [(interface, "netns", namespace) for interface, namespace in zip(interfaces, namespaces, strict=True)]
-        _ip("link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1])
-        for namespace, interface, address in zip(namespaces, interfaces, link.addresses, strict=True):
-            _ip("-n", namespace, "address", "add", f"{address}/24", "dev", interface)
-            _ip("-n", namespace, "link", "set", "lo", "up")
-            _ip("-n", namespace, "link", "set", interface, "up")
-            shape = ["root", "tbf", "rate", rate, "burst", "256kb", "latency", "50ms"]
-            subprocess.run(["tc", "-n", namespace, "qdisc", "add", "dev", interface, *shape], check=True)
-        yield link
+            ip("netns", "add", namespace)
+            there.append(namespace)
+        yield
     finally:
-        for namespace in made:
-            _ip("netns", "delete", namespace)  # and the interfaces in it
+        for namespace in there:
+            ip("netns", "delete", namespace)  # and the interfaces in it
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
+def set_up(namespace: str, interface: str, address: str, *, rate: str) -> None:
+    """Give the interface its address, and let it send at the rate."""
+    ip("-n", namespace, "address", "add", f"{address}/24", "dev", interface)
+    ip("-n", namespace, "link", "set", "lo", "up")
+    ip("-n", namespace, "link", "set", interface, "up")
+    shape = ["root", "tbf", "rate", rate, "burst", "256kb", "latency", "50ms"]
+    subprocess.run(["tc", "-n", namespace, "qdisc", "add", "dev", interface, *shape], check=True)
+
+
+def ip(*arguments: str) -> str:
+    """What the command printed."""
+    return subprocess.run(["ip", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
