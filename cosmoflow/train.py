@@ -22,9 +22,9 @@ from cosmoflow.config import Hyperparameters, System
 from cosmoflow.data import Dataset, Loader, loader, open_split
 from cosmoflow.model import CosmoFlow, log_counts
 from cosmoflow.symmetries import turn_randomly
-from harness import command, local_data, optim, shards
+from harness import command, config, local_data, optim, shards
 from harness.checkpoint import Checkpoints
-from harness.config import Config, ConfigError
+from harness.config import Config
 from harness.launch import World, launch
 from harness.parallel import spatial
 from harness.parallel.spatial import Grid
@@ -150,13 +150,8 @@ def _decayed_rate(epoch: int, hyperparameters: Hyperparameters) -> float:
 
 def check_shares(settings: Config, grid: Grid) -> None:
     """Every rank, or grid of ranks, takes an equal share of a global batch; ConfigError where that cannot be."""
-    global_batch_size, takers = settings.hyperparameters.global_batch_size, grid.num_replicas
-    if global_batch_size % takers:
-        who = "ranks" if grid.num_parts == 1 else f"grids of {grid.num_parts} ranks"
-        found = f"{global_batch_size} samples cannot be shared equally by {takers} {who}"
-        raise ConfigError(
-            f"{settings.hyperparameters_path}: global_batch_size: {found}; use a multiple of their number"
-        )
+    who = "ranks" if grid.num_parts == 1 else f"grids of {grid.num_parts} ranks"
+    config.check_shares(settings, grid.num_replicas, f"{grid.num_replicas} {who}")
 
 
 def check_holdings(dataset: Dataset, grid: Grid, world: World) -> None:

@@ -24,7 +24,7 @@ from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
 from deepcam.skipping import GradientSkipping
 from deepcam.statistics import Normalise
-from harness import batch_norm, command, local_data, optim
+from harness import batch_norm, command, config, local_data, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
@@ -167,12 +167,8 @@ def check_shares(settings: Config, world: World) -> None:
     """Every rank takes an equal share of a global batch, pass by pass; ConfigError where that cannot be."""
     hyperparameters = settings.hyperparameters
     passes = hyperparameters.gradient_accumulation_frequency
-    if hyperparameters.global_batch_size % (world.num_ranks * passes):
-        raise ConfigError(
-            f"{settings.hyperparameters_path}: global_batch_size: {hyperparameters.global_batch_size} samples cannot "
-            f"be shared equally by {world.num_ranks} ranks x {passes} accumulated gradients; use a multiple of "
-            f"{world.num_ranks * passes}"
-        )
+    takers = f"{world.num_ranks} ranks x {passes} accumulated gradients"
+    config.check_shares(settings, world.num_ranks * passes, takers)
     if world.num_ranks % hyperparameters.batchnorm_group_size:
         raise ConfigError(
             f"{settings.hyperparameters_path}: batchnorm_group_size: found {hyperparameters.batchnorm_group_size}, "

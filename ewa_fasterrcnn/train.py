@@ -27,7 +27,7 @@ from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model import LOSSES, FasterRCNN, training_flops
 from ewa_fasterrcnn.optimizer import build_optimizer, clip_gradients, learning_rate
 from ewa_fasterrcnn.statistics import Normalise
-from harness import batch_norm, command, manifest, optim
+from harness import batch_norm, command, config, manifest, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.launch import World, launch
@@ -163,11 +163,7 @@ def on_cpu(found: Detections) -> Detections:
 def check_configuration(settings: Config, world: World) -> None:
     """ConfigError where a global batch cannot be shared equally, or weights are missing; sets TF32 for the process."""
     hyperparameters, system = settings.hyperparameters, settings.system
-    if hyperparameters.global_batch_size % world.num_ranks:
-        found = f"{hyperparameters.global_batch_size} images cannot be shared equally by {world.num_ranks} ranks"
-        raise ConfigError(
-            f"{settings.hyperparameters_path}: global_batch_size: {found}; use a multiple of their number"
-        )
+    config.check_shares(settings, world.num_ranks)
     if (hyperparameters.norm == "frozen") != (system.pretrained_weights is not None):
         found = f"found {system.pretrained_weights} with norm {hyperparameters.norm!r}"
         raise ConfigError(

@@ -131,6 +131,16 @@ def logged_values(hyperparameters: Any) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in present.items()}
 
 
+def check_shares(config: Config, num_shares: int, takers: str | None = None) -> None:
+    """ConfigError where a global batch has no `num_shares` equal parts; `takers`: who takes them, if not ranks."""
+    global_batch_size = config.hyperparameters.global_batch_size
+    if global_batch_size % num_shares:
+        raise ConfigError(
+            f"{config.hyperparameters_path}: global_batch_size: {global_batch_size} samples cannot be shared equally "
+            f"by {takers or f'{num_shares} ranks'}; use a multiple of {num_shares}"
+        )
+
+
 def check(config: Config, file: HyperparametersFile) -> None:
     """Raise ConfigError naming everything in which the configuration breaks its rules, the defaults included."""
     logged, allowed = logged_values(config.hyperparameters), config_file.constraints(file)

@@ -20,11 +20,10 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
-from harness import batch_norm, command, optim
+from harness import batch_norm, command, config, optim
 from harness.checkpoint import Checkpoints
-from harness.config import Config, ConfigError
 from harness.flops import training_flops
-from harness.launch import World, launch
+from harness.launch import launch
 from harness.parallel.compression import compress_gradients
 from harness.run import Run
 from harness.train_command import TrainCommand
@@ -44,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     num_classes = request.settings.hyperparameters.num_classes
     with launch() as world:
-        check_shares(request.settings, world)
+        config.check_shares(request.settings, world.num_ranks)
         request = request.staged(world)
         precision = Precision.of(request.settings.system.precision, world.device)
         if request.settings.system.num_compute_threads:
@@ -155,16 +154,6 @@ def _decayed_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperpar
     if schedule == "quadratic":
         return optim.polynomial_decay(time_epochs, power=2, **span)
     return {"linear": optim.linear_decay, "cosine": optim.cosine_decay}[schedule](time_epochs, **span)
-
-
-def check_shares(settings: Config, world: World) -> None:
-    """Every rank takes an equal share of a global batch; ConfigError where that cannot be."""
-    global_batch_size = settings.hyperparameters.global_batch_size
-    if global_batch_size % world.num_ranks:
-        found = f"{global_batch_size} pictures cannot be shared equally by {world.num_ranks} ranks"
-        raise ConfigError(
-            f"{settings.hyperparameters_path}: global_batch_size: {found}; use a multiple of their number"
-        )
 
 
 def log_problem(run: Run, precision: Precision) -> None:

@@ -132,7 +132,7 @@ def settings(**system) -> config.Config:
 
 def test_an_unequal_share_is_refused():
     train.check_configuration(settings(), World(num_ranks=8))
-    with pytest.raises(ConfigError, match="8 images cannot be shared equally by 3 ranks"):
+    with pytest.raises(ConfigError, match="8 samples cannot be shared equally by 3 ranks"):
         train.check_configuration(settings(), World(num_ranks=3))
 
 

@@ -157,3 +157,12 @@ def test_logged_values_are_lists_and_leave_out_none():
     assert values["opt_learning_rate_decay_boundary_epochs"] == [32, 64]
     assert "dropout" not in values
     assert values["augmentation"] is False
+
+
+def test_a_global_batch_that_cannot_be_shared_equally_is_refused(tmp_path):
+    settings = load(tmp_path)
+    config.check_shares(settings, 16)
+    for takers, named in ((None, "48 ranks"), ("48 grids of 4 ranks", "48 grids of 4 ranks")):
+        expected = f"global_batch_size: 64 samples cannot be shared equally by {named}; use a multiple of 48"
+        with pytest.raises(config.ConfigError, match=f"{tmp_path}/hyperparameters.toml: {expected}"):
+            config.check_shares(settings, 48, takers)

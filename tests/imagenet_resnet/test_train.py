@@ -9,11 +9,10 @@ from torch.optim import SGD
 
 import imagenet_resnet
 from compliance import mllog
-from harness import config, optim
+from harness import optim
 from harness.config import ConfigError
-from harness.launch import World
 from imagenet_resnet import train
-from imagenet_resnet.config import Hyperparameters, System
+from imagenet_resnet.config import Hyperparameters
 from imagenet_resnet.precision import Precision
 from tests import commands
 
@@ -211,13 +210,6 @@ def test_the_compute_threads_are_as_many_as_asked_for(trained):
     torch.set_num_threads(2)
     trained(system="num_compute_threads = 1")
     assert torch.get_num_threads() == 1
-
-
-def test_an_unequal_share_is_refused():
-    settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
-    train.check_shares(settings, World(num_ranks=16))
-    with pytest.raises(ConfigError, match="2048 pictures cannot be shared equally by 3 ranks"):
-        train.check_shares(settings, World(num_ranks=3))
 
 
 @pytest.mark.parametrize("name", ["tf32", "fp16"])
