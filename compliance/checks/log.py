@@ -154,8 +154,8 @@ def marks_have_their_type(entry: Entry, limits: Limits) -> Iterator[Fault]:
     }
     logs, first = Counter(), {}
     for log in entry.logs:
-        for key in expected.keys() & log.by_key.keys():
-            wrong = [e for e in log.by_key[key] if e.event_type != expected[key] and e.event_type in EVENT_TYPES]
+        for key, right in expected.items():
+            wrong = [event for event in log.all(key) if event.event_type != right and event.event_type in EVENT_TYPES]
             if wrong:
                 logs[key] += 1
                 first.setdefault(key, (log, wrong[0]))
