@@ -174,9 +174,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> tuple[
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m cosmoflow.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.documented_parser("cosmoflow.prepare", __doc__)
     parser.add_argument("raw", type=Path, nargs="?", metavar="RAW", help="folder of universes *.hdf5, at any depth")
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
     parser.add_argument("--format", choices=FORMATS, default="tfrecord", help="form of the samples (%(default)s)")

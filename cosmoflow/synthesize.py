@@ -174,9 +174,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m cosmoflow.synthesize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.documented_parser("cosmoflow.synthesize", __doc__)
     parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--train", type=int, default=1024, metavar="N", help="universes to train on (%(default)s)")
     parser.add_argument(

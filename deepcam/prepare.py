@@ -175,9 +175,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m deepcam.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.documented_parser("deepcam.prepare", __doc__)
     parser.add_argument("raw", type=Path, nargs="?", metavar="RAW", help="folder of the downloaded data")
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
     parser.add_argument("--format", choices=FORMATS, default="numpy", help="form of the samples (%(default)s)")

@@ -118,9 +118,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m deepcam.synthesize", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.documented_parser("deepcam.synthesize", __doc__)
     parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--train", type=int, default=0, metavar="N", help="samples to train on")
     parser.add_argument("--validation", type=int, default=0, metavar="N", help="samples to evaluate on")

@@ -8,7 +8,6 @@ Every training box of a class is a candidate, scored by the share of training im
 that has learned anything must be well above it.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,10 +17,10 @@ import torch
 from ewa_fasterrcnn import boxes
 from ewa_fasterrcnn.data import open_split
 from ewa_fasterrcnn.heads import MOST_DETECTIONS, SUPPRESSION_OVERLAP, Detections
-from ewa_fasterrcnn.metric import OVERLAP, MetricError, average_precision, mean_average_precision
+from ewa_fasterrcnn.metric import OVERLAP, average_precision, mean_average_precision
 from ewa_fasterrcnn.ops import suppress_by_group
 from ewa_fasterrcnn.years import CLASS_NAMES, UNUSED
-from harness.data_set import DataError
+from harness import command
 
 MOST_CANDIDATES = 2000
 """Of a class; enough to cover the map, few enough to compare each with all."""
@@ -47,25 +46,18 @@ def _candidates(rows_G5: torch.Tensor, num_images: int) -> tuple[torch.Tensor, t
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ewa_fasterrcnn.baseline",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.documented_parser("ewa_fasterrcnn.baseline", __doc__)
     parser.add_argument("folder", type=Path, metavar="DATA", help="prepared data set")
-    folder = parser.parse_args(arguments).folder
-    try:
-        training, validation = (open_split(folder, split).boxes_NB5 for split in ("train", "validation"))
-        found = climatology(training)
-        precision = average_precision(dict.fromkeys(range(len(validation)), found), validation)
-        mean = mean_average_precision(precision)
-    except (DataError, MetricError) as error:
-        print(f"baseline: {error}", file=sys.stderr)
-        return 2
-    for name, value in precision.items():
-        print(f"{name:24}{value:.3f}")
-    print(f"{'mAP at an overlap of 0.5':24} {mean:.3f}")
-    return 0
+    options = parser.parse_args(arguments)
+    return command.report("baseline", lambda: _run(options.folder))
+
+
+def _run(folder: Path) -> str:
+    training, validation = (open_split(folder, split).boxes_NB5 for split in ("train", "validation"))
+    found = climatology(training)
+    precision = average_precision(dict.fromkeys(range(len(validation)), found), validation)
+    lines = [f"{name:24}{value:.3f}" for name, value in precision.items()]
+    return "\n".join([*lines, f"{'mAP at an overlap of 0.5':24} {mean_average_precision(precision):.3f}"])
 
 
 if __name__ == "__main__":

@@ -156,11 +156,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ewa_fasterrcnn.prepare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.documented_parser("ewa_fasterrcnn.prepare", __doc__)
     add = parser.add_argument
     add("raw", type=Path, nargs="?", metavar="RAW", help="folder of year files")
     add("out", type=Path, nargs="?", metavar="OUT", help="folder to write")

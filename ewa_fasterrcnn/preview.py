@@ -113,11 +113,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ewa_fasterrcnn.preview",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.documented_parser("ewa_fasterrcnn.preview", __doc__)
     parser.add_argument("picture", type=Path, metavar="FILE.png", help="picture to write")
     parser.add_argument("--config", type=Path, required=True, metavar="FOLDER", help="configuration that was trained")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="in place of system.toml's trained_weights")

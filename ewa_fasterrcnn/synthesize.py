@@ -142,11 +142,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ewa_fasterrcnn.synthesize",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.documented_parser("ewa_fasterrcnn.synthesize", __doc__)
     parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--train", type=int, default=256, metavar="N", help="images to train on (%(default)s)")
     parser.add_argument("--validation", type=int, default=48, metavar="N", help="images to evaluate on (%(default)s)")

@@ -39,6 +39,13 @@ def expanded(text: str) -> Path:
     return Path(os.path.expandvars(text))
 
 
+def documented_parser(module: str, description: str) -> argparse.ArgumentParser:
+    """A parser for `python -m MODULE`, without options; its help begins with the description as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
 def positive(text: str) -> int:
     """An option's whole number above 0."""
     number = int(text)

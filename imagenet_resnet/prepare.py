@@ -158,11 +158,7 @@ def _summary(folder: Path, done: Manifest) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m imagenet_resnet.prepare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.documented_parser("imagenet_resnet.prepare", __doc__)
     add = parser.add_argument
     add("raw", type=Path, nargs="?", metavar="RAW", help=f"folder of {', '.join(archives.MD5)}")
     add("out", type=Path, nargs="?", metavar="OUT", help="folder to write")

@@ -125,11 +125,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m imagenet_resnet.synthesize",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.documented_parser("imagenet_resnet.synthesize", __doc__)
     add: Callable = parser.add_argument
     add("folder", type=Path, metavar="OUT", help="folder to write")
     add("--classes", type=int, default=Drawing.num_classes, metavar="N", help="classes (%(default)s)")

@@ -84,3 +84,13 @@ def test_a_data_folder_may_be_each_nodes_own(monkeypatch):
     monkeypatch.setenv("SLURMD_NODENAME", "n1")
     options = command.parser("trains").parse_args(["--config", "folder", "--data", "/nvme/$SLURMD_NODENAME/data"])
     assert options.data == Path("/nvme/n1/data")
+
+
+def test_help_keeps_the_lines_of_the_description(capsys):
+    with pytest.raises(SystemExit):
+        command.documented_parser("toy.prepare", "Makes toys.\n\n    python -m toy.prepare RAW OUT").parse_args(
+            ["--help"]
+        )
+    assert capsys.readouterr().out.startswith(
+        "usage: python -m toy.prepare [-h]\n\nMakes toys.\n\n    python -m toy.prepare RAW OUT\n"
+    )
