@@ -87,10 +87,8 @@ def test_a_data_folder_may_be_each_nodes_own(monkeypatch):
 
 
 def test_help_keeps_the_lines_of_the_description(capsys):
+    parser = command.documented_parser("toy.prepare", "Makes toys.\n\n    python -m toy.prepare RAW OUT")
     with pytest.raises(SystemExit):
-        command.documented_parser("toy.prepare", "Makes toys.\n\n    python -m toy.prepare RAW OUT").parse_args(
-            ["--help"]
-        )
-    assert capsys.readouterr().out.startswith(
-        "usage: python -m toy.prepare [-h]\n\nMakes toys.\n\n    python -m toy.prepare RAW OUT\n"
-    )
+        parser.parse_args(["--help"])
+    expected = "usage: python -m toy.prepare [-h]\n\nMakes toys.\n\n    python -m toy.prepare RAW OUT\n"
+    assert capsys.readouterr().out.startswith(expected)
