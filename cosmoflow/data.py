@@ -17,6 +17,7 @@ Shape legend: N samples, C = 4 redshifts, D = H = W voxels along each edge.
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from harness import archive, data_set, manifest, readers
 from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
-from harness.sampler import EpochBatches
+from harness.sampler import EpochBatches, Order
 from harness.shards import Shard
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -132,27 +133,14 @@ class Dataset:
         self._cache = volume_NCDHW, target_N4
 
 
-def loader(
-    dataset: Dataset,
-    *,
-    batch_size: int,
-    num_ranks: int = 1,
-    rank: int = 0,
-    seed: int = 0,
-    shuffle: bool = False,
-    num_workers: int = 0,
-    kind: str = "plain",
-) -> Loader:
-    """Batches of `batch_size` samples a rank; `shuffle` is for training. Every sample once an epoch: see EpochBatches.
+def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **order: Unpack[Order]) -> Loader:
+    """Batches of a rank in the given order: `batch_size` samples each, every sample once an epoch; see EpochBatches.
 
     Where the data set is a node's shard, `num_ranks` and `rank` are counted on that node: see ShardBatches.
     kind "plain" reads in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of NVIDIA
     DALI. Both give the same samples in the same order. Raises DataError.
     """
-    folder = Path(dataset.stems[0]).parent
-    batches = data_set.batches(
-        folder, dataset, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
-    )
+    batches = data_set.batches(Path(dataset.stems[0]).parent, dataset, **order)
     if kind == "plain":
         return Loader(_Reader(dataset, batches, num_threads=num_workers), batches)
     if kind == "dali":

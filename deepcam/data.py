@@ -18,6 +18,7 @@ Shape legend: N samples, H x W pixels, C = 16 channels.
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from harness import archive, data_set, manifest, readers
 from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
+from harness.sampler import Order
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 TOLERANCE = {"train": 0.01, "validation": 10.0}
@@ -157,26 +159,13 @@ class Dataset(torch.utils.data.Dataset):
             raise DataError(str(error)) from None
 
 
-def loader(
-    dataset: Dataset,
-    *,
-    batch_size: int,
-    num_ranks: int = 1,
-    rank: int = 0,
-    seed: int = 0,
-    shuffle: bool = False,
-    num_workers: int = 0,
-    kind: str = "plain",
-) -> Loader:
-    """Batches of `batch_size` samples a rank; `shuffle` is for training. Every sample once an epoch: see EpochBatches.
+def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **order: Unpack[Order]) -> Loader:
+    """Batches of a rank in the given order: `batch_size` samples each, every sample once an epoch; see EpochBatches.
 
     kind "plain" reads in `num_workers` processes (0: in this one); "dali" in as many threads of NVIDIA DALI. Both give
     the same samples in the same order. Raises DataError.
     """
-    folder = dataset.folder / dataset.split
-    batches = data_set.batches(
-        folder, dataset, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
-    )
+    batches = data_set.batches(dataset.folder / dataset.split, dataset, **order)
     if kind == "plain":
         return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
     if kind == "dali":

@@ -17,6 +17,7 @@ import os
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from harness import data_set, manifest, readers
 from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
+from harness.sampler import Order
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """(N,) numbers of the images in their split, (N, C, H, W) fields in the units of the files, (N, B, 5) rows of boxes."""
@@ -106,24 +108,12 @@ class Dataset(torch.utils.data.Dataset):
         return self._open[key]
 
 
-def loader(
-    dataset: Dataset,
-    *,
-    batch_size: int,
-    num_ranks: int = 1,
-    rank: int = 0,
-    seed: int = 0,
-    shuffle: bool = False,
-    num_workers: int = 0,
-) -> Loader:
-    """Batches of `batch_size` images a rank, read in `num_workers` processes (0: in this one); `shuffle` to train.
+def loader(dataset: Dataset, *, num_workers: int = 0, **order: Unpack[Order]) -> Loader:
+    """Batches of a rank in the given order, read in `num_workers` processes (0: in this one).
 
-    Every image once an epoch: see EpochBatches. Raises DataError.
+    `batch_size` images each, every image once an epoch: see EpochBatches. Raises DataError.
     """
-    folder = dataset.paths[0].parent
-    batches = data_set.batches(
-        folder, dataset, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle
-    )
+    batches = data_set.batches(dataset.paths[0].parent, dataset, **order)
     return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
 
 

@@ -8,12 +8,13 @@ batches = data_set.batches(folder / "train", samples, batch_size=4, num_ranks=8,
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Unpack
 
 import psutil
 
 from harness import manifest, shards
 from harness.manifest import Manifest
-from harness.sampler import EpochBatches, SamplerError
+from harness.sampler import EpochBatches, Order, SamplerError
 from harness.shards import Samples, Shard, ShardBatches
 
 
@@ -51,14 +52,11 @@ def check_whole(folder: Path, listed: Manifest) -> None:
         raise DataError(f"{folder / manifest.FILE_NAME}: {found}; stage it without --shard")
 
 
-def batches(
-    folder: Path, samples: Samples, *, batch_size: int, num_ranks: int, rank: int, seed: int, shuffle: bool
-) -> EpochBatches:
+def batches(folder: Path, samples: Samples, *, shuffle: bool = False, **order: Unpack[Order]) -> EpochBatches:
     """The order of the samples in `folder`; DataError where the ranks cannot share them.
 
     Where they are a node's shard, `num_ranks` and `rank` are counted on that node.
     """
-    order = {"batch_size": batch_size, "num_ranks": num_ranks, "rank": rank, "seed": seed}
     try:
         if shuffle and (shard := Shard.of(samples.manifest)):
             return ShardBatches(shards.num_whole(samples, "train"), shard=shard, **order)

@@ -7,8 +7,24 @@ for indices in batches: ...                    # as the batch_sampler of a torch
 """
 
 from collections.abc import Iterator
+from typing import Required, TypedDict
 
 import numpy as np
+
+
+class Order(TypedDict, total=False):
+    """How EpochBatches cuts samples into a rank's batches; what has a default there may be left out."""
+
+    batch_size: Required[int]
+    """Samples of a rank's batch."""
+    num_ranks: int
+    """Ranks that share the samples."""
+    rank: int
+    """Which of them this is."""
+    seed: int
+    """Of the order, where shuffled."""
+    shuffle: bool
+    """For training; in order otherwise."""
 
 
 class SamplerError(ValueError):
@@ -27,7 +43,14 @@ class EpochBatches:
     """
 
     def __init__(
-        self, num_samples: int, *, batch_size: int, num_ranks: int = 1, rank: int = 0, seed: int = 0, shuffle: bool
+        self,
+        num_samples: int,
+        *,
+        batch_size: int,
+        num_ranks: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+        shuffle: bool = False,
     ) -> None:
         if shuffle and num_samples < num_ranks:
             raise SamplerError(f"{num_samples} training samples cannot be shared by {num_ranks} ranks: use fewer ranks")

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from harness import data_set, manifest, readers
 from harness.data_set import DataError
 from harness.loader import Loader
 from harness.manifest import Manifest, ManifestError
-from harness.sampler import EpochBatches
+from harness.sampler import EpochBatches, Order
 from imagenet_resnet import pictures
 from imagenet_resnet.folders import PictureFolder
 from imagenet_resnet.pictures import PictureError, Size, View
@@ -68,31 +69,27 @@ def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 
 def loader(
     dataset: Dataset,
     *,
-    batch_size: int,
     side: int,
-    num_ranks: int = 1,
-    rank: int = 0,
-    seed: int = 0,
-    shuffle: bool = False,
     num_workers: int = 0,
     kind: str = "plain",
     unreadable: str = "error",
     device: torch.device | None = None,
+    **order: Unpack[Order],
 ) -> Loader:
-    """Batches of `batch_size` pictures a rank, `side` pixels each way; `shuffle` is for training, and crops at random.
+    """Batches of a rank in the given order: `batch_size` pictures, `side` pixels each way; shuffled: cropped at random.
 
     kind "plain" decodes in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of
     NVIDIA DALI, or on `device` where that is a GPU. unreadable: "error", or "grey" for a grey picture in its place.
     """
-    order = dataset.batches(batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=shuffle)
+    batches = dataset.batches(**order)
     if kind == "plain":
-        return Loader(_Reader(dataset, order, side=side, num_threads=num_workers, unreadable=unreadable), order)
+        return Loader(_Reader(dataset, batches, side=side, num_threads=num_workers, unreadable=unreadable), batches)
     if kind == "dali":
         from imagenet_resnet import dali  # only where asked for: the extra [dali] may be missing
 
         if unreadable != "error":
             raise DataError(f"unreadable: found {unreadable!r}, which loader kind 'dali' cannot do; use 'plain'")
-        return Loader(dali.Reader(dataset, order, side=side, num_threads=max(1, num_workers), device=device), order)
+        return Loader(dali.Reader(dataset, batches, side=side, num_threads=max(1, num_workers), device=device), batches)
     raise DataError(f"loader kind: found {kind!r}, expected 'plain' or 'dali'")
 
 

@@ -4,12 +4,13 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from harness.data_set import DataError
 from harness.manifest import Manifest
-from harness.sampler import EpochBatches
+from harness.sampler import EpochBatches, Order
 from imagenet_resnet import pictures
 from imagenet_resnet.samples import Encoded
 
@@ -36,9 +37,9 @@ class PictureFolder:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def batches(self, **options) -> EpochBatches:
+    def batches(self, **order: Unpack[Order]) -> EpochBatches:
         """Shuffled over the whole split: the same global batches for any number of ranks."""
-        return EpochBatches(len(self), **options)
+        return EpochBatches(len(self), **order)
 
     def fetch(self, batches: Iterable[np.ndarray]) -> Iterator[Encoded]:
         for indices in batches:

@@ -3,12 +3,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Unpack
 
 import numpy as np
 
 from harness.manifest import Manifest
-from harness.sampler import EpochBatches
+from harness.sampler import EpochBatches, Order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Dataset(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batches(self, *, batch_size: int, num_ranks: int, rank: int, seed: int, shuffle: bool) -> EpochBatches:
+    def batches(self, **order: Unpack[Order]) -> EpochBatches:
         """The order in which this form is read."""
         ...
 

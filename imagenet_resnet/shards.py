@@ -15,13 +15,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from compliance import whole_file
 from harness.data_set import DataError
 from harness.manifest import Manifest
-from harness.sampler import EpochBatches
+from harness.sampler import EpochBatches, Order
 from imagenet_resnet.samples import Encoded
 
 WINDOW = 2048
@@ -43,9 +44,9 @@ class ShardSet:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def batches(self, **options) -> EpochBatches:
+    def batches(self, **order: Unpack[Order]) -> EpochBatches:
         """Shuffled in stretches: which samples a rank takes depends on the number of ranks."""
-        return ShardBatches(self._starts, **options)
+        return ShardBatches(self._starts, **order)
 
     def fetch(self, batches: Iterable[np.ndarray]) -> Iterator[Encoded]:
         """One stretch is read ahead while the last one is worked on."""
