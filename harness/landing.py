@@ -13,7 +13,6 @@ It begins with the kernel's boot: after a power failure, what it notes may never
 
 import fcntl
 import hashlib
-import os
 import shutil
 import threading
 from collections import Counter
@@ -22,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from harness import manifest
+from harness import manifest, stretches
 from harness.archive import ArchiveError
 from harness.arriving_checksum import ArrivingChecksum
 from harness.manifest import Manifest, ManifestError
@@ -116,18 +115,11 @@ class Landing:
         path = f"{self.partial}/{segment.file.path}"  # a string: a Path takes as long as writing a small file
         if segment.whole:
             self._check(segment, hashlib.sha256(content).hexdigest())
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            written = 0
-            while written < len(content):
-                written += os.pwrite(descriptor, content[written:], segment.offset + written)
-            if not segment.whole:
-                _begin_writeback(descriptor, segment)
+            stretches.write(path, segment.offset, content)
         except OSError as error:
             error.filename = path
             raise
-        finally:
-            os.close(descriptor)
         if not segment.whole:
             self._check_large(segment, content)
 
@@ -190,9 +182,3 @@ class Landing:
         folders = {path.rpartition("/")[0] for path in self._paths}
         for folder in sorted(folders):
             (self.partial / folder).mkdir(parents=True, exist_ok=True)
-
-
-def _begin_writeback(descriptor: int, segment: Segment) -> None:
-    """Have the disk write what has come while more is read; the kernel by itself waits until gigabytes are dirty."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, segment.offset, segment.bytes, os.POSIX_FADV_DONTNEED)

@@ -9,6 +9,7 @@ Through torch.distributed (gloo) and not MPI: it is there under every launcher, 
 and srun --mpi=pmi2, and it fails as soon as a peer is gone.
 """
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ import torch
 import torch.distributed
 
 from compliance.errors import UserError
+from harness import stretches
 from harness.launch import World
 from harness.manifest import ManifestError
 from harness.transfer_units import StagingError
@@ -37,13 +39,14 @@ class Nodes:
 
     def exchange(self, payload: bytes | None, sizes: list[int]) -> list[memoryview] | None:
         """Every node's payload, of the given sizes; None where one of them has none to give, which is a fault."""
-        row_bytes = max(sizes) + 1
+        row_bytes = -(-(max(sizes) + 1) // mmap.PAGESIZE) * mmap.PAGESIZE
         own = torch.empty(row_bytes, dtype=torch.uint8)
         own[-1] = payload is None
         if payload:
             own.numpy()[: len(payload)] = numpy.frombuffer(payload, dtype=numpy.uint8)
-        rows = torch.empty(self.count, row_bytes, dtype=torch.uint8)
-        torch.distributed.all_gather_single(rows.view(-1), own, group=self._group)
+        rows = torch.frombuffer(stretches.memory(self.count * row_bytes), dtype=torch.uint8)
+        torch.distributed.all_gather_single(rows, own, group=self._group)
+        rows = rows.view(self.count, row_bytes)
         if rows[:, -1].any():
             return None
         return [memoryview(row.numpy())[:size] for row, size in zip(rows, sizes, strict=True)]

@@ -143,9 +143,9 @@ class _Reader:
         self._source = source
         self._numbers = iter(numbers)
         self._pool = ThreadPoolExecutor(NUM_READERS, thread_name_prefix="staging reads")
-        self._reading: deque[Future[bytes]] = deque()
+        self._reading: deque[Future[bytes | memoryview]] = deque()
 
-    def read_next(self) -> bytes | None:
+    def read_next(self) -> bytes | memoryview | None:
         """The next unit; None after a fault."""
         for number in islice(self._numbers, NUM_AHEAD - len(self._reading)):
             self._reading.append(self._pool.submit(self._source.read, self._source.units[number]))

@@ -9,22 +9,19 @@
 A unit holds several small files, a stretch of a large one, or a frame of an archive.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from compliance.errors import UserError
-from harness import archive, manifest, shards
+from harness import archive, manifest, shards, stretches
 from harness.archive import Frame, Index
 from harness.manifest import DataFile, Manifest
 
 UNIT_BYTES = 16 << 20
 NUM_JOINED = 4
 """So many times smaller than a stretch of a large file is a unit of small ones: there are many to keep threads busy."""
-PASSING_BYTES = 1 << 20
-"""A read so large is of data that are wanted once: cached, they would only take memory from what is being written."""
 
 
 class StagingError(UserError):
@@ -78,11 +75,12 @@ class Source:
             units = chain.from_iterable(_stretches(part, unit_bytes) for part in parts)
         return cls(folder=folder, manifest=listed, units=tuple(units))
 
-    def read(self, unit: Unit) -> bytes:
+    def read(self, unit: Unit) -> bytes | memoryview:
         """The unit's bytes at the source; StagingError where they cannot be had."""
         if unit.frame:
             return self._read(unit.frame.archive, unit.frame.offset, unit.frame.bytes)
-        return b"".join([self._read(each.file.path, each.offset, each.bytes) for each in unit.segments])
+        contents = [self._read(each.file.path, each.offset, each.bytes) for each in unit.segments]
+        return contents[0] if len(contents) == 1 else b"".join(contents)
 
     def unpack(self, unit: Unit, payload: memoryview) -> Iterator[tuple[Segment, memoryview]]:
         """The unit's segments and their contents."""
@@ -94,30 +92,16 @@ class Source:
             yield segment, payload[start : start + segment.bytes]
             start += segment.bytes
 
-    def _read(self, name: str, offset: int, num_bytes: int) -> bytes:
+    def _read(self, name: str, offset: int, num_bytes: int) -> memoryview:
         path = self.folder / name
         try:
-            content = _read_stretch(path, offset, num_bytes)
+            content = stretches.read(path, offset, num_bytes)
         except OSError as error:
             raise StagingError(f"{path}: cannot be read: {error.strerror}") from None
         if len(content) != num_bytes:
             found = f"found {len(content)} bytes from byte {offset} on, expected {num_bytes}"
             raise StagingError(f"{path}: {found}; it was changed or cut since {manifest.FILE_NAME} was written")
         return content
-
-
-def _read_stretch(path: Path, offset: int, num_bytes: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        parts, position, end = [], offset, offset + num_bytes
-        while position < end and (part := os.pread(descriptor, end - position, position)):
-            parts.append(part)
-            position += len(part)
-        if num_bytes >= PASSING_BYTES and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(descriptor, offset, num_bytes, os.POSIX_FADV_DONTNEED)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-    finally:
-        os.close(descriptor)
 
 
 def _stretches(files: Iterable[DataFile], unit_bytes: int) -> Iterator[Unit]:

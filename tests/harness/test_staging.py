@@ -195,17 +195,17 @@ def test_large_files_do_not_go_into_archives(source, tmp_path, monkeypatch):
 NODE = """
 import os, sys, time
 from pathlib import Path
-from harness import staging, transfer_units
+from harness import staging, stretches, transfer_units
 from harness.launch import launch
 source, target, reads, pause = sys.argv[1:]
 staging.UNIT_BYTES = staging.MIN_UNIT_BYTES
-plain = transfer_units._read_stretch
+plain = stretches.read
 def noting(path, offset, num_bytes):
     with open(reads, "a") as notes:
         notes.write(f"{path} {offset}\\n")
     time.sleep(float(pause))
     return plain(path, offset, num_bytes)
-transfer_units._read_stretch = noting
+stretches.read = noting
 with launch(num_ranks=2, timeout_minutes=1) as world:
     try:
         staging.stage(Path(source), Path(target), world=world)

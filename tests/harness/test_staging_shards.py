@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import archive, staging, transfer_units
+from harness import archive, staging, stretches
 from harness.landing import Landing
 from harness.launch import World
 from harness.manifest import Manifest, Split, describe
@@ -39,14 +39,14 @@ def source(tmp_path) -> Path:
 def stage_shard(world: World, source: Path, folder: Path) -> None:
     """Each rank is a node; what it reads is noted."""
     staging.UNIT_BYTES = staging.MIN_UNIT_BYTES
-    read, notes = transfer_units._read_stretch, folder / f"reads_{world.rank}"
+    read, notes = stretches.read, folder / f"reads_{world.rank}"
 
     def noting(path: Path, offset: int, num_bytes: int) -> bytes:
         with notes.open("a") as file:
             file.write(f"{path} {offset}\n")
         return read(path, offset, num_bytes)
 
-    transfer_units._read_stretch = noting
+    stretches.read = noting
     node = World(rank=world.rank, num_ranks=world.num_ranks, local_rank=0, ranks_per_node=1)
     stage(source, folder / f"node_{world.rank}", world=node, form="shard")
 

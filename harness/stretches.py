@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stretches of files, read and written from any thread; large ones leave the page cache alone.
+
+    content = stretches.read(path, offset, num_bytes)
+    stretches.write(path, offset, content)
+
+What passes once gains nothing from being cached: it would cost a copy, and memory that the kernel has to get back from
+something else. So the source's pages are given up once they are read, and what is written goes to the disk at once.
+"""
+
+import errno
+import mmap
+import os
+from pathlib import Path
+
+LARGE_BYTES = 1 << 20
+
+
+def memory(num_bytes: int) -> mmap.mmap:
+    """Memory that begins on a page, as direct writing wants it."""
+    return mmap.mmap(-1, num_bytes)
+
+
+def read(path: Path, offset: int, num_bytes: int) -> memoryview:
+    """The bytes there, fewer where the file ends before. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        is_large, num_read = num_bytes >= LARGE_BYTES, 0
+        content = memoryview(memory(num_bytes) if is_large else bytearray(num_bytes))
+        while more := os.preadv(descriptor, [content[num_read:]], offset + num_read):
+            num_read += more
+        if is_large:
+            _give_up_pages(descriptor, offset, num_bytes)
+        return content[:num_read]
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path | str, offset: int, content: memoryview) -> None:
+    """Raises OSError."""
+    num_written = _write_directly(path, offset, content) if len(content) >= LARGE_BYTES else 0
+    if num_written < len(content) or not content:
+        _write(path, offset + num_written, content[num_written:], 0)
+
+
+def _write_directly(path: Path | str, offset: int, content: memoryview) -> int:
+    """How much was written past the cache: whole pages; nothing where file system or memory do not allow it."""
+    num_bytes = len(content) // mmap.PAGESIZE * mmap.PAGESIZE
+    try:
+        _write(path, offset, content[:num_bytes], getattr(os, "O_DIRECT", 0))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return 0
+    return num_bytes
+
+
+def _write(path: Path | str, offset: int, content: memoryview, flags: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o644)
+    try:
+        num_written = 0
+        while num_written < len(content):
+            num_written += os.pwrite(descriptor, content[num_written:], offset + num_written)
+        if len(content) >= LARGE_BYTES:
+            _give_up_pages(descriptor, offset, len(content))  # of dirty ones the kernel begins to write
+    finally:
+        os.close(descriptor)
+
+
+def _give_up_pages(descriptor: int, offset: int, num_bytes: int) -> None:
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, num_bytes, os.POSIX_FADV_DONTNEED)
