@@ -56,6 +56,7 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     run.log_data(train_set, validation_set)
     run.log("precision", "bf16" if uses_bf16(system.precision, run.world.device.type) else "fp32")
     run.log("spatial_shards", system.spatial_shards)
+    run.log("staging_form", "shard" if Shard.of(train_set.manifest) else system.staging_form)
     model = build_model(run, grid, input_size=train_set.sample_shape[-1])
     optimizer = build_optimizer(model, hyperparameters)
     seed_replica(run, grid)

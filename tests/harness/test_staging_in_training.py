@@ -122,7 +122,8 @@ def test_shards_that_were_staged_before_are_trained_from(train, data, tmp_path):
                 path.write_bytes((data / file.path).read_bytes())
         listed.save(tmp_path / f"node_{rank}/data")
     assert train(tmp_path / "node_{rank}/data", num_nodes=2) == [(0, ""), (0, "")]
-    assert mllog.read(tmp_path / "result_0.txt").value("train_samples") == NUM_TRAIN
+    log = mllog.read(tmp_path / "result_0.txt")
+    assert (log.value("train_samples"), log.value("staging_form")) == (NUM_TRAIN, "shard")
     counts = seen(tmp_path, "train")
     assert counts.keys() == {path.stem for path in (data / "train").iterdir()}
     assert sum(counts.values()) == NUM_TRAIN + 2  # each node looks at its first sample before the run
