@@ -71,5 +71,5 @@ def test_an_instance_that_fails_is_no_result_of_either_kind(campaign, toy_folder
 def test_a_launcher_starts_each_run(campaign, toy_folder):
     done = campaign("--runs", "1", "--launcher", "env STARTED=1 timeout 60")
     assert done.returncode == 0, done.stderr
-    readme = next((toy_folder / "out").rglob("README.md")).read_text()
+    readme = next((toy_folder / "out").glob("*/benchmarks/cosmoflow/*/README.md")).read_text()
     assert "`env STARTED=1 timeout 60 python -m cosmoflow.train " in readme
