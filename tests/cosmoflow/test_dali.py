@@ -87,8 +87,11 @@ def test_a_broken_file_is_an_error_that_names_the_folder(folders, tmp_path):
     ],
 )
 def test_what_dali_cannot_read_is_refused_before_the_run(folders, name, cache, message):
+    dataset = open_split(folders / name, "train")
+    if cache:
+        dataset.fill_cache()
     with pytest.raises(DataError, match=message):
-        loader(open_split(folders / name, "train", cache=cache), batch_size=2, kind="dali")
+        loader(dataset, batch_size=2, kind="dali")
 
 
 @needs_dali
