@@ -97,6 +97,9 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for process in self._processes():  # step daemons outlive the slurmd that started them
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def boot(self, node: str) -> None:
         """Start the node's slurmd."""
@@ -115,12 +118,9 @@ class Slurm:
 
     def tasks(self, node: str | None = None) -> Iterator[psutil.Process]:
         """Processes that jobs have started, on one node or on all."""
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                found = process.environ()
-                of_job = found.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in found
-                if of_job and node in (None, found.get("SLURMD_NODENAME")):
-                    yield process
+        for process, variables in self._processes().items():
+            if "SLURM_JOB_ID" in variables and node in (None, variables.get("SLURMD_NODENAME")):
+                yield process
 
     def call(self, *command: str, check: bool = True, **variables: str) -> str:
         """A client command's output; never waits for more than 30 s, since srun would queue for ever."""
@@ -147,6 +147,16 @@ class Slurm:
 
     def state(self, job: str) -> str:
         return self.call("squeue", "-h", "-j", job, "-t", "all", "-o", "%T")
+
+    def _processes(self) -> dict[psutil.Process, dict[str, str]]:
+        """All processes of the cluster, its daemons included, and their environments."""
+        found = {}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                variables = process.environ()
+                if variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                    found[process] = variables
+        return found
 
     def _configure(self) -> None:
         for name in ("state", "log", "spool/n1", "spool/n2", "tmp/n1", "tmp/n2"):
