@@ -152,8 +152,8 @@ class Slurm:
         """All processes of the cluster, its daemons included, and their environments."""
         found = {}
         for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                variables = process.environ()
+            with suppress(OSError):
+                variables = environment_of(process)
                 if variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]:
                     found[process] = variables
         return found
@@ -180,6 +180,12 @@ class Slurm:
         with printed:
             process = subprocess.Popen([program, *arguments], env=self.environment, stdout=printed, stderr=printed)
         self._daemons[arguments[-1] if program == "slurmd" else program] = process
+
+
+def environment_of(process: psutil.Process) -> dict[str, str]:
+    """Its variables; psutil's own reading ends at the gap that slurmstepd leaves where it writes its title."""
+    text = Path(f"/proc/{process.pid}/environ").read_text(errors="replace")
+    return dict(variable.split("=", 1) for variable in text.split("\0") if "=" in variable)
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = SECONDS_TO_START) -> None:
