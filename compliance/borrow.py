@@ -15,7 +15,6 @@ the values are, in which file they stand, and that file's sha256:
 Submitted in benchmarks/<benchmark>/<system>/, it is verified by `check` against the lender's logs of the same round.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,8 +138,10 @@ def path_in_round(file: Path) -> str:
 
 
 def sha256(file: Path) -> str:
+    from hashlib import file_digest  # and with it OpenSSL: few submissions need it
+
     with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        return file_digest(content, "sha256").hexdigest()
 
 
 def text_of(file: HyperparametersFile) -> str:

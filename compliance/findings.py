@@ -108,7 +108,7 @@ class Rule:
 
     def faults(self, subject: object, context: object = None) -> Iterator[Fault]:
         """What the check has to say of its subject."""
-        return iter(self.check(subject) if self.context is None else self.check(subject, context))
+        return self.check(subject) if self.context is None else self.check(subject, context)
 
     def finding(self, fault: Fault) -> Finding:
         return Finding(

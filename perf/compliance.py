@@ -174,6 +174,7 @@ def _header(seed: int) -> dict[str, object]:
 def _run(command: Sequence[str], folder: Path | None = None) -> float:
     """Wall seconds of a whole process."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # which would compile ours, but not the installed peer, every time
     return _timed(
         lambda: subprocess.run(
             command,

@@ -99,7 +99,7 @@ def _run(
     failed = set()
     for rule in rules:
         context = contexts[rule.context]
-        if context is None or not failed.isdisjoint(rule.needs):
+        if context is None or (failed and not failed.isdisjoint(rule.needs)):
             failed.add(rule.id)
             continue
         faults = rule.faults(subject, context)

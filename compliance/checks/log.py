@@ -2,7 +2,7 @@
 """L: the log itself, its lines, keys, interval marks and epoch numbers."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from compliance.checks.values import shown, unaccepted
@@ -174,6 +174,8 @@ def intervals_pair(log: RunLog, limits: Limits) -> Iterator[Fault]:
     """
     for name in limits.ruleset.values["events"]["intervals"]:
         start, stop, opened = f"{name}_start", f"{name}_stop", None
+        if _pairs_at_once(log.all(start), log.all(stop)):
+            continue
         for event in log.in_order(start, stop):
             if event.key == stop:
                 if opened is None:
@@ -185,6 +187,12 @@ def intervals_pair(log: RunLog, limits: Limits) -> Iterator[Fault]:
                 yield Fault(log.path, f"{start} again, without {stop} since line {opened.line}", event.line)
         if opened is not None and log.first("run_stop"):  # without it the missing stops follow from the missing end
             yield Fault(log.path, f"{start} without {stop}", opened.line)
+
+
+def _pairs_at_once(starts: Sequence[Event], stops: Sequence[Event]) -> bool:
+    """Whether starts and stops take turns, as they nearly always do: told without a look at each."""
+    lines = [event.line for pair in zip(starts, stops, strict=False) for event in pair]
+    return len(starts) == len(stops) and lines == sorted(lines)
 
 
 @rule("L111")
