@@ -42,9 +42,9 @@ MAX_ROUND_BYTES = 1 << 30
 MIN_UNIT_BYTES = 1 << 16
 NUM_READERS = max(2, min(4, os.cpu_count() or 1))
 """Threads that read: a parallel file system answers late, but many at once; on few cores they wait for each other."""
-NUM_WRITERS = 2
+NUM_WRITERS = 3
 """Threads that write: more only wait for each other, for the folder in which small files are made."""
-NUM_AHEAD = 4
+NUM_AHEAD = 8
 """Units read ahead of the exchange, and as many not yet written."""
 
 
