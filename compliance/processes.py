@@ -23,9 +23,13 @@ THREADS = Path("/proc/self/task")
 
 
 def num_children() -> int:
-    """How many more processes are of use; none where a fork could copy a lock that another thread holds."""
+    """How many more processes are of use; none where a fork could copy a lock that another thread holds.
+
+    Nor where this process was started to ignore its children's ends, which then nobody could wait for.
+    """
     alone = THREADS.is_dir() and len(list(THREADS.iterdir())) == 1
-    return min(MAX_CHILDREN, len(os.sched_getaffinity(0)) - 1) if alone else 0
+    waits = signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    return min(MAX_CHILDREN, len(os.sched_getaffinity(0)) - 1) if alone and waits else 0
 
 
 def shares(items: Sequence[Item], sizes: Sequence[int], num_shares: int) -> list[list[Item]]:
@@ -44,7 +48,10 @@ class Child:
 
     def __init__(self, work: Callable[[list[Item]], bytes], share: list[Item]) -> None:
         self._memory = os.fdopen(os.memfd_create("result"), "w+b", buffering=0)
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError:  # as many processes as this user may have: result() is None
+            self._pid = None
         if self._pid == 0:
             code = 1
             try:
@@ -57,8 +64,10 @@ class Child:
 
     def result(self) -> bytes | None:
         """Wait for the child; what its work returned, or None where it failed."""
+        if self._pid is None:
+            return None
         _, status = os.waitpid(self._pid, 0)
-        self._pid = 0
+        self._pid = None
         self._memory.seek(0)
         return self._memory.read() if status == 0 else None
 

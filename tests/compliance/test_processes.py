@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shares of work, and the processes that take them."""
 
+import signal
 import threading
 
 import pytest
@@ -38,6 +39,27 @@ def test_a_process_with_threads_is_not_forked(monkeypatch):
     finally:
         done.set()
         thread.join()
+
+
+def test_a_process_that_ignores_the_ends_of_its_children_has_none(monkeypatch, tmp_path):
+    (tmp_path / "1").mkdir()
+    monkeypatch.setattr(processes, "THREADS", tmp_path)
+    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda pid: range(4))
+    assert num_children() == 3
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert num_children() == 0
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_fork_that_is_refused_is_a_child_that_failed(monkeypatch):
+    def refuse():
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(processes.os, "fork", refuse)
+    with forked(lambda share: b"never", [[1], [2]]) as children:
+        assert [child.result() for child in children] == [None, None]
 
 
 def test_without_proc_nothing_is_forked(monkeypatch, tmp_path):
