@@ -3,9 +3,12 @@
 
     python -m characterize roofline --output output/characterize       # measures what it needs, places the benchmarks
 
-One module a verb (kernels, allreduce, storage, roofline, breakdown, scaling, predict, report); each measures, and hands
-what it found to pure models (roofline_model, bandwidth, time_model, throughput_model, kernel_model) that are
-tested without a machine. Imports: harness and compliance, and a benchmark's model and data modules only at the moment
-when they are needed, so that a benchmark that is not installed is left out rather than fatal. Nothing imports
-characterize.
+commands/  one file a command: kernels, allreduce, storage, roofline, breakdown, scaling, predict, report
+measure/   what is measured on this machine
+models/    pure functions of measurements: rooflines, times, predictions; tested without a machine
+results/   results as files and tables
+pictures/  plots; pages/: the report page; systems/: declared systems
+
+Imports: harness and compliance; a benchmark's modules only when they are needed, so that a missing benchmark is
+skipped. Nothing imports characterize.
 """

@@ -18,10 +18,10 @@ from types import ModuleType
 
 from rich.console import Console
 
+from characterize.measure.ranks import is_silent
 from characterize.pictures import style
-from characterize.ranks import is_silent
-from characterize.tables import show
-from harness import command
+from characterize.results.tables import show
+from harness import cli
 
 VERBS = {
     "kernels": "GEMM, convolution, recurrent and attention kernels",
@@ -74,8 +74,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def _module(verb: str) -> ModuleType:
     # Read when torch is loaded: threads that wait busily would be timed against each other wherever others are at work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return import_module(f"characterize.{verb}")
+    return import_module(f"characterize.commands.{verb}")
 
 
 if __name__ == "__main__":
-    sys.exit(command.exit_code(main))
+    sys.exit(cli.exit_code(main))

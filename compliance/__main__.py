@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from compliance.verbs import USER_ERRORS
+    from compliance.commands import USER_ERRORS
 
     try:
-        return import_module(f"compliance.verbs.{arguments.verb}").run(arguments)
+        return import_module(f"compliance.commands.{arguments.verb}").run(arguments)
     except BrokenPipeError:
         raise
     except USER_ERRORS as error:

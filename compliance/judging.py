@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 
 from compliance.checks import check_entry, limits_of
-from compliance.findings import Finding
+from compliance.checks.registry import Finding
 from compliance.processes import forked, num_children, shares
-from compliance.ruleset import RuleSet
-from compliance.score import Score, score_entry
-from compliance.submission import Entry
+from compliance.rulesets.ruleset import RuleSet
+from compliance.scoring.score import Score, score_entry
+from compliance.submissions.reader import Entry
 
 MIN_BYTES_TO_SHARE = 4 << 20  # below, a fork costs more than it saves
 

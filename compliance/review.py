@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from compliance import checks, choice, score, submission, waivers
-from compliance.choice import Choice
-from compliance.findings import Finding
+from compliance import checks
+from compliance.checks import waivers
+from compliance.checks.registry import Finding
 from compliance.judging import judge
-from compliance.ruleset import RuleSet
-from compliance.score import Score
-from compliance.submission import Submission
+from compliance.rulesets import ruleset
+from compliance.rulesets.ruleset import RuleSet
+from compliance.scoring import score
+from compliance.scoring.score import Score
+from compliance.submissions import reader, rules_choice
+from compliance.submissions.reader import Submission
+from compliance.submissions.rules_choice import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ def review(path: Path, rules: str | None = None, *, earlier: Path | None = None)
     """
     read, chosen = read_and_choose(path, rules)
     judgements = judge(read.entries, chosen.ruleset)
-    findings = checks.check_whole(read, chosen.ruleset, earlier=submission.read(earlier) if earlier else None)
+    findings = checks.check_whole(read, chosen.ruleset, earlier=reader.read(earlier) if earlier else None)
     findings += chain.from_iterable(judgement.findings for judgement in judgements)
     return Review(
         submission=read,
@@ -65,6 +69,6 @@ def review(path: Path, rules: str | None = None, *, earlier: Path | None = None)
 def read_and_choose(path: Path, rules: str | None = None) -> tuple[Submission, Choice]:
     """What `score` needs: no rule is run."""
     if rules is not None:
-        choice.ruleset.load(rules)  # a misspelt name is said before a large tree is read
-    read = submission.read(path)
-    return read, choice.choose(read, rules)
+        ruleset.load(rules)  # a misspelt name is said before a large tree is read
+    read = reader.read(path)
+    return read, rules_choice.choose(read, rules)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import bounds
+from harness import validate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,9 @@ class Hyperparameters:
     """Each training sample turned by one of the 48 symmetries of the cube, drawn anew each time."""
 
     def __post_init__(self) -> None:
-        bounds.above(self, 0, "global_batch_size", "opt_base_learning_rate", "opt_learning_rate_warmup_factor")
-        bounds.rising(self, "opt_learning_rate_decay_boundary_epochs")
-        bounds.share(self, "dropout")
+        validate.above(self, 0, "global_batch_size", "opt_base_learning_rate", "opt_learning_rate_warmup_factor")
+        validate.rising(self, "opt_learning_rate_decay_boundary_epochs")
+        validate.share(self, "dropout")
         self._check_decay()
         if self.opt_name.lower() != "sgd":
             raise ValueError(f"opt_name: found {self.opt_name!r}, expected 'sgd'")
@@ -106,8 +106,8 @@ class System:
     """Give up after so many epochs, as the reference does."""
 
     def __post_init__(self) -> None:
-        bounds.at_least(self, 1, "evaluation_batch_size", "max_epochs")
-        bounds.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
+        validate.at_least(self, 1, "evaluation_batch_size", "max_epochs")
+        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
         if self.staging_form == "shard" and not self.staging_folder:
             raise ValueError("staging_form: found 'shard' without a staging_folder; name the folder on the nodes")
         if self.staging_form == "shard" and self.spatial_shards:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmoflow import samples, tfrecord, universe
-from cosmoflow.samples import FORMATS
-from cosmoflow.universe import Universe, UniverseFile
-from harness import manifest
-from harness.manifest import DataFile
-from harness.preparation import PrepareError
+from cosmoflow import sample_files, tfrecord, universe_file
+from cosmoflow.sample_files import FORMATS
+from cosmoflow.universe_file import Universe, UniverseFile
+from harness.data import manifest
+from harness.data.manifest import DataFile
+from harness.data.preparation import PrepareError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +86,11 @@ def _write_sample(stem: Path, crop: Universe, conversion: Conversion) -> tuple[P
 
 
 def _write_hdf5(stem: Path, crop: Universe, _compress: bool) -> None:
-    universe.write(Path(f"{stem}.hdf5"), crop)
+    universe_file.write(Path(f"{stem}.hdf5"), crop)
 
 
 def _write_numpy(stem: Path, crop: Universe, _compress: bool) -> None:
-    np.save(f"{stem}_data.npy", np.ascontiguousarray(samples.channels_first(stem, crop.full)))
+    np.save(f"{stem}_data.npy", np.ascontiguousarray(sample_files.channels_first(stem, crop.full)))
     np.save(f"{stem}_label.npy", crop.unit_parameters.astype(np.float32))
 
 

@@ -19,10 +19,10 @@ try:
 except ImportError:
     pipeline_def = None
 
-from cosmoflow import samples, tfrecord
+from cosmoflow import sample_files, tfrecord
 from cosmoflow.data import Batch, Dataset
-from harness.data_set import DataError
-from harness.sampler import EpochBatches
+from harness.data.checks import DataError
+from harness.data.sampler import EpochBatches
 
 CHANNELS_FIRST = (3, 0, 1, 2)
 
@@ -39,7 +39,7 @@ class Reader:
         stream = self._samples([self.dataset.stems[index] for batch in indices for index in batch])
         for batch in indices:
             volume_NCDHW = np.empty((len(batch), *self.dataset.sample_shape), dtype=np.int16)
-            target_N4 = np.empty((len(batch), samples.NUM_TARGETS), dtype=np.float32)
+            target_N4 = np.empty((len(batch), sample_files.NUM_TARGETS), dtype=np.float32)
             for row in range(len(batch)):
                 volume_NCDHW[row], target_N4[row] = next(stream)
             yield torch.from_numpy(volume_NCDHW), torch.from_numpy(target_N4)
@@ -86,7 +86,7 @@ def _check_readable(dataset: Dataset) -> None:
 
 
 def _numpy_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **options):
-    data, labels = ([stem + suffix for stem in stems] for suffix in samples.FORMATS["numpy"].suffixes)
+    data, labels = ([stem + suffix for stem in stems] for suffix in sample_files.FORMATS["numpy"].suffixes)
     stored_channels_first = np.load(data[0], mmap_mode="r").shape == tuple(sample_shape)
 
     @pipeline_def(**options)
@@ -102,7 +102,7 @@ def _numpy_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **opti
 def _tfrecord_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **options):
     features = {
         "x": dali_tfrecord.FixedLenFeature([], dali_tfrecord.string, ""),
-        "y": dali_tfrecord.FixedLenFeature([samples.NUM_TARGETS], dali_tfrecord.float32, 0.0),
+        "y": dali_tfrecord.FixedLenFeature([sample_files.NUM_TARGETS], dali_tfrecord.float32, 0.0),
     }
     shape_DHWC = [*sample_shape[1:], sample_shape[0]]
 

@@ -22,14 +22,15 @@ from typing import Unpack
 import numpy as np
 import torch
 
-from cosmoflow import samples
-from cosmoflow.samples import FORMATS, SampleError, SampleFormat
-from harness import archive, data_set, manifest, readers
-from harness.data_set import DataError
-from harness.loader import Loader
-from harness.manifest import Manifest, ManifestError
-from harness.sampler import EpochBatches, Order
-from harness.shards import Shard
+from cosmoflow import sample_files
+from cosmoflow.sample_files import FORMATS, SampleError, SampleFormat
+from harness.archive import archive
+from harness.data import checks, manifest, readers
+from harness.data.checks import DataError
+from harness.data.loader import Loader
+from harness.data.manifest import Manifest, ManifestError
+from harness.data.node_parts import Shard
+from harness.data.sampler import EpochBatches, Order
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -53,7 +54,7 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
 
 
 def _open(folder: Path, split: str, *, part: slice) -> "Dataset":
-    data_set.check_split(folder, split)
+    checks.check_split(folder, split)
     listed = None
     if (folder / manifest.FILE_NAME).exists():
         listed = Manifest.load(folder)
@@ -82,7 +83,7 @@ class Dataset:
         self.manifest = manifest
         self.folder, self.split = folder, split
         """The data set, and which of its splits this is."""
-        self.sample_shape: tuple[int, ...] = samples.read(sample_format, Path(stems[0]))[0].shape
+        self.sample_shape: tuple[int, ...] = sample_files.read(sample_format, Path(stems[0]))[0].shape
         """(4, D, D, D)."""
         self._cache: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -102,7 +103,7 @@ class Dataset:
         """(volume_NCDHW int16, target_N4 float32) of the given samples; in pinned memory where there is a GPU."""
         pinned = torch.cuda.is_available()
         volume_NCDHW = torch.empty((len(indices), *self.sample_shape), dtype=torch.int16, pin_memory=pinned)
-        target_N4 = torch.empty((len(indices), samples.NUM_TARGETS), dtype=torch.float32, pin_memory=pinned)
+        target_N4 = torch.empty((len(indices), sample_files.NUM_TARGETS), dtype=torch.float32, pin_memory=pinned)
         self._read(indices, volume_NCDHW.numpy(), target_N4.numpy())
         return volume_NCDHW, target_N4
 
@@ -113,7 +114,7 @@ class Dataset:
                 np.take(cached, indices, axis=0, out=out, mode="clip")  # clip: numpy buffers the result otherwise
             return
         for row, index in enumerate(indices):
-            volume_CDHW, target_N4[row] = samples.read(self.sample_format, Path(self.stems[index]))
+            volume_CDHW, target_N4[row] = sample_files.read(self.sample_format, Path(self.stems[index]))
             if volume_CDHW.shape != self.sample_shape:
                 path = self.sample_format.paths(Path(self.stems[index]))[0]
                 raise SampleError(f"{path}: shape: found {volume_CDHW.shape}, expected {self.sample_shape}")
@@ -126,9 +127,9 @@ class Dataset:
 
     def fill_cache(self) -> None:
         """Read every sample into memory, as int16; DataError where it does not fit."""
-        data_set.check_memory(Path(self.stems[0]).parent, len(self) * int(np.prod(self.sample_shape)) * 2)
+        checks.check_memory(Path(self.stems[0]).parent, len(self) * int(np.prod(self.sample_shape)) * 2)
         volume_NCDHW = np.empty((len(self), *self.sample_shape), dtype=np.int16)
-        target_N4 = np.empty((len(self), samples.NUM_TARGETS), dtype=np.float32)
+        target_N4 = np.empty((len(self), sample_files.NUM_TARGETS), dtype=np.float32)
         self._read(range(len(self)), volume_NCDHW, target_N4)
         self._cache = volume_NCDHW, target_N4
 
@@ -140,7 +141,7 @@ def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **ord
     kind "plain" reads in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of NVIDIA
     DALI. Both give the same samples in the same order. Raises DataError.
     """
-    batches = data_set.batches(Path(dataset.stems[0]).parent, dataset, **order)
+    batches = checks.batches(Path(dataset.stems[0]).parent, dataset, **order)
     if kind == "plain":
         return Loader(_Reader(dataset, batches, num_threads=num_workers), batches)
     if kind == "dali":
@@ -162,7 +163,7 @@ class _Reader:
 
 def _listed_stems(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:
     """Form and samples of a split as its manifest lists them."""
-    data_set.check_form(folder, listed, "cosmoflow", FORMATS)
+    checks.check_form(folder, listed, "cosmoflow", FORMATS)
     sample_format = FORMATS[listed.format]
     suffix = sample_format.suffixes[0]
     paths = (file.path for file in listed.split(split).files)

@@ -20,11 +20,12 @@ from pathlib import Path
 
 from cosmoflow import data, tfrecord
 from cosmoflow.conversion import Conversion, Converted, convert, split_by_universe
-from cosmoflow.samples import FORMATS
-from cosmoflow.universe import UniverseFile
-from harness import bars, command, manifest, preparation
-from harness.manifest import Array, DataFile, Manifest, ManifestError, Split
-from harness.preparation import SPLITS, PrepareError
+from cosmoflow.sample_files import FORMATS
+from cosmoflow.universe_file import UniverseFile
+from harness import bars, cli
+from harness.data import manifest, preparation
+from harness.data.manifest import Array, DataFile, Manifest, ManifestError, Split
+from harness.data.preparation import SPLITS, PrepareError
 
 ASSUMED_GZIP_RATIO = 3
 """What the disk-space check counts on; the original data and the simulated reach 5.5 to 5.9."""
@@ -147,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    return command.report("prepare", lambda: _summary(*_run(parser, options)), resumes=True)
+    return cli.report("prepare", lambda: _summary(*_run(parser, options)), resumes=True)
 
 
 def _summary(folder: Path, done: Manifest) -> str:
@@ -174,7 +175,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> tuple[
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("cosmoflow.prepare", __doc__)
+    parser = cli.documented_parser("cosmoflow.prepare", __doc__)
     parser.add_argument("raw", type=Path, nargs="?", metavar="RAW", help="folder of universes *.hdf5, at any depth")
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
     parser.add_argument("--format", choices=FORMATS, default="tfrecord", help="form of the samples (%(default)s)")

@@ -21,11 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cosmoflow import cosmology, universe
-from cosmoflow.cosmology import Cosmology
-from cosmoflow.universe import PARAMETER_NAMES, Universe
-from harness import command, manifest, synthesis
-from harness.manifest import Array, DataFile, Manifest, Split
+from cosmoflow import universe_file
+from cosmoflow.synthetic import cosmology
+from cosmoflow.synthetic.cosmology import Cosmology
+from cosmoflow.universe_file import PARAMETER_NAMES, Universe
+from harness import cli
+from harness.data import manifest, synthesis
+from harness.data.manifest import Array, DataFile, Manifest, Split
 
 LOWEST = Cosmology(omega_m=0.1, sigma_8=0.4, n_s=0.85, h_0=55.0)
 HIGHEST = Cosmology(omega_m=0.5, sigma_8=1.2, n_s=1.10, h_0=85.0)
@@ -99,7 +101,7 @@ def _write(folder: Path, simulation: Simulation, split: str, number: int) -> Dat
     """Simulate and write one universe; returns its line of the manifest."""
     path = _split_folder(folder, split) / f"univ_ics_2019-03_a{STREAMS[split]}{number:07d}.hdf5"
     temporary = path.with_name(f".{path.name}")
-    universe.write(temporary, simulate(simulation, split, number))
+    universe_file.write(temporary, simulate(simulation, split, number))
     temporary.replace(path)
     return manifest.describe(folder, path)
 
@@ -154,7 +156,7 @@ def draw_preview(path: Path, drawn: Universe) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    return command.report("synthesize", lambda: _run(options))
+    return cli.report("synthesize", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> str:
@@ -174,7 +176,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("cosmoflow.synthesize", __doc__)
+    parser = cli.documented_parser("cosmoflow.synthesize", __doc__)
     parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--train", type=int, default=1024, metavar="N", help="universes to train on (%(default)s)")
     parser.add_argument(

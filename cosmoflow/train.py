@@ -18,19 +18,20 @@ from torch.nn.functional import mse_loss
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
+from cosmoflow.augmentation import turn_randomly
 from cosmoflow.config import Hyperparameters, System
 from cosmoflow.data import Dataset, Loader, loader, open_split
 from cosmoflow.model import CosmoFlow, log_counts
-from cosmoflow.symmetries import turn_randomly
-from harness import command, config, local_data, optim, shards
+from harness import cli, config, local_copy, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config
-from harness.launch import World, launch
-from harness.parallel import spatial
-from harness.parallel.spatial import Grid
+from harness.data import node_parts
+from harness.data.node_parts import Shard, ShardError
+from harness.distributed import spatial
+from harness.distributed.spatial import Grid
+from harness.distributed.world import World, launch
 from harness.precision import uses_bf16
 from harness.run import Run
-from harness.shards import Shard, ShardError
 from harness.train_command import TrainCommand
 
 KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
@@ -65,7 +66,7 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     run.start()
     if system.staging_folder or system.cache:
         with run.staging():
-            local_data.bring(run, train_set, validation_set, form=system.staging_form)
+            local_copy.bring(run, train_set, validation_set, form=system.staging_form)
     batch_size = hyperparameters.global_batch_size // grid.num_replicas
     train_batches = build_loader(run, grid, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, grid, validation_set, system.evaluation_batch_size, shuffle=False)
@@ -157,7 +158,7 @@ def check_shares(settings: Config, grid: Grid) -> None:
 
 def check_holdings(dataset: Dataset, grid: Grid, world: World) -> None:
     """The nodes hold the data set together, and a rank's samples are on its node; ShardError where not."""
-    shards.check_complete(world, dataset.manifest)
+    node_parts.check_complete(world, dataset.manifest)
     if Shard.of(dataset.manifest) and grid.num_parts > 1:
         raise ShardError(f"{dataset.folder}: is a shard, whose samples cannot be cut by spatial_shards; set it to []")
 
@@ -213,4 +214,4 @@ def seed_replica(run: Run, grid: Grid) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.exit_code(main))
+    sys.exit(cli.exit_code(main))

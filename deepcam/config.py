@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import bounds
+from harness import validate
 
 LAMB_FIELDS = ("opt_bias_correction", "opt_grad_averaging", "opt_max_grad_norm")
 SCHEDULE_FIELDS = {
@@ -64,14 +64,16 @@ class Hyperparameters:
 
     # Open division only; None leaves the reference's procedure, and is not logged.
     gradient_skipping_threshold: float | None = None
-    """Relative change in an epoch below which leading layers stop being updated: see deepcam.skipping."""
+    """Relative change in an epoch below which leading layers stop being updated: see deepcam.gradient_skipping."""
 
     def __post_init__(self) -> None:
         for name in self._unused():
             object.__setattr__(self, name, None)
-        bounds.above(self, 0, "global_batch_size", "batchnorm_group_size", "gradient_accumulation_frequency", "opt_lr")
-        bounds.at_least(self, 0, "scheduler_lr_warmup_steps")
-        bounds.rising(self, "scheduler_milestones")
+        validate.above(
+            self, 0, "global_batch_size", "batchnorm_group_size", "gradient_accumulation_frequency", "opt_lr"
+        )
+        validate.at_least(self, 0, "scheduler_lr_warmup_steps")
+        validate.rising(self, "scheduler_milestones")
         if len(self.opt_betas) != 2 or not all(0 <= beta < 1 for beta in self.opt_betas):
             raise ValueError(f"opt_betas: found {list(self.opt_betas)}, expected two numbers of at least 0 and below 1")
 
@@ -108,5 +110,5 @@ class System:
     """Give up after so many epochs."""
 
     def __post_init__(self) -> None:
-        bounds.at_least(self, 1, "evaluation_batch_size", "max_epochs")
-        bounds.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
+        validate.at_least(self, 1, "evaluation_batch_size", "max_epochs")
+        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs")

@@ -15,11 +15,11 @@ try:
 except ImportError:
     pipeline_def = None
 
-from deepcam import samples
+from deepcam import sample_files
 from deepcam.data import Batch, Dataset
-from deepcam.samples import SampleError
-from harness.data_set import DataError
-from harness.sampler import EpochBatches
+from deepcam.sample_files import SampleError
+from harness.data.checks import DataError
+from harness.data.sampler import EpochBatches
 
 
 class Reader:
@@ -49,10 +49,10 @@ class Reader:
             yield self._checked(batch, outputs)
 
     def _checked(self, indices: np.ndarray, outputs: list[np.ndarray]) -> Batch | SampleError:
-        fields, labels = outputs if len(outputs) == 2 else samples.split_fused(outputs[0])
+        fields, labels = outputs if len(outputs) == 2 else sample_files.split_fused(outputs[0])
         try:
             checked = [
-                samples.check(self.dataset.paths(i), *sample)
+                sample_files.check(self.dataset.paths(i), *sample)
                 for i, *sample in zip(indices, fields, labels, strict=True)
             ]
         except SampleError as error:

@@ -23,16 +23,17 @@ from typing import Unpack
 import numpy as np
 import torch
 
-from deepcam import samples
-from deepcam.samples import FORMATS, Sample, SampleError, SampleFormat
-from deepcam.statistics import FILE_NAME as STATISTICS_NAME
-from deepcam.statistics import SPLIT as STATISTICS_SPLIT
-from deepcam.statistics import Statistics, StatisticsError
-from harness import archive, data_set, manifest, readers
-from harness.data_set import DataError
-from harness.loader import Loader
-from harness.manifest import Manifest, ManifestError
-from harness.sampler import Order
+from deepcam import sample_files
+from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.channel_statistics import SPLIT as STATISTICS_SPLIT
+from deepcam.channel_statistics import Statistics, StatisticsError
+from deepcam.sample_files import FORMATS, Sample, SampleError, SampleFormat
+from harness.archive import archive
+from harness.data import checks, manifest, readers
+from harness.data.checks import DataError
+from harness.data.loader import Loader
+from harness.data.manifest import Manifest, ManifestError
+from harness.data.sampler import Order
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 TOLERANCE = {"train": 0.01, "validation": 10.0}
@@ -59,10 +60,10 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
 
 
 def _open(folder: Path, split: str, *, part: slice) -> "Dataset":
-    data_set.check_split(folder, split)
+    checks.check_split(folder, split)
     listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
     if listed:
-        data_set.check_whole(folder, listed)
+        checks.check_whole(folder, listed)
         listed.verify(folder, split=split, part=part)
         listed.verify(folder, split=STATISTICS_SPLIT, checksums=True)
     sample_format, identifiers = _listed(folder, split, listed) if listed else _found(folder / split)
@@ -95,7 +96,7 @@ class Dataset(torch.utils.data.Dataset):
         """The data set, and which of its splits this is."""
         self.sample_format, self.identifiers = sample_format, identifiers
         self.statistics, self.manifest = statistics, manifest
-        self.sample_shape = samples.read(sample_format, folder / split, identifiers[0])[0].shape
+        self.sample_shape = sample_files.read(sample_format, folder / split, identifiers[0])[0].shape
         """(H, W, 16)."""
         self._cache: list[Sample] | None = None
 
@@ -131,7 +132,9 @@ class Dataset(torch.utils.data.Dataset):
         """A sample from memory or from its files; into `out` if that can be, see samples.read."""
         if self._cache is not None:
             return self._cache[index]
-        fields_HWC, labels_HW = samples.read(self.sample_format, self.folder / self.split, self.identifiers[index], out)
+        fields_HWC, labels_HW = sample_files.read(
+            self.sample_format, self.folder / self.split, self.identifiers[index], out
+        )
         if fields_HWC.shape != self.sample_shape:
             path = self.paths(index)[0]
             raise SampleError(f"{path}: fields: found shape {fields_HWC.shape}, expected {self.sample_shape}")
@@ -152,7 +155,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def fill_cache(self) -> None:
         """Read every sample into memory; DataError where one is broken or all do not fit."""
-        data_set.check_memory(self.folder / self.split, len(self) * int(np.prod(self.sample_shape)) * 4)
+        checks.check_memory(self.folder / self.split, len(self) * int(np.prod(self.sample_shape)) * 4)
         try:
             self._cache = [self[index] for index in range(len(self))]
         except SampleError as error:
@@ -165,7 +168,7 @@ def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **ord
     kind "plain" reads in `num_workers` processes (0: in this one); "dali" in as many threads of NVIDIA DALI. Both give
     the same samples in the same order. Raises DataError.
     """
-    batches = data_set.batches(dataset.folder / dataset.split, dataset, **order)
+    batches = checks.batches(dataset.folder / dataset.split, dataset, **order)
     if kind == "plain":
         return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
     if kind == "dali":
@@ -177,7 +180,7 @@ def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **ord
 
 def _listed(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:
     """Form and samples of a split as its manifest lists them."""
-    data_set.check_form(folder, listed, "deepcam", FORMATS)
+    checks.check_form(folder, listed, "deepcam", FORMATS)
     sample_format = FORMATS[listed.format]
     identifiers = _identifiers(sample_format, (Path(file.path).name for file in listed.split(split).files))
     if not identifiers or len(identifiers) != listed.split(split).num_samples:

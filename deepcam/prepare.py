@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn the downloaded climate data into a data set for training: split, converted, with stats.h5 and a manifest.
 
-    python -m deepcam.prepare RAW OUT --format numpy       # or fused, or hdf5: see deepcam.samples
+    python -m deepcam.prepare RAW OUT --format numpy       # or fused, or hdf5: see deepcam.sample_files
     python -m deepcam.prepare --verify OUT                 # every byte against the manifest
     python -m deepcam.prepare --describe OUT               # stats.h5 and manifest of samples made elsewhere
 
@@ -20,14 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
-from deepcam import samples
-from deepcam.samples import FORMATS, SampleFormat
-from deepcam.statistics import FILE_NAME as STATISTICS_NAME
-from deepcam.statistics import Statistics
-from deepcam.writing import Written, describe_sample, finish, summary
-from harness import bars, command, manifest, preparation
-from harness.manifest import Manifest
-from harness.preparation import PrepareError
+from deepcam import sample_files
+from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.channel_statistics import Statistics
+from deepcam.conversion import Written, describe_sample, finish, summary
+from deepcam.sample_files import FORMATS, SampleFormat
+from harness import bars, cli
+from harness.data import manifest, preparation
+from harness.data.manifest import Manifest
+from harness.data.preparation import PrepareError
 
 SPLITS = ("train", "validation", "test")
 TRAIN_FRACTION, VALIDATION_FRACTION = 0.8, 0.1
@@ -120,7 +121,9 @@ def _convert(
 ) -> Written:
     """One sample; one that is there already, from an interrupted run, is only read."""
     if not all(path.exists() for path in sample_format.paths(out / split, identifier)):
-        samples.write(sample_format, out / split, identifier, *samples.read(source_format, folder, identifier))
+        sample_files.write(
+            sample_format, out / split, identifier, *sample_files.read(source_format, folder, identifier)
+        )
     return describe_sample(out, split, sample_format, identifier)
 
 
@@ -144,7 +147,7 @@ def _check_space(
 ) -> None:
     """Refuse to begin what the file system cannot hold: judged by the first sample."""
     first = splits["train"][0]
-    fields_HWC, labels_HW = samples.read(source_format, first.parent, first.name)
+    fields_HWC, labels_HW = sample_files.read(source_format, first.parent, first.name)
     label_bytes = {"numpy": 1}.get(sample_format.name, 4) * labels_HW.size
     wanted = (fields_HWC.nbytes + label_bytes) * sum(map(len, splits.values()))
     preparation.check_space(out, wanted, f" for the samples of {raw}")
@@ -158,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    return command.report("prepare", lambda: _run(parser, options), resumes=True)
+    return cli.report("prepare", lambda: _run(parser, options), resumes=True)
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
@@ -175,7 +178,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("deepcam.prepare", __doc__)
+    parser = cli.documented_parser("deepcam.prepare", __doc__)
     parser.add_argument("raw", type=Path, nargs="?", metavar="RAW", help="folder of the downloaded data")
     parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
     parser.add_argument("--format", choices=FORMATS, default="numpy", help="form of the samples (%(default)s)")

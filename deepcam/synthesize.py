@@ -19,14 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from deepcam import climate, heuristics, samples, storms
+from deepcam import sample_files
+from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
+from deepcam.channel_statistics import SPLIT as STATISTICS_SPLIT
+from deepcam.conversion import Written, describe_sample, finish, summary
 from deepcam.model import InputSizeError, check_input_size
-from deepcam.samples import CHANNELS, FORMATS, Sample
-from deepcam.statistics import FILE_NAME as STATISTICS_NAME
-from deepcam.statistics import SPLIT as STATISTICS_SPLIT
-from deepcam.writing import Written, describe_sample, finish, summary
-from harness import command, manifest, synthesis
-from harness.manifest import Manifest
+from deepcam.sample_files import CHANNELS, FORMATS, Sample
+from deepcam.synthetic import climate, labelling, storms
+from harness import cli
+from harness.data import manifest, synthesis
+from harness.data.manifest import Manifest
 
 STREAMS = {"train": 1, "validation": 2}
 """Each split draws from its own random streams, so that its samples do not depend on how many the others have."""
@@ -67,7 +69,7 @@ def make_sample(world: World, split: str, number: int) -> Sample:
     fields = climate.background(grid, generator, climate.elevation_km(grid, world.seed))
     storms.add_weather(grid, fields, generator)
     fields_HWC = np.stack([fields[name] for name in CHANNELS], axis=-1).astype(np.float32)
-    return fields_HWC, heuristics.labels(grid, fields)
+    return fields_HWC, labelling.labels(grid, fields)
 
 
 def synthesize(folder: Path, world: World, num_samples: dict[str, int], *, num_processes: int) -> Manifest:
@@ -88,13 +90,13 @@ def _write(folder: Path, world: World, split: str, number: int) -> Written:
     """Make and write one sample."""
     day = FIRST_DAY + timedelta(hours=6 * number)
     identifier = f"{day:%Y-%m-%d-%H}-{STREAMS[split]}"
-    samples.write(FORM, folder / split, identifier, *make_sample(world, split, number))
+    sample_files.write(FORM, folder / split, identifier, *make_sample(world, split, number))
     return describe_sample(folder, split, FORM, identifier)
 
 
 def draw_preview(path: Path, world: World) -> None:
     """A picture of the first training samples with their masks."""
-    from deepcam import preview  # matplotlib is slow to import, and only needed here
+    from deepcam.synthetic import preview  # matplotlib is slow to import, and only needed here
 
     drawn = (make_sample(world, "train", number) for number in range(PREVIEWED))
     preview.draw(path, drawn, f"Synthetic climates of {world.height} x {world.width} pixels, seed {world.seed}")
@@ -103,7 +105,7 @@ def draw_preview(path: Path, world: World) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    return command.report("synthesize", lambda: _run(options))
+    return cli.report("synthesize", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> str:
@@ -118,7 +120,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("deepcam.synthesize", __doc__)
+    parser = cli.documented_parser("deepcam.synthesize", __doc__)
     parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--train", type=int, default=0, metavar="N", help="samples to train on")
     parser.add_argument("--validation", type=int, default=0, metavar="N", help="samples to evaluate on")

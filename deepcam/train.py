@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam, AdamW, Optimizer
 
+from deepcam.channel_statistics import Normalise
 from deepcam.config import Hyperparameters, System
 from deepcam.data import Batch, Dataset, Loader, loader, open_split
+from deepcam.gradient_skipping import GradientSkipping
 from deepcam.loss import weighted_cross_entropy
 from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
-from deepcam.skipping import GradientSkipping
-from deepcam.statistics import Normalise
-from harness import batch_norm, command, config, local_data, optim
+from harness import cli, config, local_copy, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
-from harness.launch import World, launch
+from harness.distributed import batch_norm
+from harness.distributed.world import World, launch
 from harness.optim import LAMB
 from harness.precision import uses_bf16
 from harness.run import Run
@@ -63,7 +64,7 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     run.start()
     if system.staging_folder or system.cache:
         with run.staging():
-            local_data.bring(run, train_set, validation_set)
+            local_copy.bring(run, train_set, validation_set)
     for epoch in run.epochs(system.max_epochs, checkpoints):
         train_batches.set_epoch(epoch)
         if skipping.num_skipped:
@@ -227,4 +228,4 @@ def build_optimizer(network: nn.Module, hyperparameters: Hyperparameters) -> Opt
 
 
 if __name__ == "__main__":
-    sys.exit(command.exit_code(main))
+    sys.exit(cli.exit_code(main))

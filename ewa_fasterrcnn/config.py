@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ewa_fasterrcnn.model import ANCHOR_SIZES
-from harness import bounds
+from ewa_fasterrcnn.model.faster_rcnn import ANCHOR_SIZES
+from harness import validate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,11 @@ class Hyperparameters:
         if self.opt_learning_rate_schedule != "step":
             for name in ("opt_learning_rate_decay_boundary_epochs", "opt_learning_rate_decay_factor"):
                 object.__setattr__(self, name, None)
-        bounds.above(self, 0, "global_batch_size", "opt_base_learning_rate", "pyramid_channels", "head_features")
-        bounds.above(self, 0, "num_proposals", "num_sampled_regions", "opt_weight_decay", "gradient_clip_norm")
-        bounds.share(self, "opt_momentum")
-        bounds.at_least(self, 0, "opt_learning_rate_warmup_epochs")
-        bounds.rising(self, "opt_learning_rate_decay_boundary_epochs")
+        validate.above(self, 0, "global_batch_size", "opt_base_learning_rate", "pyramid_channels", "head_features")
+        validate.above(self, 0, "num_proposals", "num_sampled_regions", "opt_weight_decay", "gradient_clip_norm")
+        validate.share(self, "opt_momentum")
+        validate.at_least(self, 0, "opt_learning_rate_warmup_epochs")
+        validate.rising(self, "opt_learning_rate_decay_boundary_epochs")
         self._check_network()
 
     def _check_network(self) -> None:
@@ -108,5 +108,5 @@ class System:
     """File that the trained network is written to, off the clock; ewa_fasterrcnn.preview draws what it finds."""
 
     def __post_init__(self) -> None:
-        bounds.above(self, 0, "evaluation_batch_size", "epochs_between_evaluations", "bucket_mebibytes")
-        bounds.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
+        validate.above(self, 0, "evaluation_batch_size", "epochs_between_evaluations", "bucket_mebibytes")
+        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs")

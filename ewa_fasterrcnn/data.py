@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ewa_fasterrcnn.statistics import FILE_NAME as STATISTICS_NAME
-from ewa_fasterrcnn.statistics import Statistics, StatisticsError
-from ewa_fasterrcnn.years import UNUSED, YearError, YearFile
-from harness import data_set, manifest, readers
-from harness.data_set import DataError
-from harness.loader import Loader
-from harness.manifest import Manifest, ManifestError
-from harness.sampler import Order
+from ewa_fasterrcnn.channel_statistics import FILE_NAME as STATISTICS_NAME
+from ewa_fasterrcnn.channel_statistics import Statistics, StatisticsError
+from ewa_fasterrcnn.year_files import UNUSED, YearError, YearFile
+from harness.data import checks, manifest, readers
+from harness.data.checks import DataError
+from harness.data.loader import Loader
+from harness.data.manifest import Manifest, ManifestError
+from harness.data.sampler import Order
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """(N,) numbers of the images in their split, (N, C, H, W) fields in the units of the files, (N, B, 5) rows of boxes."""
@@ -43,10 +43,10 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
     Raises DataError.
     """
     folder = Path(folder)
-    data_set.check_split(folder, split)
+    checks.check_split(folder, split)
     try:
         listed = Manifest.load(folder)
-        data_set.check_form(folder, listed, "ewa_fasterrcnn", ["hdf5"])
+        checks.check_form(folder, listed, "ewa_fasterrcnn", ["hdf5"])
         listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
         _check_statistics_file(folder / STATISTICS_NAME, listed)
         return Dataset(
@@ -113,7 +113,7 @@ def loader(dataset: Dataset, *, num_workers: int = 0, **order: Unpack[Order]) ->
 
     `batch_size` images each, every image once an epoch: see EpochBatches. Raises DataError.
     """
-    batches = data_set.batches(dataset.paths[0].parent, dataset, **order)
+    batches = checks.batches(dataset.paths[0].parent, dataset, **order)
     return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ewa_fasterrcnn.heads import MOST_DETECTIONS, Detections
-from ewa_fasterrcnn.years import CLASS_NAMES, UNUSED
+from ewa_fasterrcnn.model.box_head import MOST_DETECTIONS, Detections
+from ewa_fasterrcnn.year_files import CLASS_NAMES, UNUSED
 
 OVERLAP = 0.5
 

@@ -21,13 +21,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from compliance import whole_file
-from ewa_fasterrcnn import describe, statistics
-from ewa_fasterrcnn.statistics import Moments
-from ewa_fasterrcnn.years import CHANNELS, YearError, YearFile, year_of
-from harness import bars, command, manifest, preparation
-from harness.manifest import Manifest
-from harness.preparation import RECEIPTS_FOLDER, PrepareError
+from compliance.files import atomic_write
+from ewa_fasterrcnn import channel_statistics, conversion
+from ewa_fasterrcnn.channel_statistics import Moments
+from ewa_fasterrcnn.year_files import CHANNELS, YearError, YearFile, year_of
+from harness import bars, cli
+from harness.data import manifest, preparation
+from harness.data.manifest import Manifest
+from harness.data.preparation import RECEIPTS_FOLDER, PrepareError
 
 
 def prepare(raw: Path, out: Path, years: dict[str, list[int]], *, copy: bool, num_workers: int) -> Manifest:
@@ -43,11 +44,13 @@ def prepare(raw: Path, out: Path, years: dict[str, list[int]], *, copy: bool, nu
     targets = {out / split / sources[year].name: sources[year] for split in years for year in years[split]}
     moments = _bring_all(out, targets, copy, num_workers)
     training = (moments[out / path] for path in paths["train"])
-    statistics.join(training).statistics().save(out / statistics.FILE_NAME)
+    channel_statistics.join(training).statistics().save(out / channel_statistics.FILE_NAME)
     with bars.counted("computing checksums", len(sources)) as advance:
         provenance = {"source": str(raw), "copied": copy}
         provenance |= {f"{split}_years": ", ".join(map(str, years[split])) for split in years}
-        described = describe.data_set(out, paths, provenance=provenance, tool="ewa_fasterrcnn.prepare", advance=advance)
+        described = conversion.data_set(
+            out, paths, provenance=provenance, tool="ewa_fasterrcnn.prepare", advance=advance
+        )
     preparation.finish(out, described)
     return described
 
@@ -56,7 +59,7 @@ def bring(source: Path, target: Path, *, copy: bool) -> Moments:
     """Check one year, link or copy it, and take the moments of all its images."""
     with YearFile(source) as year:
         year.read_boxes()  # which checks each of them
-        moments = statistics.join(_checked_moments(year, number) for number in range(year.num_images))
+        moments = channel_statistics.join(_checked_moments(year, number) for number in range(year.num_images))
     temporary = target.with_name(f".{target.name}")
     temporary.unlink(missing_ok=True)
     if copy:
@@ -122,7 +125,7 @@ def _receipt(out: Path, target: Path) -> Moments | None:
 def _write_receipt(out: Path, target: Path, moments: Moments) -> None:
     arrays = {name: values.tolist() for name, values in vars(moments).items() if name != "num_images"}
     encoded = msgspec.json.encode({"num_images": moments.num_images, **arrays})
-    whole_file.write(_receipt_path(out, target), encoded)
+    atomic_write.write(_receipt_path(out, target), encoded)
 
 
 def year_range(text: str) -> list[int]:
@@ -142,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.verify and not options.out:
         parser.error("expected RAW and OUT, or --verify FOLDER")
-    return command.report("prepare", lambda: _run(options), resumes=True)
+    return cli.report("prepare", lambda: _run(options), resumes=True)
 
 
 def _run(options: argparse.Namespace) -> str:
@@ -152,11 +155,11 @@ def _run(options: argparse.Namespace) -> str:
         years = {"train": options.train_years, "validation": options.validation_years}
         folder = options.out
         described = prepare(options.raw, folder, years, copy=options.copy, num_workers=options.workers)
-    return f"{folder}: {'synthetic ' if described.synthetic else ''}weather: {describe.in_words(described)}"
+    return f"{folder}: {'synthetic ' if described.synthetic else ''}weather: {conversion.in_words(described)}"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("ewa_fasterrcnn.prepare", __doc__)
+    parser = cli.documented_parser("ewa_fasterrcnn.prepare", __doc__)
     add = parser.add_argument
     add("raw", type=Path, nargs="?", metavar="RAW", help="folder of year files")
     add("out", type=Path, nargs="?", metavar="OUT", help="folder to write")

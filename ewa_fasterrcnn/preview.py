@@ -21,13 +21,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from ewa_fasterrcnn import train
-from ewa_fasterrcnn.backbone import read_weights
+from ewa_fasterrcnn.channel_statistics import Normalise
 from ewa_fasterrcnn.config import Hyperparameters, System
 from ewa_fasterrcnn.data import open_split
-from ewa_fasterrcnn.heads import Detections
-from ewa_fasterrcnn.statistics import Normalise
-from ewa_fasterrcnn.years import CHANNELS, CLASS_NAMES
-from harness import command, config
+from ewa_fasterrcnn.model.backbone import read_weights
+from ewa_fasterrcnn.model.box_head import Detections
+from ewa_fasterrcnn.year_files import CHANNELS, CLASS_NAMES
+from harness import cli, config
 from harness.config import ConfigError
 
 COLOURS = ("#ffd400", "#ff2d55", "#00d5ff", "#7dff4a")
@@ -103,7 +103,7 @@ def find(options: argparse.Namespace) -> list[Sample]:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    return command.report("preview", lambda: _run(options))
+    return cli.report("preview", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> str:
@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("ewa_fasterrcnn.preview", __doc__)
+    parser = cli.documented_parser("ewa_fasterrcnn.preview", __doc__)
     parser.add_argument("picture", type=Path, metavar="FILE.png", help="picture to write")
     parser.add_argument("--config", type=Path, required=True, metavar="FOLDER", help="configuration that was trained")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="in place of system.toml's trained_weights")

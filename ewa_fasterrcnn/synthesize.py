@@ -19,12 +19,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ewa_fasterrcnn import describe, statistics
-from ewa_fasterrcnn.statistics import Moments
-from ewa_fasterrcnn.weather import make_image
-from ewa_fasterrcnn.years import CHANNELS, MOST_BOXES, SYNTHETIC
-from harness import bars, command, manifest, synthesis
-from harness.manifest import Manifest
+from ewa_fasterrcnn import channel_statistics, conversion
+from ewa_fasterrcnn.channel_statistics import Moments
+from ewa_fasterrcnn.synthetic.weather import make_image
+from ewa_fasterrcnn.year_files import CHANNELS, MOST_BOXES, SYNTHETIC
+from harness import bars, cli
+from harness.data import manifest, synthesis
+from harness.data.manifest import Manifest
 
 FIRST_YEAR = 1979
 PREVIEWED = 4
@@ -91,8 +92,8 @@ def synthesize(folder: Path, world: World, years: list[Year], *, num_processes: 
         written = pool.map(partial(_write_year, folder, world), years)
         moments = list(bars.tracked(written, "making up years", total=len(years)))
     training = (one for one, year in zip(moments, years, strict=True) if year.split == "train")
-    statistics.join(training).statistics().save(folder / statistics.FILE_NAME)
-    described = describe.data_set(
+    channel_statistics.join(training).statistics().save(folder / channel_statistics.FILE_NAME)
+    described = conversion.data_set(
         folder,
         paths,
         provenance={"source": "made up by a random generator", **asdict(world)},
@@ -115,7 +116,7 @@ def _write_year(folder: Path, world: World, year: Year) -> Moments:
             images[number], boxes[number] = image_CHW, _ = image_of(world, year.number, number)
             moments.append(Moments.of(image_CHW))
     temporary.replace(path)
-    return statistics.join(moments)
+    return channel_statistics.join(moments)
 
 
 def image_of(world: World, year: int, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +127,7 @@ def image_of(world: World, year: int, number: int) -> tuple[np.ndarray, np.ndarr
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    return command.report("synthesize", lambda: _run(options))
+    return cli.report("synthesize", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> str:
@@ -138,11 +139,11 @@ def _run(options: argparse.Namespace) -> str:
 
         samples = [(*image_of(world, FIRST_YEAR, number), None) for number in range(PREVIEWED)]
         preview.draw(options.preview, samples, f"Synthetic weather of {world.height} x {world.width} pixels")
-    return f"{options.folder}: synthetic weather: {describe.in_words(described)}"
+    return f"{options.folder}: synthetic weather: {conversion.in_words(described)}"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("ewa_fasterrcnn.synthesize", __doc__)
+    parser = cli.documented_parser("ewa_fasterrcnn.synthesize", __doc__)
     parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
     parser.add_argument("--train", type=int, default=256, metavar="N", help="images to train on (%(default)s)")
     parser.add_argument("--validation", type=int, default=48, metavar="N", help="images to evaluate on (%(default)s)")

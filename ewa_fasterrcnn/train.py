@@ -19,18 +19,20 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ewa_fasterrcnn.communication import GradientExchange
+from ewa_fasterrcnn.channel_statistics import Normalise
 from ewa_fasterrcnn.config import Hyperparameters, System
 from ewa_fasterrcnn.data import Dataset, Loader, loader, open_split
-from ewa_fasterrcnn.heads import Detections, Truth
+from ewa_fasterrcnn.gradient_exchange import GradientExchange
 from ewa_fasterrcnn.metric import average_precision, mean_average_precision
-from ewa_fasterrcnn.model import LOSSES, FasterRCNN, training_flops
+from ewa_fasterrcnn.model.box_head import Detections, Truth
+from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
 from ewa_fasterrcnn.optimizer import build_optimizer, clip_gradients, learning_rate
-from ewa_fasterrcnn.statistics import Normalise
-from harness import batch_norm, command, config, manifest, optim
+from harness import cli, config, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
-from harness.launch import World, launch
+from harness.data import manifest
+from harness.distributed import batch_norm
+from harness.distributed.world import World, launch
 from harness.precision import uses_bf16
 from harness.run import Run
 from harness.train_command import TrainCommand
@@ -256,4 +258,4 @@ def save_weights(network: FasterRCNN, settings: Config) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command.exit_code(main))
+    sys.exit(cli.exit_code(main))

@@ -31,11 +31,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from compliance import mllog
-from compliance.errors import UserError
-from harness import batch_norm
+from compliance.files.errors import UserError
 from harness.config import Config, logged_values
-from harness.launch import World
-from harness.manifest import sha256
+from harness.data.manifest import sha256
+from harness.distributed import batch_norm
+from harness.distributed.world import World
 
 if TYPE_CHECKING:
     from harness.run import Run

@@ -35,10 +35,10 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from compliance import config_file, ruleset
-from compliance.config_file import HyperparametersFile
-from compliance.constraint import Constraint
-from compliance.errors import UserError
+from compliance.files.errors import UserError
+from compliance.rulesets import hyperparameters_file, ruleset
+from compliance.rulesets.constraint import Constraint
+from compliance.rulesets.hyperparameters_file import HyperparametersFile
 
 
 class ConfigError(UserError):
@@ -106,9 +106,9 @@ def load(
     Raises UserError, or ruleset.RuleSetError for a benchmark that the rules do not have.
     """
     benchmark = benchmark or hyperparameters_type.__module__.partition(".")[0]
-    file = config_file.read(Path(hyperparameters_path or Path(folder, "hyperparameters.toml")), benchmark)
+    file = hyperparameters_file.read(Path(hyperparameters_path or Path(folder, "hyperparameters.toml")), benchmark)
     system_path = Path(system_path or Path(folder, "system.toml"))
-    system_tables = _fill(_SystemFile, config_file.read_toml(system_path), system_path)
+    system_tables = _fill(_SystemFile, hyperparameters_file.read_toml(system_path), system_path)
     config = Config(
         benchmark=file.benchmark,
         rules=file.rules,
@@ -143,13 +143,13 @@ def check_shares(config: Config, num_shares: int, takers: str | None = None) -> 
 
 def check(config: Config, file: HyperparametersFile) -> None:
     """Raise ConfigError naming everything in which the configuration breaks its rules, the defaults included."""
-    logged, allowed = logged_values(config.hyperparameters), config_file.constraints(file)
+    logged, allowed = logged_values(config.hyperparameters), hyperparameters_file.constraints(file)
     defaults = {key: logged[key] for key in allowed.keys() & logged.keys() - file.values.keys()}
     whole = replace(file, hyperparameters={**defaults, **file.hyperparameters})
     faults = [
         *(f"{config.system_path}: [submission] {fault}" for fault in _submission_faults(config)),
         *(f"{config.system_path}: [layers] {fault}" for fault in _layer_faults(config)),
-        *(f"{config.hyperparameters_path}: {fault}" for fault in config_file.faults(whole)),
+        *(f"{config.hyperparameters_path}: {fault}" for fault in hyperparameters_file.faults(whole)),
     ]
     if faults:
         raise ConfigError("\n".join(faults))

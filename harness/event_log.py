@@ -15,7 +15,7 @@ from typing import Any
 
 from mlperf_logging.mllog import mllog
 
-from compliance.errors import UserError
+from compliance.files.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 # Frames that say nothing about where in a benchmark an event was logged.

@@ -34,16 +34,17 @@ from typing import Any
 
 import torch
 
-from compliance import source_code
-from harness import checkpoint, shards
-from harness.caches import drop_caches
+from compliance.submissions import source_code
+from harness import checkpoint
 from harness.checkpoint import Checkpoints
 from harness.config import Config, logged_values
+from harness.data import node_parts
+from harness.data.node_parts import Samples
+from harness.distributed.world import World
 from harness.event_log import EventLog, EventLogError
-from harness.interrupts import Interrupts
-from harness.launch import World
+from harness.page_cache import drop_caches
 from harness.progress import Progress, show_progress
-from harness.shards import Samples
+from harness.signals import Interrupts
 
 MAX_SEED = 2**31 - 1
 
@@ -128,8 +129,8 @@ class Run:
 
     def log_data(self, train_set: Samples, validation_set: Samples) -> None:
         """The numbers of samples, and that they are synthetic where a manifest says so."""
-        self.log("train_samples", shards.num_whole(train_set, "train"))
-        self.log("eval_samples", shards.num_whole(validation_set, "validation"))
+        self.log("train_samples", node_parts.num_whole(train_set, "train"))
+        self.log("eval_samples", node_parts.num_whole(validation_set, "validation"))
         if train_set.manifest and train_set.manifest.synthetic:
             self.log("data_is_synthetic", True)
 

@@ -8,15 +8,17 @@ with launch() as world, request.run(world) as run: ...
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import archive, command, config, staging
+from harness import cli, config
+from harness.archive import archive
 from harness.config import Config, ConfigError
-from harness.launch import World
+from harness.distributed.world import World
 from harness.run import Run
+from harness.staging import stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand:
-    """The options of harness.command.parser, with the files that they name read and checked."""
+    """The options of harness.cli.parser, with the files that they name read and checked."""
 
     settings: Config
     """Hyperparameters and system settings."""
@@ -34,7 +36,7 @@ class TrainCommand:
         cls, arguments: list[str] | None, description: str, hyperparameters_type: type, system_type: type
     ) -> "TrainCommand":
         """From `arguments`, or the command line's where they are None. Raises UserError."""
-        options = command.parser(description).parse_args(arguments)
+        options = cli.parser(description).parse_args(arguments)
         settings = config.load(
             options.config,
             options.hyperparameters,
@@ -59,7 +61,7 @@ class TrainCommand:
     def staged(self, world: World) -> "TrainCommand":
         """The same, with the data on every node's own storage where the system asks for that: off the run's clock."""
         folder = self.settings.system.staging_folder
-        return replace(self, data=staging.stage(self.data, folder, world=world)) if folder else self
+        return replace(self, data=stage.stage(self.data, folder, world=world)) if folder else self
 
     def run(self, world: World) -> Run:
         """The run, not yet entered."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import bounds
+from harness import validate
 from imagenet_resnet.model import BLOCKS
 
 
@@ -58,11 +58,11 @@ class Hyperparameters:
     """Classes of the data set."""
 
     def __post_init__(self) -> None:
-        bounds.above(self, 0, "global_batch_size", "opt_base_learning_rate")
-        bounds.above(self, 0, "resnet_width", "image_size", "num_classes")
-        bounds.share(self, "opt_momentum", "label_smoothing", "batch_norm_decay")
-        bounds.at_least(self, 0, "opt_weight_decay", "opt_learning_rate_warmup_epochs")
-        bounds.rising(self, "opt_learning_rate_decay_boundary_epochs")
+        validate.above(self, 0, "global_batch_size", "opt_base_learning_rate")
+        validate.above(self, 0, "resnet_width", "image_size", "num_classes")
+        validate.share(self, "opt_momentum", "label_smoothing", "batch_norm_decay")
+        validate.at_least(self, 0, "opt_weight_decay", "opt_learning_rate_warmup_epochs")
+        validate.rising(self, "opt_learning_rate_decay_boundary_epochs")
         if not self.resnet_blocks or min(self.resnet_blocks) < 1:
             raise ValueError(f"resnet_blocks: found {list(self.resnet_blocks)}, expected at least 1 in each stage")
         self._check_steps()
@@ -109,5 +109,5 @@ class System:
     """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
 
     def __post_init__(self) -> None:
-        bounds.at_least(self, 1, "evaluation_batch_size", "epochs_between_evaluations")
-        bounds.at_least(self, 0, "num_workers", "num_compute_threads", "checkpoint_every_epochs")
+        validate.at_least(self, 1, "evaluation_batch_size", "epochs_between_evaluations")
+        validate.at_least(self, 0, "num_workers", "num_compute_threads", "checkpoint_every_epochs")

@@ -5,11 +5,11 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import manifest
-from harness.manifest import DataFile
-from imagenet_resnet import pictures, shards
-from imagenet_resnet.archives import Picture
-from imagenet_resnet.pictures import PictureError
+from harness.data import manifest
+from harness.data.manifest import DataFile
+from imagenet_resnet import jpeg, webdataset
+from imagenet_resnet.ilsvrc_archives import Picture
+from imagenet_resnet.jpeg import PictureError
 
 PLAIN_MODES = ("RGB", "L")
 CONVERTED_QUALITY = 100
@@ -61,14 +61,14 @@ def write_shard(task: ShardTask) -> Receipt:
             converted.append(picture.name)
         samples.append((f"{number:08d}", content, label))
     path = task.folder / task.name
-    shards.write_shard(path, samples)
-    files = tuple(manifest.describe(task.folder, file) for file in (path, shards.index_path(path)))
+    webdataset.write_shard(path, samples)
+    files = tuple(manifest.describe(task.folder, file) for file in (path, webdataset.index_path(path)))
     return Receipt(files=files, num_samples=len(samples), converted=tuple(converted), left_out=tuple(left_out))
 
 
 def plain_jpeg(encoded: bytes) -> bytes:
     """The very bytes where they are a JPEG in RGB or grey, else an RGB JPEG of the same pixels; PictureError."""
-    with pictures.opened(encoded) as picture:
+    with jpeg.opened(encoded) as picture:
         try:
             picture.load()
         except (OSError, SyntaxError, ValueError) as error:
@@ -76,5 +76,5 @@ def plain_jpeg(encoded: bytes) -> bytes:
         if picture.format == "JPEG" and picture.mode in PLAIN_MODES:
             return encoded
         stream = io.BytesIO()
-        pictures.as_rgb(picture).save(stream, "JPEG", quality=CONVERTED_QUALITY, subsampling=0)
+        jpeg.as_rgb(picture).save(stream, "JPEG", quality=CONVERTED_QUALITY, subsampling=0)
         return stream.getvalue()

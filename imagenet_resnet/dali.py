@@ -18,12 +18,12 @@ try:
 except ImportError:
     pipeline_def = None
 
-from harness.data_set import DataError
-from harness.sampler import EpochBatches
-from imagenet_resnet import pictures
+from harness.data.checks import DataError
+from harness.data.sampler import EpochBatches
+from imagenet_resnet import jpeg
 from imagenet_resnet.data import Batch, view_of
-from imagenet_resnet.pictures import PictureError, View
-from imagenet_resnet.samples import Dataset, Encoded
+from imagenet_resnet.dataset import Dataset, Encoded
+from imagenet_resnet.jpeg import PictureError, View
 
 
 class Reader:
@@ -61,7 +61,7 @@ class Reader:
     def _sample(self, index: int, encoded: Encoded, number: int) -> tuple[np.ndarray, View]:
         try:
             picture = encoded.pictures[number]
-            return np.frombuffer(picture, dtype=np.uint8), view_of(self.batches, index)(pictures.size_of(picture))
+            return np.frombuffer(picture, dtype=np.uint8), view_of(self.batches, index)(jpeg.size_of(picture))
         except (PictureError, OSError) as error:
             raise DataError(f"{encoded.name(number)}: cannot be decoded: {error}") from None
 

@@ -24,16 +24,16 @@ from typing import Unpack
 import numpy as np
 import torch
 
-from harness import data_set, manifest, readers
-from harness.data_set import DataError
-from harness.loader import Loader
-from harness.manifest import Manifest, ManifestError
-from harness.sampler import EpochBatches, Order
-from imagenet_resnet import pictures
-from imagenet_resnet.folders import PictureFolder
-from imagenet_resnet.pictures import PictureError, Size, View
-from imagenet_resnet.samples import Dataset, Encoded
-from imagenet_resnet.shards import ShardSet
+from harness.data import checks, manifest, readers
+from harness.data.checks import DataError
+from harness.data.loader import Loader
+from harness.data.manifest import Manifest, ManifestError
+from harness.data.sampler import EpochBatches, Order
+from imagenet_resnet import jpeg
+from imagenet_resnet.dataset import Dataset, Encoded
+from imagenet_resnet.image_folder import PictureFolder
+from imagenet_resnet.jpeg import PictureError, Size, View
+from imagenet_resnet.webdataset import ShardSet
 
 GREY = 128
 FORMATS = {"jpeg": "image folders", "webdataset": "tar shards"}
@@ -48,13 +48,13 @@ def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 
     """
     folder = Path(folder)
     for needed in ("train", split):
-        data_set.check_split(folder, needed)
+        checks.check_split(folder, needed)
     try:
         listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
         if listed:
             listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
-            data_set.check_form(folder, listed, "imagenet_resnet", FORMATS)
-            data_set.check_whole(folder, listed)
+            checks.check_form(folder, listed, "imagenet_resnet", FORMATS)
+            checks.check_whole(folder, listed)
             _check_classes(folder, listed.provenance.get("num_classes", num_classes), num_classes)
     except ManifestError as error:
         raise DataError(str(error)) from None
@@ -96,9 +96,9 @@ def loader(
 def view_of(batches: EpochBatches, index: int) -> Callable[[Size], View]:
     """What is shown of sample `index`, by its size: drawn in training, the centre in evaluation."""
     if not batches.shuffle:
-        return pictures.evaluation_view
+        return jpeg.evaluation_view
     rng = np.random.default_rng([batches.seed, batches.epoch, index])
-    return partial(pictures.training_view, rng=rng)
+    return partial(jpeg.training_view, rng=rng)
 
 
 class _Reader:
@@ -118,7 +118,7 @@ class _Reader:
         pixels_NHWC = image_NHWC.numpy()
         for number, index in enumerate(indices.tolist()):
             try:
-                pixels_NHWC[number] = pictures.render(encoded.pictures[number], view_of(self.batches, index), self.side)
+                pixels_NHWC[number] = jpeg.render(encoded.pictures[number], view_of(self.batches, index), self.side)
             except (PictureError, OSError) as error:
                 self._replace(pixels_NHWC[number], f"{encoded.name(number)}: cannot be decoded: {error}")
         return image_NHWC, torch.from_numpy(encoded.labels)

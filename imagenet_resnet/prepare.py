@@ -21,12 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import bars, command, manifest, preparation
-from harness.manifest import Array, Manifest, Split
-from harness.preparation import SPLITS, PrepareError
-from imagenet_resnet import archives, shards
-from imagenet_resnet.archives import Archives, Picture
+from harness import bars, cli
+from harness.data import manifest, preparation
+from harness.data.manifest import Array, Manifest, Split
+from harness.data.preparation import SPLITS, PrepareError
+from imagenet_resnet import ilsvrc_archives, webdataset
 from imagenet_resnet.conversion import Receipt, ShardTask, write_shard
+from imagenet_resnet.ilsvrc_archives import Archives, Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def prepare(raw: Path, out: Path, sharding: Sharding, *, num_workers: int, offic
     """Write the shards of both splits below `out`; returns the manifest, which is written last."""
     source = Archives(raw)
     if official:
-        with bars.counted("checking the archives", len(archives.MD5)) as advance:
+        with bars.counted("checking the archives", len(ilsvrc_archives.MD5)) as advance:
             source.check(advance)
     listed = {"train": source.training(), "validation": source.validation()}
     tasks = list(_tasks(out, source.classes, listed, sharding))
@@ -70,7 +71,7 @@ def index(folder: Path) -> int:
         raise PrepareError(f"{folder}: found no shards *.tar there or below")
     with bars.counted("indexing", len(paths)) as advance:
         for path in paths:
-            shards.write_index(path)
+            webdataset.write_index(path)
             advance()
     return len(paths)
 
@@ -133,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    return command.report("prepare", lambda: _run(parser, options), resumes=True)
+    return cli.report("prepare", lambda: _run(parser, options), resumes=True)
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
@@ -158,9 +159,9 @@ def _summary(folder: Path, done: Manifest) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("imagenet_resnet.prepare", __doc__)
+    parser = cli.documented_parser("imagenet_resnet.prepare", __doc__)
     add = parser.add_argument
-    add("raw", type=Path, nargs="?", metavar="RAW", help=f"folder of {', '.join(archives.MD5)}")
+    add("raw", type=Path, nargs="?", metavar="RAW", help=f"folder of {', '.join(ilsvrc_archives.MD5)}")
     add("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
     add("--samples-per-shard", type=int, default=Sharding.samples_per_shard, metavar="N", help="(%(default)s)")
     add("--seed", type=int, default=Sharding.seed, help="of the order of the training pictures (%(default)s)")

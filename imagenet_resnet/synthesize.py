@@ -17,11 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from compliance import whole_file
-from harness import command, manifest, synthesis
-from harness.manifest import Array, DataFile, Manifest, Split
-from imagenet_resnet import gratings, shards
-from imagenet_resnet.gratings import Drawing, GratingError
+from compliance.files import atomic_write
+from harness import cli
+from harness.data import manifest, synthesis
+from harness.data.manifest import Array, DataFile, Manifest, Split
+from imagenet_resnet import webdataset
+from imagenet_resnet.synthetic import gratings
+from imagenet_resnet.synthetic.gratings import Drawing, GratingError
 
 FORMS = {"folders": "jpeg", "shards": "webdataset"}
 """Form on the command line -> format in the manifest."""
@@ -63,7 +65,7 @@ def _write_picture(folder: Path, drawing: Drawing, counts: dict[str, int], split
     label = label_of(drawing, number)
     path = folder / split / gratings.class_name(label) / f"{split}_{number:08d}.JPEG"
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole_file.write(path, gratings.draw(drawing, label=label, split=split, number=number))
+    atomic_write.write(path, gratings.draw(drawing, label=label, split=split, number=number))
     return [manifest.describe(folder, path)]
 
 
@@ -76,8 +78,8 @@ def _write_shard(folder: Path, drawing: Drawing, counts: dict[str, int], split: 
         (f"{number:08d}", gratings.draw(drawing, label=label, split=split, number=number), label)
         for number, label in labels.items()
     )
-    shards.write_shard(path, pictures)
-    return [manifest.describe(folder, path), manifest.describe(folder, shards.index_path(path))]
+    webdataset.write_shard(path, pictures)
+    return [manifest.describe(folder, path), manifest.describe(folder, webdataset.index_path(path))]
 
 
 def _sorted_files(made: list[list[DataFile]]) -> tuple[DataFile, ...]:
@@ -88,7 +90,7 @@ def draw_preview(path: Path, drawing: Drawing) -> None:
     """One picture of each of the first classes, side by side."""
     import matplotlib.pyplot as plt
 
-    from imagenet_resnet.pictures import as_rgb, opened
+    from imagenet_resnet.jpeg import as_rgb, opened
 
     num_shown = min(16, drawing.num_classes)
     figure, all_axes = plt.subplots(2, (num_shown + 1) // 2, figsize=(13, 5), layout="constrained")
@@ -106,7 +108,7 @@ def draw_preview(path: Path, drawing: Drawing) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     options = _parser().parse_args(arguments)
-    return command.report("synthesize", lambda: _run(options))
+    return cli.report("synthesize", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> str:
@@ -125,7 +127,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.documented_parser("imagenet_resnet.synthesize", __doc__)
+    parser = cli.documented_parser("imagenet_resnet.synthesize", __doc__)
     add: Callable = parser.add_argument
     add("folder", type=Path, metavar="OUT", help="folder to write")
     add("--classes", type=int, default=Drawing.num_classes, metavar="N", help="classes (%(default)s)")

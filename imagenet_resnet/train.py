@@ -20,18 +20,19 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
-from harness import batch_norm, command, config, optim
+from harness import cli, config, optim
 from harness.checkpoint import Checkpoints
+from harness.distributed import batch_norm
+from harness.distributed.gradient_compression import compress_gradients
+from harness.distributed.world import launch
 from harness.flops import training_flops
-from harness.launch import launch
-from harness.parallel.compression import compress_gradients
 from harness.run import Run
 from harness.train_command import TrainCommand
 from imagenet_resnet.config import Hyperparameters, System
 from imagenet_resnet.data import Loader, loader, open_split
+from imagenet_resnet.dataset import Dataset
 from imagenet_resnet.model import ResNet50, normalised
 from imagenet_resnet.precision import Precision
-from imagenet_resnet.samples import Dataset
 
 TRUST = 0.001
 """LARS' coefficient: the published one."""
@@ -234,4 +235,4 @@ def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters) -> Optim
 
 
 if __name__ == "__main__":
-    sys.exit(command.exit_code(main))
+    sys.exit(cli.exit_code(main))

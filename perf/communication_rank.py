@@ -16,10 +16,10 @@ from torch.nn.functional import mse_loss
 from torch.nn.parallel import DistributedDataParallel
 
 from cosmoflow.model import CosmoFlow, log_counts
-from ewa_fasterrcnn.heads import Truth
-from ewa_fasterrcnn.model import FasterRCNN
-from harness.launch import World, launch
-from harness.parallel.compression import compress_gradients
+from ewa_fasterrcnn.model.box_head import Truth
+from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN
+from harness.distributed.gradient_compression import compress_gradients
+from harness.distributed.world import World, launch
 
 NUM_WARM_UP_STEPS = 1
 NUM_STEPS = 6

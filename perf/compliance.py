@@ -78,7 +78,9 @@ def _split_rows(tree: Path) -> list[Row]:
     """Where the time goes inside the process: reading, parsing (against the JSON parser alone), checking."""
     import msgspec
 
-    from compliance import checks, mllog, ruleset, submission
+    from compliance import checks, mllog
+    from compliance.rulesets import ruleset
+    from compliance.submissions import reader
 
     files = sorted(tree.rglob("result_*.txt"))
     megabytes = sum(file.stat().st_size for file in files) / 1e6
@@ -90,7 +92,7 @@ def _split_rows(tree: Path) -> list[Row]:
     read_s = _median(lambda: _timed(lambda: [file.read_bytes() for file in files]), 3)
     json_s = _median(lambda: _timed(lambda: [decode(line) for line in lines]), 3)
     parse_s = _median(lambda: _timed(lambda: [mllog.read(file) for file in files]), 3)
-    tree_read = submission.read(tree)
+    tree_read = reader.read(tree)
     for entry in tree_read.entries:
         for log in entry.logs:
             assert log.events  # which reads it

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from deepcam import samples
+from deepcam import sample_files
+from deepcam.channel_statistics import Statistics
 from deepcam.data import Dataset, loader
 from deepcam.loss import CLASS_WEIGHTS, weighted_cross_entropy
 from deepcam.metric import confusion, sample_iou
 from deepcam.model import DeepCAM, Pyramid
-from deepcam.samples import FORMATS
-from deepcam.statistics import Statistics
+from deepcam.sample_files import FORMATS
 from harness.flops import training_flops
 from harness.precision import uses_bf16
 from perf.measurement import Measurement, Row
@@ -170,11 +170,11 @@ def _loader_rows() -> Iterator[Row]:
 def _data_set(folder: Path, form: str) -> Dataset:
     (folder / "train").mkdir(parents=True)
     generator = np.random.default_rng(1)
-    fields = generator.random((HEIGHT, WIDTH, samples.NUM_CHANNELS), dtype=np.float32)
+    fields = generator.random((HEIGHT, WIDTH, sample_files.NUM_CHANNELS), dtype=np.float32)
     labels = generator.integers(0, 3, (HEIGHT, WIDTH), dtype=np.uint8)
     identifiers = [f"{number:03}" for number in range(NUM_FILES)]
     for identifier in identifiers:
-        samples.write(FORMATS[form], folder / "train", identifier, fields, labels)
+        sample_files.write(FORMATS[form], folder / "train", identifier, fields, labels)
     statistics = Statistics.of(fields)
     return Dataset(
         folder=folder, split="train", sample_format=FORMATS[form], identifiers=identifiers, statistics=statistics

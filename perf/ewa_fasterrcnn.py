@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ewa_fasterrcnn import ops
-from ewa_fasterrcnn.boxes import overlaps
-from ewa_fasterrcnn.heads import Truth
-from ewa_fasterrcnn.model import FasterRCNN, training_flops
-from ewa_fasterrcnn.ops import plain_roi_align, plain_suppress
-from ewa_fasterrcnn.proposals import proposal_losses
-from ewa_fasterrcnn.years import YearFile
+from ewa_fasterrcnn.model import roi_ops
+from ewa_fasterrcnn.model.box_head import Truth
+from ewa_fasterrcnn.model.boxes import overlaps
+from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN, training_flops
+from ewa_fasterrcnn.model.region_proposals import proposal_losses
+from ewa_fasterrcnn.model.roi_ops import plain_roi_align, plain_suppress
+from ewa_fasterrcnn.year_files import YearFile
 from perf.measurement import Measurement, Row
 from perf.turns import Times, in_turn
 
@@ -49,7 +49,7 @@ def measure() -> Measurement:
 
 
 def _operators_peer() -> str:
-    return "a loop over boxes in the same PyTorch" if ops.COMPILED is None else "torchvision's compiled operators"
+    return "a loop over boxes in the same PyTorch" if roi_ops.COMPILED is None else "torchvision's compiled operators"
 
 
 def _operator_rows() -> list[Row]:
@@ -69,10 +69,10 @@ def _operator_rows() -> list[Row]:
 
 
 def _peers() -> tuple[Callable, Callable]:
-    if ops.COMPILED is not None:
+    if roi_ops.COMPILED is not None:
         return (
-            lambda features, regions: ops.roi_align(features, regions, scale=1 / 4),
-            lambda boxes, scores, threshold: ops.suppress(boxes, scores, threshold=threshold),
+            lambda features, regions: roi_ops.roi_align(features, regions, scale=1 / 4),
+            lambda boxes, scores, threshold: roi_ops.suppress(boxes, scores, threshold=threshold),
         )
     return _loop_roi_align, _loop_suppress
 

@@ -17,10 +17,11 @@ from statistics import median
 
 import numpy as np
 
-from harness import archive, manifest
-from harness.caches import drop_caches
-from harness.manifest import Manifest, Split
-from harness.staging import stage
+from harness.archive import archive
+from harness.data import manifest
+from harness.data.manifest import Manifest, Split
+from harness.page_cache import drop_caches
+from harness.staging.stage import stage
 from perf import shared_source
 from perf.measurement import Measurement, Row
 

@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from harness.caches import drop_caches
-from harness.launch import World, launch
-from harness.staging import stage
+from harness.distributed.world import World, launch
+from harness.page_cache import drop_caches
+from harness.staging.stage import stage
 
 
 def main(source: Path, target: Path, num_turns: int) -> None:

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from characterize.pictures.style import COLOURS, QUIET, footnote, new_figure
-from characterize.result import Result
-from characterize.tables import percent
+from characterize.results.result import Result
+from characterize.results.tables import percent
 
 PARTS = (
     ("wait for data", "#d5d9de"),

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from characterize.pictures.style import COLOURS, MARKERS, colour_of, count_axis, footnote, new_figure, size_axis
-from characterize.result import Result
+from characterize.results.result import Result
 
 
 def draw(result: Result) -> Figure:

@@ -4,7 +4,7 @@
 from matplotlib.figure import Figure
 
 from characterize.pictures.style import COLOURS, MARKERS, QUIET, count_axis, footnote, new_figure
-from characterize.result import Result
+from characterize.results.result import Result
 
 
 def draw(result: Result) -> Figure:

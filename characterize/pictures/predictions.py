@@ -3,9 +3,9 @@
 
 from matplotlib.figure import Figure
 
+from characterize.models.validation import QUESTIONS
 from characterize.pictures.style import COLOURS, MARKERS, QUIET, footnote, new_figure
-from characterize.result import Result
-from characterize.validation import QUESTIONS
+from characterize.results.result import Result
 
 
 def draw_validation(result: Result) -> Figure:

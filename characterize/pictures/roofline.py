@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from characterize.models.roofline import Ceiling, System, Workload, attained
 from characterize.pictures.style import MARKERS, PAPER, QUIET, TEXT, colour_of, count_axis, footnote, new_figure
-from characterize.roofline_model import Ceiling, System, Workload, attained
-from characterize.tables import quantity
+from characterize.results.tables import quantity
 
 KINDS = {
     "communication": "operations per byte of communication, COI (FLOP/B)",

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from characterize.models.scaling import Point
 from characterize.pictures.style import COLOURS, MARKERS, QUIET, footnote, new_figure
-from characterize.result import Result
-from characterize.scaling_model import Point
+from characterize.results.result import Result
 
 
 def draw(result: Result, curves: Mapping[str, Sequence[Point]], title: str) -> Figure:

@@ -4,8 +4,8 @@
 from matplotlib.figure import Figure
 
 from characterize.pictures.style import COLOURS, GRID, MARKERS, TEXT, count_axis, footnote, new_figure
-from characterize.result import Result
-from characterize.tables import quantity
+from characterize.results.result import Result
+from characterize.results.tables import quantity
 
 STATES = {"cold": COLOURS[0], "warm": COLOURS[1], "direct": COLOURS[2]}
 HEIGHT = 0.26

@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from characterize.tables import PREFIXES, quantity, size
-from compliance import whole_file
+from characterize.results.tables import PREFIXES, quantity, size
+from compliance.files import atomic_write
 
 TEXT, QUIET, GRID, PAPER = "#1b1f24", "#59616b", "#e3e6ea", "#ffffff"
 BENCHMARK_COLOURS = {
@@ -93,7 +93,7 @@ def write(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     for name, figure in figures.items():
         for ending in ("png", "svg"):
             path = folder / f"{name}.{ending}"
-            whole_file.write(path, as_bytes(figure, ending))
+            atomic_write.write(path, as_bytes(figure, ending))
             paths.append(path)
     return paths
 

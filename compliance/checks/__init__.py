@@ -19,9 +19,9 @@ from compliance.checks import (
     template,
     timing,
 )
-from compliance.findings import RULES, Fault, Finding, Limits, Rule
-from compliance.ruleset import RuleSet, RuleSetError
-from compliance.submission import Entry, Submission
+from compliance.checks.registry import RULES, Fault, Finding, Limits, Rule
+from compliance.rulesets.ruleset import RuleSet, RuleSetError
+from compliance.submissions.reader import Entry, Submission
 
 FAMILIES = (
     log,

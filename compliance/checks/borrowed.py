@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compliance import borrow, config_file, toml_file
+from compliance.checks.registry import Fault, rule
 from compliance.checks.values import shown
-from compliance.config_file import HyperparametersFile
-from compliance.errors import UserError
-from compliance.findings import Fault, rule
-from compliance.ruleset import RuleSetError
-from compliance.submission import Entry, Organisation, Submission
+from compliance.files import toml_file
+from compliance.files.errors import UserError
+from compliance.rulesets import hyperparameters_file
+from compliance.rulesets.hyperparameters_file import HyperparametersFile
+from compliance.rulesets.ruleset import RuleSetError
+from compliance.submissions.borrowing import differences, lendable_keys, sha256
+from compliance.submissions.reader import Entry, Organisation, Submission
 
 KEYS = ("lender", "path", "sha256")
 
@@ -55,7 +57,7 @@ def borrowed_hyperparameters_were_used(submission: Submission) -> Iterator[Fault
     """
     for borrowing in _usable(submission):
         for log in borrowing.entry.logs:
-            for key, found in borrow.differences(borrowing.file.hyperparameters, log):
+            for key, found in differences(borrowing.file.hyperparameters, log):
                 event = log.first(key)
                 expected = f"{shown(borrowing.file.hyperparameters[key])}, as in {borrowing.path.name}"
                 message = f"{key} is {shown(found)}" if event else f"{key} is missing"
@@ -76,7 +78,7 @@ def borrowed_hyperparameters_are_the_lenders(submission: Submission) -> Iterator
             continue
         organisation, entry = lender
         source = _file_of(borrowing.file, organisation, entry)
-        if source is None or borrow.sha256(source) != borrowing.file.borrowed["sha256"]:
+        if source is None or sha256(source) != borrowing.file.borrowed["sha256"]:
             found = "another file" if source else "no such file"
             yield Fault(borrowing.path, f"{borrowing.file.borrowed['path']} is {found}", expected="that sha256")
         yield from _departures(borrowing, entry)
@@ -86,9 +88,9 @@ def _departures(borrowing: Borrowing, lender: Entry) -> Iterator[Fault]:
     """Values that are not those of the lender's first run, and values of it that were not taken."""
     log = lender.runs[0]
     taken = borrowing.file.hyperparameters
-    for key, found in borrow.differences(taken, log):
+    for key, found in differences(taken, log):
         yield Fault(borrowing.path, f"{key} is {shown(taken[key])}", expected=f"{shown(found)}, as in {log.path}")
-    for key in borrow.lendable_keys(borrowing.file):
+    for key in lendable_keys(borrowing.file):
         if key in log.by_key and key not in taken:
             yield Fault(
                 borrowing.path, f"{key} was not taken over", expected=f"{shown(log.value(key))}, as in {log.path}"
@@ -140,7 +142,7 @@ def _read(path: Path, entry: Entry) -> Borrowing | None:
     except (OSError, ValueError):
         return None
     try:
-        file = config_file.read(path, entry.benchmark)
+        file = hyperparameters_file.read(path, entry.benchmark)
     except (UserError, RuleSetError) as error:
         return Borrowing(path, entry, None, str(error).removeprefix(f"{path}: "))
     missing = [key for key in KEYS if not isinstance(file.borrowed.get(key), str) or not file.borrowed[key]]

@@ -3,10 +3,10 @@
 
 from collections.abc import Iterator
 
+from compliance.checks.registry import Fault, Limits, rule
 from compliance.checks.values import shown
-from compliance.comparison import Comparison, compare
-from compliance.findings import Fault, Limits, rule
-from compliance.submission import Entry
+from compliance.scoring.convergence_comparison import Comparison, compare
+from compliance.submissions.reader import Entry
 
 
 @rule("C101")

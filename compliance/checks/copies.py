@@ -7,9 +7,9 @@ qualities and the times between them, which no two runs share to the millisecond
 
 from collections.abc import Iterator
 
-from compliance.findings import Fault, rule
+from compliance.checks.registry import Fault, rule
 from compliance.mllog import RunLog, hashable
-from compliance.submission import Entry, Submission
+from compliance.submissions.reader import Entry, Submission
 
 Logs = list[tuple[Entry, RunLog]]
 

@@ -4,13 +4,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compliance import toml_file
-from compliance.findings import Fault, Limits, rule
+from compliance.checks.registry import Fault, Limits, rule
+from compliance.files import toml_file
 from compliance.mllog import RunLog
-from compliance.ruleset import RuleSet, nearest
-from compliance.runs import MS_PER_SECOND, training_seconds
-from compliance.submission import Entry, Organisation
-from compliance.vflops import final_evaluation, images_per_second_per_rank, quality_factor, trial
+from compliance.rulesets.ruleset import RuleSet, nearest
+from compliance.scoring.run_metrics import MS_PER_SECOND, training_seconds
+from compliance.scoring.vflops import final_evaluation, images_per_second_per_rank, quality_factor, trial
+from compliance.submissions.reader import Entry, Organisation
 
 LOG_RESOLUTION_S = 0.001  # a duration between two logged times may be shorter by so much
 CLOCK_KEYS = ("run_start", "epoch_start", "epoch_stop", "run_stop")

@@ -4,10 +4,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from compliance.checks.registry import Fault, Limits, rule
 from compliance.checks.values import missing, shown, unaccepted
-from compliance.findings import Fault, Limits, rule
 from compliance.mllog import RunLog
-from compliance.submission import Entry
+from compliance.submissions.reader import Entry
 
 PREFIXES = ("opt_", "sgd_opt_", "scheduler_", "lars_", "lamb_")
 SCALE_KEYS = ("global_batch_size", "number_of_nodes", "number_of_ranks", "accelerators_per_node")

@@ -4,9 +4,9 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from compliance.findings import Fault, rule
-from compliance.ruleset import RuleSet, nearest
-from compliance.submission import RESULT_NAME, SCALINGS, Entry, Oddity, Organisation, Submission
+from compliance.checks.registry import Fault, rule
+from compliance.rulesets.ruleset import RuleSet, nearest
+from compliance.submissions.reader import RESULT_NAME, SCALINGS, Entry, Oddity, Organisation, Submission
 
 
 @rule("R108")

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+from compliance.checks.registry import Fault, Limits, rule
 from compliance.checks.values import shown, unaccepted
-from compliance.findings import Fault, Limits, rule
 from compliance.mllog import MAX_EVENTS, Event, RunLog
-from compliance.ruleset import RuleSet
-from compliance.runs import epoch_of
-from compliance.submission import Entry
+from compliance.rulesets.ruleset import RuleSet
+from compliance.scoring.run_metrics import epoch_of
+from compliance.submissions.reader import Entry
 
 EVENT_TYPES = ("POINT_IN_TIME", "INTERVAL_START", "INTERVAL_END")
 PLACEHOLDER = "PLACEHOLDER"  # what public reference code logs until somebody fills it in

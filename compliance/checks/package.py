@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from compliance.findings import Fault, Limits, rule
-from compliance.ruleset import RuleSet
-from compliance.submission import MAX_JSON_BYTES, Entry, Organisation
+from compliance.checks.registry import Fault, Limits, rule
+from compliance.rulesets.ruleset import RuleSet
+from compliance.submissions.reader import MAX_JSON_BYTES, Entry, Organisation
 
 NODE_NAME = re.compile(r"node_\d{1,9}\.txt")
 

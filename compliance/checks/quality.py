@@ -3,11 +3,11 @@
 
 from collections.abc import Iterator
 
+from compliance.checks.registry import Fault, Limits, rule
 from compliance.checks.values import shown
-from compliance.findings import Fault, Limits, rule
 from compliance.mllog import RunLog
-from compliance.runs import best_evaluation, epoch_of, first_on_target, status_of
-from compliance.submission import Entry
+from compliance.scoring.run_metrics import best_evaluation, epoch_of, first_on_target, status_of
+from compliance.submissions.reader import Entry
 
 STATUSES = ("success", "aborted")
 

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from compliance.findings import Fault, Limits, rule
+from compliance.checks.registry import Fault, Limits, rule
 from compliance.mllog import RunLog
-from compliance.runs import converged
-from compliance.submission import RESULT_NAME, Entry, Organisation
+from compliance.scoring.run_metrics import converged
+from compliance.submissions.reader import RESULT_NAME, Entry, Organisation
 
 
 @rule("R101")

@@ -3,12 +3,12 @@
 
 from collections.abc import Iterator
 
+from compliance.checks.registry import Fault, rule
 from compliance.checks.values import shown
-from compliance.constraint import Constraint
-from compliance.findings import Fault, rule
 from compliance.mllog import RunLog
-from compliance.ruleset import RuleSet, nearest
-from compliance.submission import Entry, Organisation
+from compliance.rulesets.constraint import Constraint
+from compliance.rulesets.ruleset import RuleSet, nearest
+from compliance.submissions.reader import Entry, Organisation
 
 CONSTRAINED = ("status", "number_of_nodes", "accelerators_per_node")
 MAX_COMPARED = 100  # names that a misspelt one is compared with: more would take quadratic time

@@ -3,9 +3,9 @@
 
 from collections.abc import Iterator
 
-from compliance import template
-from compliance.findings import Fault, rule
-from compliance.submission import Organisation
+from compliance.checks.registry import Fault, rule
+from compliance.submissions import template
+from compliance.submissions.reader import Organisation
 
 
 @rule("P953")

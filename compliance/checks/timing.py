@@ -3,11 +3,11 @@
 
 from collections.abc import Iterator
 
+from compliance.checks.registry import Fault, Limits, rule
 from compliance.checks.values import shown
-from compliance.findings import Fault, Limits, rule
 from compliance.mllog import Event, RunLog
-from compliance.runs import MS_PER_MINUTE, MS_PER_SECOND, clock_text, training_seconds, typical_seconds
-from compliance.submission import Entry
+from compliance.scoring.run_metrics import MS_PER_MINUTE, MS_PER_SECOND, clock_text, training_seconds, typical_seconds
+from compliance.submissions.reader import Entry
 
 PAIRS = (("init_start", "init_stop"), ("run_start", "run_stop"), ("staging_start", "staging_stop"))
 STAGING_TOLERANCE_S = 1.0  # logged durations of public runs differ from their events by a millisecond

@@ -3,10 +3,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from compliance.constraint import Constraint
-from compliance.findings import Fault, Limits
+from compliance.checks.registry import Fault, Limits
 from compliance.mllog import RunLog
-from compliance.submission import Entry
+from compliance.rulesets.constraint import Constraint
+from compliance.submissions.reader import Entry
 
 SCALARS = frozenset({str, int, float, bool})
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from characterize.benchmarks import Benchmark
+from characterize.measure.benchmarks import Benchmark
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 
 import characterize.systems
 from characterize import __main__ as command
-from characterize import predict
-from characterize.report import render
-from characterize.result import CharacterizeError, load
+from characterize.commands import predict
+from characterize.commands.report import render
+from characterize.results.result import CharacterizeError, load
 
 CASE = Path(characterize.systems.__file__).parent / "hpc_ai500_16_gpus.toml"
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_what_a_result_says_is_escaped(folder):
 def test_bad_input_is_one_sentence(monkeypatch, capsys, tmp_path, arguments, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["characterize", *arguments])
-    assert command.command.exit_code(command.main) == 2
+    assert command.cli.exit_code(command.main) == 2
     captured = capsys.readouterr()
     assert said in captured.err
     assert captured.err.count("\n") == 1

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from compliance import ruleset, submission
 from compliance.checks import check
-from compliance.findings import Finding
+from compliance.checks.registry import Finding
+from compliance.rulesets import ruleset
+from compliance.submissions import reader
 
 START_MS = 1_662_904_434_000
 MARKER = ":::MLLOG "
@@ -203,7 +204,7 @@ def _write(path: Path, text: str) -> None:
 
 def findings_of(path: Path, rules: str = "mlperf_hpc_2.0") -> list[Finding]:
     """Findings but for what no log can prove."""
-    found = check(submission.read(path), ruleset.load(rules))
+    found = check(reader.read(path), ruleset.load(rules))
     return [finding for finding in found if finding.severity != "manual"]
 
 

@@ -6,10 +6,13 @@ import signal
 
 import pytest
 
-from compliance import checks, judging, report, ruleset, submission
+from compliance import checks, judging
 from compliance.judging import judge
+from compliance.reports import findings_formats
 from compliance.review import review
-from compliance.score import ranked, score
+from compliance.rulesets import ruleset
+from compliance.scoring.score import ranked, score
+from compliance.submissions import reader
 
 RULES = "mlperf_hpc_2.0"
 
@@ -35,16 +38,16 @@ def faulty_round(valid_round, edit_log):
 
 
 def test_three_processes_find_what_one_finds(faulty_round, three_processes):
-    rules, tree = ruleset.load(RULES), submission.read(faulty_round)
+    rules, tree = ruleset.load(RULES), reader.read(faulty_round)
     outcome = review(faulty_round, RULES)
     assert outcome.findings == checks.check(tree, rules)
     assert {finding.rule for finding in outcome.findings} >= {"L101", "L107", "R134"}
     assert outcome.scores == score(tree, rules)
-    assert report.render(outcome, "json") == report.render(outcome, "json")
+    assert findings_formats.render(outcome, "json") == findings_formats.render(outcome, "json")
 
 
 def test_what_another_process_has_read_can_be_asked_for_more(valid_round, three_processes):
-    tree = submission.read(valid_round)
+    tree = reader.read(valid_round)
     judge(tree.entries, ruleset.load(RULES))
     for entry in tree.entries:
         for log in entry.logs:

@@ -76,7 +76,7 @@ def test_every_verb_has_help(verb, capsys):
 def test_help_imports_neither_rules_nor_parser():
     code = "import sys; from compliance.__main__ import main; main(['--help']); print(sorted(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"msgspec", "compliance.ruleset", "jinja2", "numpy"} & set(printed.replace("'", "").split(", "))
+    assert not {"msgspec", "compliance.rulesets.ruleset", "jinja2", "numpy"} & set(printed.replace("'", "").split(", "))
 
 
 def test_checking_imports_no_training_code(acme_cosmoflow):
@@ -143,7 +143,7 @@ def test_an_interrupt_is_exit_code_130(monkeypatch, capsys):
     def interrupted(arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("compliance.verbs.rules.run", interrupted)
+    monkeypatch.setattr("compliance.commands.rules.run", interrupted)
     assert main(["rules"]) == 128 + signal.SIGINT
     assert capsys.readouterr().err == ""
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from compliance import ruleset, submission
 from compliance.checks import check
+from compliance.rulesets import ruleset
+from compliance.submissions import reader
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "review_of_public_rounds.md"
 ERROR = re.compile(r"^\| v(\S+) \| (\S+) \| ([A-Z]\d{3}) \| (\d+) \| .+ \|$", re.MULTILINE)
@@ -20,7 +21,7 @@ ROUNDS = ("0.7", "2.0")
 def reviewed(request, published_results):
     """(round, its folder, its findings)."""
     folder = published_results / f"hpc_results_v{request.param}"
-    return request.param, folder, check(submission.read(folder), ruleset.load(f"mlperf_hpc_{request.param}"))
+    return request.param, folder, check(reader.read(folder), ruleset.load(f"mlperf_hpc_{request.param}"))
 
 
 def test_errors_are_those_that_the_document_justifies(reviewed):

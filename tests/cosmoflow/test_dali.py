@@ -11,7 +11,7 @@ from cosmoflow import dali, prepare
 from cosmoflow.conversion import Conversion
 from cosmoflow.data import loader, open_split
 from cosmoflow.synthesize import Simulation, synthesize
-from harness.data_set import DataError
+from harness.data.checks import DataError
 
 needs_dali = pytest.mark.skipif(
     importlib.util.find_spec("nvidia.dali") is None if importlib.util.find_spec("nvidia") else True,

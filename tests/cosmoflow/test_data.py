@@ -10,11 +10,11 @@ import torch
 from cosmoflow import prepare, tfrecord
 from cosmoflow.conversion import Conversion
 from cosmoflow.data import loader, open_split
-from cosmoflow.samples import SampleError
+from cosmoflow.sample_files import SampleError
 from cosmoflow.synthesize import Simulation, synthesize
-from harness import manifest
-from harness.data_set import DataError
-from harness.sampler import EpochBatches
+from harness.data import manifest
+from harness.data.checks import DataError
+from harness.data.sampler import EpochBatches
 
 FORMS = {
     "hdf5": Conversion(format="hdf5", crop=8, validation_fraction=0.5),

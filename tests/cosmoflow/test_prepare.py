@@ -12,11 +12,11 @@ import pytest
 from cosmoflow import conversion, prepare
 from cosmoflow.conversion import Conversion, split_by_universe
 from cosmoflow.data import open_split
-from cosmoflow.samples import SampleError
+from cosmoflow.sample_files import SampleError
 from cosmoflow.synthesize import Simulation, synthesize
-from harness import preparation
-from harness.manifest import FILE_NAME, Manifest, ManifestError
-from harness.preparation import PrepareError
+from harness.data import preparation
+from harness.data.manifest import FILE_NAME, Manifest, ManifestError
+from harness.data.preparation import PrepareError
 
 NUMPY = Conversion(format="numpy", crop=8, validation_fraction=0.4)
 

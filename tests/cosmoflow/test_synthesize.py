@@ -10,7 +10,7 @@ import pytest
 
 from cosmoflow import synthesize
 from cosmoflow.synthesize import HIGHEST, LOWEST, Simulation, SynthesizeError, simulate
-from harness.manifest import Manifest
+from harness.data.manifest import Manifest
 
 SMALL = Simulation(size=8, seed=3)
 

@@ -21,8 +21,8 @@ from cosmoflow.config import Hyperparameters, System
 from cosmoflow.synthesize import Simulation, synthesize
 from harness import config
 from harness.config import ConfigError
-from harness.launch import World
-from harness.parallel.spatial import Grid
+from harness.distributed.spatial import Grid
+from harness.distributed.world import World
 from tests import commands
 
 CONFIGS = Path(cosmoflow.__file__).parent / "configs"

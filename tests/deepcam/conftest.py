@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepcam import samples
-from deepcam.statistics import Statistics
+from deepcam import sample_files
+from deepcam.channel_statistics import Statistics
 
 HEIGHT, WIDTH = 16, 32
 
 
-def noise(seed: int) -> samples.Sample:
+def noise(seed: int) -> sample_files.Sample:
     generator = np.random.default_rng(seed)
-    fields = generator.uniform(-50, 90, (HEIGHT, WIDTH, samples.NUM_CHANNELS)).astype(np.float32)
+    fields = generator.uniform(-50, 90, (HEIGHT, WIDTH, sample_files.NUM_CHANNELS)).astype(np.float32)
     fields[0, 0], fields[0, 1] = -50, 90  # every sample fills the range, so that none leaves stats.h5
     return fields, generator.integers(0, 3, (HEIGHT, WIDTH), dtype=np.uint8)
 
@@ -30,7 +30,9 @@ def make_data(tmp_path: Path) -> Callable[..., Path]:
         for split, count in (("train", train), ("validation", validation)):
             (root / split).mkdir(parents=True)
             for number in range(count):
-                samples.write(samples.FORMATS[form], root / split, f"2000-01-{number + 1:02}-00-0", *noise(seed))
+                sample_files.write(
+                    sample_files.FORMATS[form], root / split, f"2000-01-{number + 1:02}-00-0", *noise(seed)
+                )
                 seed += 1
         Statistics.joined(Statistics.of(noise(number)[0]) for number in range(train)).save(root / "stats.h5")
         return root

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from deepcam import samples
+from deepcam import sample_files
 from deepcam.data import Dataset, loader, open_split
-from deepcam.samples import FORMATS, SampleError
-from harness import manifest
-from harness.data_set import DataError
-from harness.manifest import Manifest
+from deepcam.sample_files import FORMATS, SampleError
+from harness.data import manifest
+from harness.data.checks import DataError
+from harness.data.manifest import Manifest
 
 
 def epoch_of(data: Dataset, epoch: int = 0, **options) -> tuple[torch.Tensor, torch.Tensor]:
@@ -102,7 +102,7 @@ def test_a_missing_split_is_refused(make_data):
 
 def test_mixed_forms_are_refused(make_data):
     folder = make_data()
-    samples.write(FORMATS["numpy"], folder / "train", "x", *open_split(folder, "train")[0])
+    sample_files.write(FORMATS["numpy"], folder / "train", "x", *open_split(folder, "train")[0])
     with pytest.raises(DataError, match=r"found files of the forms \['hdf5', 'numpy'\], expected exactly one"):
         open_split(folder, "train")
 
@@ -116,7 +116,7 @@ def test_a_missing_label_file_is_refused(make_data):
 
 def test_the_statistics_of_another_set_are_refused(make_data):
     folder = make_data()
-    from deepcam.statistics import Statistics
+    from deepcam.channel_statistics import Statistics
 
     fields, _ = open_split(folder, "train")[0]
     Statistics.of(fields / 2).save(folder / "stats.h5")
@@ -154,7 +154,7 @@ def test_statistics_that_were_not_written_with_the_samples_are_refused(make_data
 
 def test_a_sample_of_another_size_is_refused(make_data):
     folder = make_data()
-    samples.write(
+    sample_files.write(
         FORMATS["hdf5"], folder / "train", "2000-02-01-00-0", np.zeros((32, 32, 16), np.float32), np.zeros((32, 32))
     )
     with pytest.raises(SampleError, match=r"found shape \(32, 32, 16\), expected \(16, 32, 16\)"):

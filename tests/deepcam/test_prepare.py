@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
-from deepcam import prepare, samples
+from deepcam import prepare, sample_files
 from deepcam.data import open_split
 from deepcam.prepare import split_by_name
-from deepcam.samples import FORMATS
-from harness.manifest import Manifest
+from deepcam.sample_files import FORMATS
+from harness.data.manifest import Manifest
 
 
 def run(*arguments: object) -> int:
@@ -31,7 +31,7 @@ def test_conversion_keeps_every_value(raw, tmp_path, form):
     training = open_split(tmp_path / "out", "train")
     assert training.sample_format.name == form
     for index, identifier in enumerate(training.identifiers):
-        original = samples.read(FORMATS["hdf5"], raw, identifier)
+        original = sample_files.read(FORMATS["hdf5"], raw, identifier)
         assert all(map(np.array_equal, training[index], original))
 
 

@@ -4,12 +4,13 @@
 import numpy as np
 import pytest
 
-from deepcam import climate, data, heuristics, storms, synthesize
-from deepcam.climate import Grid
-from deepcam.samples import CHANNELS
-from deepcam.storms import Filament, Vortex
+from deepcam import data, synthesize
+from deepcam.sample_files import CHANNELS
 from deepcam.synthesize import World, make_sample
-from harness.manifest import Manifest
+from deepcam.synthetic import climate, labelling, storms
+from deepcam.synthetic.climate import Grid
+from deepcam.synthetic.storms import Filament, Vortex
+from harness.data.manifest import Manifest
 
 GRID = Grid(96, 144)
 
@@ -32,8 +33,8 @@ def filament(length_degrees: float = 34.0, **changes) -> Filament:
 
 
 def counts(fields: climate.Fields) -> tuple[int, int]:
-    found = heuristics.labels(GRID, fields)
-    return int((found == heuristics.CYCLONE).sum()), int((found == heuristics.RIVER).sum())
+    found = labelling.labels(GRID, fields)
+    return int((found == labelling.CYCLONE).sum()), int((found == labelling.RIVER).sum())
 
 
 def test_calm_weather_is_background(calm):
@@ -43,7 +44,7 @@ def test_calm_weather_is_background(calm):
 @pytest.mark.parametrize("latitude", [18.0, -18.0])
 def test_a_cyclone_is_labelled_around_its_centre(calm, latitude):
     storms.add_vortex(GRID, calm, vortex(latitude=latitude))
-    mask = heuristics.labels(GRID, calm) == heuristics.CYCLONE
+    mask = labelling.labels(GRID, calm) == labelling.CYCLONE
     rows, columns = np.nonzero(mask)
     assert 20 < mask.sum() < 120
     assert GRID.latitude[rows, 0].mean() == pytest.approx(latitude, abs=2)
@@ -72,7 +73,7 @@ def test_cyclones_turn_with_the_hemisphere(hemisphere):
 
 def test_a_river_is_labelled_across_the_date_line(calm):
     storms.add_filament(GRID, calm, filament())
-    mask = heuristics.labels(GRID, calm) == heuristics.RIVER
+    mask = labelling.labels(GRID, calm) == labelling.RIVER
     columns = np.nonzero(mask)[1]
     assert mask.sum() > 20
     assert columns.min() < 10

@@ -14,14 +14,14 @@ from torch import nn
 import deepcam
 from compliance import mllog
 from deepcam import train
+from deepcam.channel_statistics import Normalise
 from deepcam.config import Hyperparameters, System
 from deepcam.loss import weighted_cross_entropy
-from deepcam.statistics import Normalise
 from deepcam.synthesize import World as Climate
 from deepcam.synthesize import synthesize
 from harness import config
 from harness.config import ConfigError
-from harness.launch import World
+from harness.distributed.world import World
 from tests import commands
 
 CONFIGS = Path(deepcam.__file__).parent / "configs"

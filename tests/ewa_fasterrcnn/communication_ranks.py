@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ewa_fasterrcnn.communication import GradientExchange
-from harness.launch import launch
+from ewa_fasterrcnn.gradient_exchange import GradientExchange
+from harness.distributed.world import launch
 
 SETTINGS = itertools.product((True, False), ("none", "bf16", "fp16"), (0.001, 25.0))
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ewa_fasterrcnn.data import loader, open_split
-from ewa_fasterrcnn.years import YearError
-from harness.data_set import DataError
+from ewa_fasterrcnn.year_files import YearError
+from harness.data.checks import DataError
 
 
 def on_disk(folder: Path) -> tuple[np.ndarray, np.ndarray]:

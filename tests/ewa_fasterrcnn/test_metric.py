@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from ewa_fasterrcnn.heads import Detections
 from ewa_fasterrcnn.metric import MetricError, average_precision, mean_average_precision
+from ewa_fasterrcnn.model.box_head import Detections
 
 NAMES = ("tropical depression", "tropical cyclone", "extratropical cyclone", "atmospheric river")
 

@@ -6,7 +6,7 @@ import torch
 
 from ewa_fasterrcnn import optimizer
 from ewa_fasterrcnn.config import Hyperparameters
-from ewa_fasterrcnn.model import FasterRCNN
+from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN
 from harness import optim
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from ewa_fasterrcnn import prepare
+from ewa_fasterrcnn.channel_statistics import Statistics
 from ewa_fasterrcnn.data import open_split
 from ewa_fasterrcnn.prepare import year_range
-from ewa_fasterrcnn.statistics import Statistics
-from harness.manifest import Manifest
+from harness.data.manifest import Manifest
 
 STORM = (1, 2, 5, 9, 1)
 

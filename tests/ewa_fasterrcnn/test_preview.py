@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ewa_fasterrcnn import preview, train
-from ewa_fasterrcnn.heads import Detections
+from ewa_fasterrcnn.model.box_head import Detections
 
 
 def test_training_keeps_weights_and_preview_draws_what_they_find(configure, storms, tmp_path, capsys):

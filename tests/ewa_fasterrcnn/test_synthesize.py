@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ewa_fasterrcnn import synthesize
-from ewa_fasterrcnn.statistics import Statistics
+from ewa_fasterrcnn.channel_statistics import Statistics
 from ewa_fasterrcnn.synthesize import SynthesizeError, World, plan
-from harness.manifest import Manifest
+from harness.data.manifest import Manifest
 
 
 def test_years_hold_the_published_layout_and_are_marked_synthetic(storms):

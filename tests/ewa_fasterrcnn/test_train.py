@@ -10,11 +10,11 @@ import torch
 import ewa_fasterrcnn
 from compliance import mllog
 from ewa_fasterrcnn import train
-from ewa_fasterrcnn.backbone import ResNet50
 from ewa_fasterrcnn.config import Hyperparameters, System
+from ewa_fasterrcnn.model.backbone import ResNet50
 from harness import config
 from harness.config import ConfigError
-from harness.launch import World
+from harness.distributed.world import World
 from tests import commands
 
 CONFIGS = Path(ewa_fasterrcnn.__file__).parent / "configs"

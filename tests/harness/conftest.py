@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compliance import ruleset
+from compliance.rulesets import ruleset
 from harness.config import Config, Submission
 
 ROOT = Path(__file__).parents[2]
@@ -38,17 +38,18 @@ class System:
 
 TRAIN_PY = """
 import sys
-from harness import command, config, launch
+from harness import cli, config
+from harness.distributed.world import launch
 from harness.run import Run
 from cosmoflow.config import Hyperparameters, System
 
 def main():
-    arguments = command.parser("toy").parse_args()
+    arguments = cli.parser("toy").parse_args()
     settings = config.load(
         arguments.config, arguments.hyperparameters, arguments.system,
         hyperparameters_type=Hyperparameters, system_type=System,
     )
-    with launch.launch() as world, Run(settings, arguments.output, world=world, seed=arguments.seed) as run:
+    with launch() as world, Run(settings, arguments.output, world=world, seed=arguments.seed) as run:
         run.log("train_samples", 256)
         run.log("eval_samples", 256)
         run.start()
@@ -59,7 +60,7 @@ def main():
                 break
 
 if __name__ == "__main__":
-    sys.exit(command.exit_code(main))
+    sys.exit(cli.exit_code(main))
 """
 
 HYPERPARAMETERS_TOML = """

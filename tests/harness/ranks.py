@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
-from harness.launch import World
+from harness.distributed.world import World
 
 
 def spawn(work: Callable[..., None], num_ranks: int, folder: Path, *arguments: object) -> None:

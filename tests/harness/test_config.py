@@ -7,8 +7,8 @@ from typing import Literal
 
 import pytest
 
-from compliance.errors import UserError
-from compliance.ruleset import RuleSetError
+from compliance.files.errors import UserError
+from compliance.rulesets.ruleset import RuleSetError
 from harness import config
 from harness.config import Config
 

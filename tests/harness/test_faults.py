@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from compliance import mllog
-from harness import staging
-from harness.manifest import Manifest, Split, describe
-from harness.training_process import is_complete
-from harness.transfer_units import StagingError
+from harness.campaign.training_process import is_complete
+from harness.data.manifest import Manifest, Split, describe
+from harness.staging.stage import stage
+from harness.staging.units import StagingError
 
 SECONDS_TO_END = 20
 """After a fault, on two loaded cores; interpreters take some of it to unwind and leave."""
@@ -144,24 +144,24 @@ def source(tmp_path) -> Path:
 def test_a_disk_that_fills_while_staging_ends_it_and_the_target_has_no_name(source, small_disk, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, 10**9))  # others fill it
     with pytest.raises(StagingError, match="No space left on device"):
-        staging.stage(source, small_disk / "data")
+        stage.stage(source, small_disk / "data")
     assert not (small_disk / "data").exists()
 
 
 STAGE_IN_RUN = """
-    with launch.launch() as world, Run(settings, arguments.output, world=world, seed=arguments.seed) as run:
+    with launch() as world, Run(settings, arguments.output, world=world, seed=arguments.seed) as run:
         run.log("train_samples", 1024)
         run.log("eval_samples", 256)
         run.start()
         with run.staging():
-            from harness.staging import stage
+            from harness.staging.stage import stage
             stage(arguments.data, arguments.output.with_name("staged"), world=world)
 """
 
 
 def test_an_unreadable_source_aborts_the_run_in_one_line(source, toy_folder, toy_train, toy_environment, tmp_path):
     train_py = toy_folder / "cosmoflow/train.py"
-    head, rest = train_py.read_text().split("    with launch.launch()")
+    head, rest = train_py.read_text().split("    with launch()")
     train_py.write_text(head + STAGE_IN_RUN.lstrip("\n") + "\n" + rest[rest.index('if __name__ == "__main__"') :])
     (source / "validation").unlink()
     log = tmp_path / "result_0.txt"

@@ -12,9 +12,9 @@ import torch
 
 import compliance.__main__
 from compliance import mllog
-from harness.interrupts import Terminated
-from harness.manifest import Manifest
+from harness.data.manifest import Manifest
 from harness.run import Run, RunError
+from harness.signals import Terminated
 
 INTERVALS = {"init", "run", "staging", "epoch", "eval"}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from compliance.errors import UserError
+from compliance.files.errors import UserError
 from cosmoflow.config import Hyperparameters, System
-from harness.launch import World
+from harness.distributed.world import World
 from harness.train_command import TrainCommand
 
 DEMO = "cosmoflow/configs/demo"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from imagenet_resnet.gratings import Drawing
 from imagenet_resnet.synthesize import synthesize
+from imagenet_resnet.synthetic.gratings import Drawing
 
 DRAWING = Drawing(num_classes=4, width=48, height=36)
 COUNTS = {"train": 22, "validation": 9}

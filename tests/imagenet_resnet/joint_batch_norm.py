@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from harness import batch_norm
+from harness.distributed import batch_norm
 from imagenet_resnet import train
 
 

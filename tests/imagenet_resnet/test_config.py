@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import imagenet_resnet
-from compliance.errors import UserError
+from compliance.files.errors import UserError
 from harness import config
 from harness.config import Config
 from imagenet_resnet.config import Hyperparameters, System

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.data_set import DataError
+from harness.data.checks import DataError
 from imagenet_resnet import dali
 from imagenet_resnet.data import loader, open_split
 

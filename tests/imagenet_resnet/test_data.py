@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data_set import DataError
-from harness.manifest import FILE_NAME
-from imagenet_resnet import data, pictures
+from harness.data.checks import DataError
+from harness.data.manifest import FILE_NAME
+from imagenet_resnet import data, jpeg
 from imagenet_resnet.data import loader, open_split, view_of
 
 SIDE = 24
@@ -99,7 +99,7 @@ def test_a_crop_follows_from_seed_epoch_and_sample(folders):
     order = dataset.batches(batch_size=4, num_ranks=1, rank=0, seed=3, shuffle=True)
     order.epoch = 5
     index = int(order.indices()[0][0])
-    expected = pictures.render(pictures.read(dataset.paths[index]), view_of(order, index), SIDE)
+    expected = jpeg.render(jpeg.read(dataset.paths[index]), view_of(order, index), SIDE)
     assert np.array_equal(next(iter(batches))[0][0].numpy(), expected)
 
 

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from harness import preparation
-from harness.manifest import Manifest
-from imagenet_resnet import archives, conversion, prepare
-from imagenet_resnet.archives import KIT, TRAINING, VALIDATION, ArchiveError, Archives
+from harness.data import preparation
+from harness.data.manifest import Manifest
+from imagenet_resnet import conversion, ilsvrc_archives, prepare
 from imagenet_resnet.data import loader, open_split
-from imagenet_resnet.pictures import PictureError
+from imagenet_resnet.ilsvrc_archives import KIT, TRAINING, VALIDATION, ArchiveError, Archives
+from imagenet_resnet.jpeg import PictureError
 
 CLASSES = {"n00000009": 1, "n00000002": 2, "n00000005": 3}
 """WordNet id -> number in meta.mat, which is not the order of the names."""
@@ -51,7 +51,9 @@ def meta() -> bytes:
 def kit(truth: list[int]) -> bytes:
     lines = "".join(f"{number}\n" for number in truth).encode()
     folder = "ILSVRC2012_devkit_t12/data"
-    return tar({f"{folder}/{archives.SYNSETS}": meta(), f"{folder}/{archives.GROUND_TRUTH}": lines}, "w:gz")
+    return tar(
+        {f"{folder}/{ilsvrc_archives.SYNSETS}": meta(), f"{folder}/{ilsvrc_archives.GROUND_TRUTH}": lines}, "w:gz"
+    )
 
 
 @pytest.fixture

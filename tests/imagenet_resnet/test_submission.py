@@ -5,8 +5,9 @@ import tomllib
 from pathlib import Path
 
 import imagenet_resnet
-from compliance.submission_tree import EntryTree
-from harness import config, entry_files
+from compliance.submissions.layout import EntryTree
+from harness import config
+from harness.campaign import submission_files
 from imagenet_resnet.config import Hyperparameters, System
 
 PACKAGE = Path(imagenet_resnet.__file__).parent
@@ -15,7 +16,7 @@ PACKAGE = Path(imagenet_resnet.__file__).parent
 def written(root: Path) -> EntryTree:
     tree = EntryTree(root=root, org="Lab", system="laptop", benchmark="imagenet_resnet", implementation="pytorch")
     settings = config.load(PACKAGE / "configs" / "demo", hyperparameters_type=Hyperparameters, system_type=System)
-    entry_files.write(tree, settings, [PACKAGE], {"submitter": "Lab"}, "# Lab")
+    submission_files.write(tree, settings, [PACKAGE], {"submitter": "Lab"}, "# Lab")
     return tree
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.manifest import Manifest
+from harness.data.manifest import Manifest
 from imagenet_resnet import synthesize
-from imagenet_resnet.gratings import Drawing, GratingError, draw
+from imagenet_resnet.synthetic.gratings import Drawing, GratingError, draw
 
 DRAWING = Drawing(num_classes=6)
 

@@ -14,7 +14,7 @@ NUM_BYTES = 16_000_000
 
 PROGRAM = """
 import os, time, torch, torch.distributed as dist
-from harness.launch import launch
+from harness.distributed.world import launch
 with launch() as world:
     tensor = torch.ones({num_bytes} // 4)
     dist.all_reduce(tensor)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""GEMM, convolution, recurrent and attention kernels, forward and backward: DeepBench's shapes and the benchmarks' own.
+
+python -m characterize kernels --output output/characterize
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from characterize.measure import benchmarks, kernel_work
+from characterize.measure.device import PRECISIONS, choose_precisions, find_device
+from characterize.measure.kernel_shapes import Kernel, convolution, deepbench, gemm, of_benchmark
+from characterize.measure.timing import time_repeatedly
+from characterize.models.kernel_time import held_out_error
+from characterize.pictures.kernels import draw
+from characterize.results.result import CharacterizeError, Result
+from characterize.results.tables import Table, percent, quantity, seconds, three_digits
+from harness.bars import tracked
+
+FAMILIES = ("gemm", "conv2d", "conv3d", "lstm", "gru", "rnn", "attention")
+SHAPES_A_BENCHMARK = 2
+SECONDS_A_KERNEL = {False: 0.3, True: 2.0}
+PEAK_GEMM = {"cpu": 2048, "cuda": 8192}
+PEAK_CONVOLUTION = {"cpu": (8, 64, 64, (56, 56), (3, 3)), "cuda": (64, 256, 256, (56, 56), (3, 3))}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="what to measure (%(default)s)"
+    )
+    parser.add_argument("--family", action="append", choices=FAMILIES, help="kernels of this kind only; repeatable")
+    parser.add_argument(
+        "--precision", action="append", choices=PRECISIONS, help="this precision only; repeatable (default: all native)"
+    )
+
+
+def measure(options: argparse.Namespace) -> Result:
+    device = find_device(options.device)
+    precisions = choose_precisions(options.precision, device)
+    kernels = [one for one in _kernels(options, device) if not options.family or one.family in options.family]
+    wanted = [
+        (kernel, direction, precision)
+        for kernel in kernels
+        for direction in kernel_work.DIRECTIONS
+        for precision in precisions
+        if kernel_work.is_defined(kernel, direction, precision)
+    ]
+    rows = [time_kernel(*one, device=device, full=options.full) for one in tracked(wanted, "kernels")]
+    rows = [row for row in rows if row is not None]
+    if not rows:
+        raise CharacterizeError("kernels: none of the chosen kernels exists in the chosen precision on this device")
+    settings = {"device": device.type, "precisions": list(precisions), "full": options.full, "cold_inputs": True}
+    return Result(name="kernels", verb="kernels", settings=settings, data={"kernels": rows, "model": _fit(rows)})
+
+
+def _fit(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The kernel model's held-out error, or why there is none: the measurements stand without it."""
+    try:
+        return held_out_error(rows).as_record()
+    except CharacterizeError as error:
+        return {"missing": str(error)}
+
+
+def time_kernel(
+    kernel: Kernel, direction: str, precision: str, *, device: torch.device, full: bool = False
+) -> dict[str, Any] | None:
+    """One row; None where torch has no such kernel."""
+    try:
+        work = kernel_work.build(kernel, direction=direction, precision=precision, device=device)
+        timing = time_repeatedly(work, device=device, max_seconds=SECONDS_A_KERNEL[full])
+    except RuntimeError:
+        return None
+    flops, num_bytes = kernel_work.flops(kernel, direction), kernel.num_bytes(precision)
+    return {
+        "family": kernel.family,
+        "sizes": {name: list(size) if isinstance(size, tuple) else size for name, size in kernel.sizes},
+        "shape": kernel.describe(),
+        "source": kernel.source,
+        "direction": direction,
+        "precision": precision,
+        "flops": flops,
+        "bytes": num_bytes,
+        "intensity": flops / num_bytes,
+        **asdict(timing),
+        "flops_per_s": flops / timing.seconds,
+        "flops_per_core_second": flops / timing.core_seconds if timing.core_seconds else None,
+    }
+
+
+def peak_kernels(device: torch.device) -> list[Kernel]:
+    """Kernels that come near to what the device can do: the roofline's ceilings."""
+    size = PEAK_GEMM[device.type]
+    return [gemm(size, size, size, "peak"), convolution(*PEAK_CONVOLUTION[device.type], source="peak")]
+
+
+def tables(result: Result) -> Iterator[Table]:
+    for precision in result.settings["precisions"]:
+        rows = [row for row in result.data["kernels"] if row["precision"] == precision]
+        yield Table(
+            title=f"Kernels, {precision} on {result.settings['device']}",
+            columns=("kernel", "shape", "from", "direction", "time", "spread", "FLOP/s", "a core-second", "FLOP/B"),
+            rows=[_row(row) for row in rows],
+            num_left=4,
+            note="Median of repeats with cold inputs; spread: distance of the quartiles over the median.",
+        )
+    yield _model_table(result.data["model"])
+
+
+def _model_table(model: dict[str, Any]) -> Table:
+    if "missing" in model:
+        rows = [["not fitted", model["missing"]]]
+    else:
+        rows = [
+            ["shapes", str(model["num_shapes"])],
+            ["typical error, held out", percent(model["typical_error"])],
+            ["nine of ten within", percent(model["ninth_decile_error"])],
+            ["without the model: the median rate of kernels alike", percent(model["naive_error"])],
+        ]
+    note = "Each shape predicted from the others; an error of 50 % is a time 1.5 times too long or too short."
+    return Table(title="Model from input parameters to performance", columns=("what", "value"), rows=rows, note=note)
+
+
+def figures(result: Result) -> dict[str, Figure]:
+    return {"kernels": draw(result)}
+
+
+def _row(row: dict) -> list[str]:
+    return [
+        row["family"],
+        row["shape"],
+        row["source"],
+        row["direction"],
+        seconds(row["seconds"]),
+        percent(row["spread"]),
+        quantity(row["flops_per_s"]),
+        quantity(row["flops_per_core_second"]),
+        three_digits(row["intensity"]),
+    ]
+
+
+def _kernels(options: argparse.Namespace, device: torch.device) -> list[Kernel]:
+    most = None if options.full else SHAPES_A_BENCHMARK
+    small = not options.full and device.type == "cpu"
+    own = [kernel for one in benchmarks.named(None) for kernel in of_benchmark(one, most, small=small)]
+    return [*peak_kernels(device), *deepbench(options.full), *own]

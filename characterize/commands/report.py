@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All results of a folder as one self-contained page: what is fast, what bounds what, and where each figure is from.
+
+    python -m characterize report --output output/characterize      # writes output/characterize/report.html
+
+The page holds its pictures and loads nothing; what a result file says is escaped.
+"""
+
+import argparse
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from characterize.commands.statements import statements
+from characterize.pictures import style
+from characterize.results.result import CharacterizeError, Result, load_all
+from characterize.results.tables import Table
+from compliance.files import atomic_write
+
+ORDER = ("roofline", "kernels", "allreduce", "storage", "breakdown", "scaling", "predict")
+HEADINGS = {
+    "roofline": "Roofline",
+    "kernels": "Kernels",
+    "allreduce": "Collective communication",
+    "storage": "Storage",
+    "breakdown": "A training step",
+    "scaling": "Scaling",
+    "predict": "Time to train elsewhere",
+}
+IDENTIFIER = re.compile(r'(\bid="|href="#|url\(#)')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One result on the page."""
+
+    heading: str
+    result: Result
+    tables: list[Table]
+    pictures: list[Markup]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--title", default="What bounds this system", help="of the page (%(default)s)")
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Nothing is measured: the page is written, and that is all."""
+    results = load_all(options.output) if options.output.is_dir() else []
+    if not results:
+        raise CharacterizeError(
+            f"{options.output}: found no result; measure first, such as python -m characterize roofline"
+        )
+    path = options.output / "report.html"
+    atomic_write.write(path, render(results, options.title))
+    print(path)
+
+
+def render(results: list[Result], title: str) -> str:
+    """The page's text."""
+    ordered = sorted(results, key=lambda result: (ORDER.index(result.verb), result.name))
+    loader = PackageLoader("characterize", "pages")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html").render(
+        title=title,
+        style=Markup(loader.get_source(environment, "report.css")[0]),
+        statements=[statement for result in ordered for statement in statements(result)],
+        sections=[_section(result) for result in ordered],
+        written_at=datetime.now(UTC).isoformat(timespec="minutes"),
+    )
+
+
+def _section(result: Result) -> Section:
+    module = import_module(f"characterize.commands.{result.verb}")
+    heading = HEADINGS[result.verb]
+    about = result.name.removeprefix(result.verb).strip("_")
+    return Section(
+        heading=f"{heading}: {about}" if about else heading,
+        result=result,
+        tables=list(module.tables(result)),
+        pictures=[_inlined(figure, name) for name, figure in module.figures(result).items()],
+    )
+
+
+def _inlined(figure, name: str) -> Markup:
+    """The picture as SVG, without its XML head, and with identifiers that no other picture of the page has."""
+    text = style.as_bytes(figure, "svg").decode("utf-8")
+    return Markup(IDENTIFIER.sub(rf"\g<1>{name}-", text[text.index("<svg") :]))

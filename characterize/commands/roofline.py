@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The roofline of this machine, or of a declared one, with the benchmarks on it: what bounds each.
+
+    python -m characterize roofline --output output/characterize
+    python -m characterize roofline --system characterize/systems/hpc_ai500_16_gpus.toml --output output/case_study
+
+Without --system everything it needs is measured: GEMM and convolution, copying in memory, an all-reduce over the local
+ranks, and a training step of each benchmark, on a smaller input where the reference's would take too long here.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from characterize.commands import allreduce, kernels
+from characterize.measure import benchmarks
+from characterize.measure.benchmarks import Benchmark
+from characterize.measure.device import choose_precisions, find_device
+from characterize.measure.ranks import on_ranks, started_by_torchrun
+from characterize.measure.step_costs import count
+from characterize.measure.timing import time_repeatedly
+from characterize.measure.training_step import TrainingStep
+from characterize.models import declared_system
+from characterize.models.roofline import Bound, Ceiling, System, Workload, attained_bound
+from characterize.pictures.roofline import Placed, draw
+from characterize.results.result import CharacterizeError, Result
+from characterize.results.tables import Table, percent, quantity
+from harness.bars import tracked
+
+COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
+STEP_PRECISION = "fp32"
+"""Of the training steps: they are held against the ceilings in the same precision."""
+STEP_SECONDS = {False: 6.0, True: 60.0}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--system",
+        type=Path,
+        metavar="FILE",
+        help="a declared system in place of this one, see characterize/models/declared_system.py",
+    )
+    add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="what to measure (%(default)s)")
+    add("--ranks", type=int, metavar="N", help="local ranks of the all-reduce (default: 2, or one an accelerator)")
+    add("--benchmark", action="append", metavar="NAME", help="place only this one; repeatable")
+
+
+def measure(options: argparse.Namespace) -> Result:
+    chosen = benchmarks.named(options.benchmark)
+    if options.system:
+        data = _declared_data(declared_system.load(options.system), chosen)
+        settings = {"system": str(options.system)}
+    else:
+        device = find_device(options.device)
+        num_ranks = int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else options.ranks or _default_ranks(device)
+        if num_ranks < 1:
+            raise CharacterizeError(f"--ranks {num_ranks}: expected at least 1")
+        data = _measured_data(device, num_ranks, chosen, full=options.full)
+        settings = {"device": device.type, "ranks": num_ranks, "full": options.full}
+    return Result(name="roofline", verb="roofline", settings=settings, data=data)
+
+
+def _declared_data(system: declared_system.Declared, chosen: list[Benchmark]) -> dict[str, Any]:
+    """The file's own workloads, or where it has none the benchmarks as counted."""
+    placed = [Placed(workload=workload, compute=compute) for workload, compute in system.workloads]
+    if not placed:
+        ranks, nodes = system.system.num_ranks, system.num_nodes
+        placed = [Placed(workload=counted(one, num_ranks=ranks, num_nodes=nodes)) for one in chosen]
+    return _as_data(system.system, placed, note=f"Declared: {system.source}")
+
+
+def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark], *, full: bool) -> dict[str, Any]:
+    # Each rank has an accelerator of its own; the ranks of a CPU share what was measured with all of its cores.
+    num_devices = num_ranks if device.type == "cuda" else 1
+    compute = compute_ceilings(device, num_devices)
+    memory = (Ceiling("Memory copy", num_devices * memory_bandwidth(device), "measured"),)
+    system = System(
+        name="This machine",
+        compute=compute,
+        communication=communication_ceilings(num_ranks),
+        memory=memory,
+        num_ranks=num_ranks,
+    )
+    roof = max((one for one in compute if one.name.endswith(STEP_PRECISION)), key=lambda one: one.per_s).name
+    placed = [_placed(one, device, num_ranks, roof, full=full) for one in tracked(chosen, "training steps")]
+    return _as_data(system, placed, note="Measured ceilings; attained: a training step in fp32, one process")
+
+
+def _default_ranks(device: torch.device) -> int:
+    """One an accelerator, two on a CPU."""
+    return torch.cuda.device_count() if device.type == "cuda" else 2
+
+
+def compute_ceilings(device: torch.device, num_devices: int = 1) -> tuple[Ceiling, ...]:
+    """Equation 4's ceilings: GEMM and convolution, forward, in every precision of the device; the fastest repeat."""
+    found = []
+    for precision in (one for one in choose_precisions(None, device) if one != "int8"):
+        for kernel in kernels.peak_kernels(device):
+            name = f"{'GEMM' if kernel.family == 'gemm' else 'CONV'}, {precision}"
+            row = kernels.time_kernel(kernel, "forward", precision, device=device, full=True)
+            if row is not None:
+                found.append(Ceiling(name, num_devices * row["flops"] / row["fastest_seconds"], "measured"))
+    return tuple(found)
+
+
+def memory_bandwidth(device: torch.device) -> float:
+    """Bytes read and written per second by a copy that no cache holds."""
+    source = torch.ones(COPY_BYTES[device.type] // 4, device=device)
+    target = torch.empty_like(source)
+    timing = time_repeatedly(lambda: target.copy_(source), device=device, repeats=7, cold=False)
+    return 2 * source.numel() * source.element_size() / timing.fastest_seconds
+
+
+def communication_ceilings(num_ranks: int) -> tuple[Ceiling, ...]:
+    """Bytes per second of all ranks together in a large all-reduce; none for one rank, which communicates nothing."""
+    if num_ranks == 1:
+        return ()
+    settings = {"collectives": ["all_reduce"], "sizes": [25 << 20, 64 << 20], "repeats": 7}
+    rows = on_ranks("characterize.measure.collectives:sweep", settings, num_ranks=num_ranks)
+    fastest = [row | {"seconds": row["fastest_seconds"]} for row in rows]
+    rows = [allreduce.with_bandwidth(row, num_ranks=num_ranks) for row in fastest]
+    best = max(rows, key=lambda row: row["busbw"])
+    return (Ceiling(f"All-reduce, {best['library']}", num_ranks * best["busbw"], "measured"),)
+
+
+def counted(benchmark: Benchmark, *, num_ranks: int, num_nodes: int = 1, attained: float | None = None) -> Workload:
+    """A benchmark's reference step on `num_ranks` ranks, counted; FLOPs and bytes of all ranks together."""
+    costs = count(benchmark, benchmark.reference_size, 1)
+    more = count(benchmark, benchmark.reference_size, 2)
+    samples = benchmark.samples_per_rank
+    # What a sample adds, times the samples; what the parameters cost is counted once.
+    memory_bytes = costs.memory_bytes + (samples - 1) * (more.memory_bytes - costs.memory_bytes)
+    return Workload(
+        name=benchmark.title,
+        flops_per_step=num_ranks * samples * costs.flops,
+        communication_bytes_per_step=declared_system.traffic(
+            costs.gradient_bytes, num_ranks=num_ranks, num_nodes=num_nodes
+        ),
+        memory_bytes_per_step=num_ranks * memory_bytes,
+        attained_flops_per_s=attained,
+    )
+
+
+def _placed(benchmark: Benchmark, device: torch.device, num_ranks: int, roof: str, *, full: bool) -> Placed:
+    at_reference = full or device.type == "cuda" or benchmark.small_size == benchmark.reference_size
+    size = benchmark.reference_size if at_reference else benchmark.small_size
+    samples = benchmark.samples_per_rank if device.type == "cuda" else benchmark.small_samples
+    step = TrainingStep.build(benchmark, size=size, num_samples=samples, device=device)
+    timing = time_repeatedly(step, device=device, repeats=5, max_seconds=STEP_SECONDS[full], cold=False)
+    num_devices = num_ranks if device.type == "cuda" else 1  # without what they lose by communicating
+    rate = num_devices * samples * count(benchmark, size, 1).flops / timing.seconds
+    workload = counted(benchmark, num_ranks=num_ranks, attained=rate)
+    return Placed(workload=workload, compute=roof, is_measured_at_size=at_reference)
+
+
+def _as_data(system: System, placed: list[Placed], *, note: str) -> dict[str, Any]:
+    return {"system": asdict(system), "placed": [asdict(one) for one in placed], "note": note}
+
+
+def read(result: Result) -> tuple[System, list[Placed]]:
+    """What a written result holds."""
+    record = dict(result.data["system"])
+    for kind in ("compute", "communication", "memory"):
+        record[kind] = tuple(Ceiling(**one) for one in record[kind])
+    placed = [Placed(**(one | {"workload": Workload(**one["workload"])})) for one in result.data["placed"]]
+    return System(**record), placed
+
+
+def tables(result: Result) -> Iterator[Table]:
+    system, placed = read(result)
+    kinds = (("compute", "FLOP/s"), ("communication", "B/s"), ("memory", "B/s"))
+    rows = [
+        [kind, ceiling.name, ceiling.origin, quantity(ceiling.per_s, unit)]
+        for kind, unit in kinds
+        for ceiling in getattr(system, kind)
+    ]
+    yield Table(title=f"Ceilings: {system.name}", columns=("of", "ceiling", "origin", "rate"), rows=rows, num_left=3)
+    yield Table(
+        title="Benchmarks under the roof",
+        columns=("benchmark", "bound by", "bound", "attained", "of bound", "COI FLOP/B", "OI FLOP/B"),
+        rows=[_row(one, attained_bound(one.workload, system, compute=one.compute)) for one in placed],
+        num_left=2,
+        note="COI: operations per byte of communication at the reference's local batch; OI: per byte of memory. "
+        "*: rate of a smaller input on this machine.",
+    )
+
+
+def figures(result: Result) -> dict[str, Figure]:
+    system, placed = read(result)
+    note = f"{result.data['note']}. {result.machine.describe() if 'device' in result.settings else ''}"
+    return {"roofline": draw(system, placed, note=f"{note} {result.written_at[:10]}")}
+
+
+def _row(one: Placed, bound: Bound) -> list[str]:
+    workload = one.workload
+    reached = workload.attained_flops_per_s
+    return [
+        workload.name if one.is_measured_at_size else f"{workload.name} *",
+        f"{bound.limit} ({bound.ceiling})",
+        quantity(bound.flops_per_s, "FLOP/s"),
+        quantity(reached, "FLOP/s"),
+        percent(None if reached is None else bound.share(reached)),
+        quantity(workload.communication_intensity),
+        quantity(workload.memory_intensity),
+    ]

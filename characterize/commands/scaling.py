@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Throughput over ranks, weak and strong: what is lost with every doubling.
+
+    python -m characterize scaling cosmoflow --output output/characterize
+    torchrun --nnodes 4 --nproc-per-node 8 ... -m characterize scaling cosmoflow --output output/nodes_4
+
+Started alone, it starts 1, 2, ... ranks on this machine. Started by torchrun (on Slurm: a job for each number of nodes,
+each with its --output), it measures the ranks that there are; `--join FOLDER` then draws the jobs' results as one.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from characterize.measure import benchmarks
+from characterize.measure.ranks import on_ranks, started_by_torchrun
+from characterize.models.scaling import Point, efficiencies
+from characterize.pictures.scaling import draw
+from characterize.results.result import CharacterizeError, Result, load
+from characterize.results.tables import Table, percent, three_digits
+from harness.bars import tracked
+
+KINDS = ("weak", "strong")
+STEPS = {False: 4, True: 20}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("benchmark", nargs="?", default="cosmoflow", help="package (%(default)s)")
+    add(
+        "--ranks",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="numbers of ranks on this machine (default: 1 and powers of 2)",
+    )
+    add("--kind", action="append", choices=KINDS, help="only this one; repeatable")
+    add("--join", type=Path, action="append", metavar="DIR", help="results of other jobs to draw together; repeatable")
+
+
+def measure(options: argparse.Namespace) -> Result:
+    benchmark = benchmarks.named([options.benchmark])[0]
+    if options.join:
+        return _joined(benchmark.name, options.join)
+    num_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    ranks = _numbers_of_ranks(options.ranks, num_devices or len(os.sched_getaffinity(0)))
+    size = benchmark.reference_size if options.full or num_devices else benchmark.small_size
+    kinds = options.kind or list(KINDS)
+    # A rank has the same cores whether it is alone or not: one rank on all of them would be another machine.
+    threads = max(1, len(os.sched_getaffinity(0)) // max(ranks))
+    if len(ranks) == 1 and not started_by_torchrun():
+        raise CharacterizeError(f"--ranks {ranks[0]}: one number of ranks shows no scaling; name at least two")
+    seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
+    samples: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
+    for kind, num_ranks in tracked([(kind, number) for kind in kinds for number in ranks], "scaling"):
+        local = benchmark.small_samples if kind == "weak" else max(ranks) * benchmark.small_samples // num_ranks
+        settings = {"benchmark": benchmark.name, "size": list(size), "num_samples": local, "warm_up": 2}
+        settings["num_steps"] = STEPS[options.full]
+        found = on_ranks(
+            "characterize.measure.data_parallel:throughput", settings, num_ranks=num_ranks, num_threads=threads
+        )
+        seconds[kind][str(found["num_ranks"])] = found["seconds"]
+        samples[kind][str(found["num_ranks"])] = local * found["num_ranks"]
+    settings = {"benchmark": benchmark.name, "size": list(size), "kinds": kinds, "full": options.full}
+    settings["threads_per_rank"] = threads
+    data = {"seconds": seconds, "global_batch_size": samples}
+    return Result(name=f"scaling_{benchmark.name}", verb="scaling", settings=settings, data=data)
+
+
+def points(result: Result, kind: str) -> list[Point]:
+    """Rates and efficiencies of one kind."""
+    seconds, samples = result.data["seconds"][kind], result.data["global_batch_size"][kind]
+    return efficiencies({int(ranks): [samples[ranks] / one for one in walls] for ranks, walls in seconds.items()})
+
+
+def _numbers_of_ranks(wanted: list[int] | None, available: int) -> list[int]:
+    if started_by_torchrun():
+        return [int(os.environ["WORLD_SIZE"])]
+    if wanted:
+        if min(wanted) < 1:
+            raise CharacterizeError(f"--ranks: found {min(wanted)}, expected at least 1")
+        return sorted(set(wanted))
+    return [2**power for power in range(available.bit_length()) if 2**power <= max(2, available)]
+
+
+def _joined(name: str, folders: list[Path]) -> Result:
+    """The numbers of ranks of several results of one benchmark, as one result."""
+    results = [load(folder / f"scaling_{name}.json", "scaling") for folder in folders]
+    data: dict[str, Any] = {"seconds": {}, "global_batch_size": {}}
+    for result in results:
+        for part in data:
+            for kind, found in result.data[part].items():
+                data[part].setdefault(kind, {}).update(found)
+    settings = results[0].settings | {"joined": [str(folder) for folder in folders]}
+    return Result(name=f"scaling_{name}", verb="scaling", settings=settings, data=data)
+
+
+def tables(result: Result) -> Iterator[Table]:
+    for kind in result.settings["kinds"]:
+        batch = result.data["global_batch_size"][kind]
+        yield Table(
+            title=f"{kind.capitalize()} scaling of {benchmarks.installed()[result.settings['benchmark']].title}",
+            columns=("ranks", "global batch", "samples/s", "quartiles", "efficiency"),
+            rows=[_row(asdict(point), batch) for point in points(result, kind)],
+            num_left=0,
+            note="Input " + " x ".join(map(str, result.settings["size"])) + "; a step's time is the slowest rank's.",
+        )
+
+
+def figures(result: Result) -> dict[str, Figure]:
+    curves = {kind: points(result, kind) for kind in result.settings["kinds"]}
+    return {result.name: draw(result, curves, benchmarks.installed()[result.settings["benchmark"]].title)}
+
+
+def _row(point: dict, batch: dict[str, int]) -> list[str]:
+    quartiles = f"{three_digits(point['low'])} to {three_digits(point['high'])}"
+    ranks = str(point["num_ranks"])
+    return [ranks, str(batch[ranks]), three_digits(point["rate"]), quartiles, percent(point["efficiency"])]

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks as characterize sees them: a network, a batch of the right shape, a loss. A list of data.
+
+    for benchmark in installed(): model = benchmark.make_model(benchmark.small_size)
+
+A benchmark whose package is not installed is left out. Its modules are imported when a model is made, not before.
+Values of a batch are noise of the right range: what is timed or counted depends on shapes, not on meaning.
+
+Shapes: N samples, C channels, D H W voxels or pixels, T targets, K classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from characterize.results.result import CharacterizeError
+
+Size = tuple[int, ...]
+Batch = tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """One benchmark's training step."""
+
+    name: str
+    """Of the package."""
+    title: str
+    reference_size: Size
+    """Sides of a reference input, without channels."""
+    small_size: Size
+    """Sides that a laptop trains on in about a second; the network is the same."""
+    samples_per_rank: int
+    """Local batch of the reference: what decides operations per byte of gradients."""
+    small_samples: int = 1
+    """Local batch that is timed where nothing else is asked for."""
+    make_model: Callable[[Size], nn.Module]
+    make_batch: Callable[[int, Size], Batch]
+    loss: Callable[[nn.Module, Batch], Tensor]
+    """Forward pass and loss."""
+    forward: Callable[[nn.Module, Batch], Tensor]
+    """Forward pass whose work depends on shapes alone, so that it can be counted without computing."""
+    input_bytes: int
+    """Of one reference sample as it is stored."""
+
+    def describe(self, size: Size) -> str:
+        """Such as `128 x 128 x 128`."""
+        return " x ".join(map(str, size))
+
+
+def installed() -> dict[str, Benchmark]:
+    """Benchmarks whose packages are there, by name."""
+    return {one.name: one for one in _ALL if _is_installed(one.name)}
+
+
+def named(names: Sequence[str] | None) -> list[Benchmark]:
+    """The named ones, all installed ones by default; CharacterizeError with the nearest name where there is none."""
+    known = installed()
+    if not names:
+        return list(known.values())
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise CharacterizeError(f"benchmark: found {name!r}, expected one of {', '.join(known)}{hint}")
+    return [known[name] for name in names]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(f"{package}.model") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _cosmoflow_model(size: Size) -> nn.Module:
+    from cosmoflow.model import CosmoFlow
+
+    return CosmoFlow(input_size=size[0])
+
+
+def _cosmoflow_batch(num_samples: int, size: Size) -> Batch:
+    return torch.rand(num_samples, 4, *size), torch.rand(num_samples, 4) * 2 - 1
+
+
+def _cosmoflow_loss(model: nn.Module, batch: Batch) -> Tensor:
+    volume_NCDHW, target_NT = batch
+    return functional.mse_loss(model(volume_NCDHW).float(), target_NT)
+
+
+def _deepcam_model(size: Size) -> nn.Module:
+    from deepcam.model import DeepCAM
+
+    return DeepCAM()
+
+
+def _deepcam_batch(num_samples: int, size: Size) -> Batch:
+    return torch.rand(num_samples, 16, *size), torch.randint(0, 3, (num_samples, *size))
+
+
+def _deepcam_loss(model: nn.Module, batch: Batch) -> Tensor:
+    from deepcam.loss import weighted_cross_entropy
+
+    fields_NCHW, labels_NHW = batch
+    return weighted_cross_entropy(model(fields_NCHW), labels_NHW)
+
+
+def _imagenet_model(size: Size) -> nn.Module:
+    from imagenet_resnet.model import ResNet50
+
+    return ResNet50()
+
+
+def _imagenet_batch(num_samples: int, size: Size) -> Batch:
+    return torch.rand(num_samples, 3, *size), torch.randint(0, 1000, (num_samples,))
+
+
+def _imagenet_loss(model: nn.Module, batch: Batch) -> Tensor:
+    image_NCHW, class_N = batch
+    return functional.cross_entropy(model(image_NCHW).float(), class_N, label_smoothing=0.1)
+
+
+def _first_input(model: nn.Module, batch: Batch) -> Tensor:
+    return model(batch[0])
+
+
+def _ewa_model(size: Size) -> nn.Module:
+    from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN
+
+    return FasterRCNN()
+
+
+def _ewa_batch(num_samples: int, size: Size) -> Batch:
+    from ewa_fasterrcnn.model.box_head import Truth
+
+    height, width = size
+    box = torch.tensor([[0.2 * height, 0.2 * width, 0.5 * height, 0.4 * width]])
+    truths = [Truth(boxes_G4=box, classes_G=torch.tensor([1])) for _ in range(num_samples)]
+    return torch.rand(num_samples, 16, *size), truths
+
+
+def _ewa_loss(model: nn.Module, batch: Batch) -> Tensor:
+    fields_NCHW, truths = batch
+    generators = [torch.Generator().manual_seed(number) for number in range(len(truths))]
+    return model(fields_NCHW, truths, generators).float().mean(dim=0).sum()
+
+
+def _ewa_forward(model: nn.Module, batch: Batch) -> Tensor:
+    """Every anchor is judged, and as many regions as are sampled: which ones, values decide, and shapes do not."""
+    from ewa_fasterrcnn.model.roi_ops import CROP_SIZE
+
+    fields_NCHW = batch[0]
+    pyramid = model.pyramid(model.backbone(fields_NCHW))
+    judged = model.proposals(pyramid, fields_NCHW.shape[-2:])
+    num_regions = len(fields_NCHW) * model.head.num_sampled
+    crops_RC77 = pyramid[0].new_empty(num_regions, pyramid[0].shape[1], CROP_SIZE, CROP_SIZE).requires_grad_()
+    parts = (judged.objectness_NA, judged.deltas_NA4, *model.head.judge(crops_RC77))
+    return torch.cat([part.flatten() for part in parts])
+
+
+_ALL = (
+    Benchmark(
+        name="cosmoflow",
+        title="CosmoFlow",
+        reference_size=(128, 128, 128),
+        small_size=(64, 64, 64),
+        samples_per_rank=4,
+        make_model=_cosmoflow_model,
+        make_batch=_cosmoflow_batch,
+        loss=_cosmoflow_loss,
+        forward=_first_input,
+        input_bytes=16_777_216,
+    ),
+    Benchmark(
+        name="deepcam",
+        title="DeepCAM",
+        reference_size=(768, 1152),
+        small_size=(96, 144),
+        samples_per_rank=2,
+        make_model=_deepcam_model,
+        make_batch=_deepcam_batch,
+        loss=_deepcam_loss,
+        forward=_first_input,
+        input_bytes=60_162_048,
+    ),
+    Benchmark(
+        name="imagenet_resnet",
+        title="ImageNet ResNet-50",
+        reference_size=(224, 224),
+        small_size=(224, 224),
+        samples_per_rank=128,
+        make_model=_imagenet_model,
+        make_batch=_imagenet_batch,
+        loss=_imagenet_loss,
+        forward=_first_input,
+        input_bytes=110_000,
+    ),
+    Benchmark(
+        name="ewa_fasterrcnn",
+        title="EWA Faster R-CNN",
+        reference_size=(768, 1152),
+        small_size=(96, 144),
+        samples_per_rank=1,
+        make_model=_ewa_model,
+        make_batch=_ewa_batch,
+        loss=_ewa_loss,
+        forward=_ewa_forward,
+        input_bytes=56_623_104,
+    ),
+)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training steps of several ranks together, timed: what `breakdown` and `scaling` run on every rank.
+
+on_ranks("characterize.measure.data_parallel:throughput", settings, num_ranks=2)
+on_ranks("characterize.measure.data_parallel:timeline", settings, num_ranks=2)
+"""
+
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from characterize.measure import benchmarks
+from characterize.measure.communication_timeline import Recorder
+from characterize.measure.timing import synchronize
+from characterize.measure.training_step import TrainingStep
+from harness.distributed.world import World
+
+
+def throughput(world: World, settings: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of each step, the slowest rank's: all wait for it."""
+    step = _build(world, settings)
+    walls = _time_steps(world, step, settings)
+    if world.num_ranks > 1:
+        slowest = torch.tensor(walls, dtype=torch.float64, device=world.device)
+        distributed.all_reduce(slowest, distributed.ReduceOp.MAX)
+        walls = slowest.tolist()
+    return {"seconds": walls, "num_ranks": world.num_ranks, "num_nodes": world.num_nodes}
+
+
+def timeline(world: World, settings: dict[str, Any]) -> list[list[dict]]:
+    """Every rank's buckets; the first step is left out, since DDP rebuilds its buckets after it."""
+    step = _build(world, settings)
+    recorder = Recorder(compression=settings["compression"])
+    step.model.register_comm_hook(recorder, Recorder.hook)
+    for _ in range(settings["warm_up"] + settings["num_steps"]):
+        world.barrier()
+        step.optimizer.zero_grad()
+        loss = step.forward()
+        recorder.begin_step()
+        loss.backward()
+        step.optimizer.step()
+    own = [asdict(bucket) for bucket in recorder.buckets if bucket.step >= settings["warm_up"]]
+    everybody: list = [None] * world.num_ranks
+    distributed.all_gather_object(everybody, own)
+    return everybody
+
+
+def _build(world: World, settings: dict[str, Any]) -> TrainingStep:
+    benchmark = benchmarks.named([settings["benchmark"]])[0]
+    return TrainingStep.build(
+        benchmark,
+        size=tuple(settings["size"]),
+        num_samples=settings["num_samples"],
+        device=world.device,
+        wrap=partial(DistributedDataParallel) if world.num_ranks > 1 else lambda model: model,
+    )
+
+
+def _time_steps(world: World, step: TrainingStep, settings: dict[str, Any]) -> list[float]:
+    for _ in range(settings["warm_up"]):
+        step()
+    walls = []
+    for _ in range(settings["num_steps"]):
+        world.barrier()
+        synchronize(world.device)
+        start = time.perf_counter()
+        step()
+        synchronize(world.device)
+        walls.append(time.perf_counter() - start)
+    return walls

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read: a way to read files that lie ready, timed with the files out of this node's cache, in it, and past it."""
+
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from characterize.measure.timing import spread_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """A way to read, over files that lie ready."""
+
+    name: str
+    paths: tuple[Path, ...]
+    read: Callable[[], int]
+    """Reads everything once and returns the bytes that came from the files."""
+    direct: Callable[[], int] | None = None
+    """The same past the cache; None where that is not asked."""
+
+
+def time_all(read: Read, repeats: int) -> Iterator[dict[str, Any]]:
+    """Cold, warm and, where it is there, direct."""
+    for path in read.paths:
+        _drop(path)  # the first drop also waits for what is still being written
+    states = {"cold": (read.read, True), "warm": (read.read, False)}
+    if read.direct:
+        states["direct"] = (read.direct, True)
+    for state, (work, is_cold) in states.items():
+        row = {"read": read.name, "num_files": len(read.paths), "state": state}
+        try:
+            yield row | _time(read, work, is_cold, repeats)
+        except OSError as error:
+            yield row | {"error": error.strerror or str(error)}
+
+
+def _time(read: Read, work: Callable[[], int], is_cold: bool, repeats: int) -> dict[str, float]:
+    rates, cores = [], []
+    for _ in range(repeats):
+        if is_cold:
+            for path in read.paths:
+                _drop(path)
+        wall, core = time.perf_counter(), time.process_time()
+        num_bytes = work()
+        rates.append(num_bytes / (time.perf_counter() - wall))
+        cores.append(num_bytes / max(time.process_time() - core, 1e-9))
+    return {"bytes_per_s": median(rates), "spread": spread_of(rates), "bytes_per_core_second": median(cores)}
+
+
+def read_blocks(path: Path, offsets: Iterable[int], num_bytes: int) -> int:
+    with path.open("rb", buffering=0) as file:
+        return sum(len(os.pread(file.fileno(), num_bytes, offset)) for offset in offsets)
+
+
+def read_direct(path: Path, offsets: Iterable[int], num_bytes: int) -> int:
+    """Raises OSError where the file system has no direct reads."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, num_bytes) as aligned:
+            return sum(os.preadv(descriptor, [aligned], offset) for offset in offsets)
+    finally:
+        os.close(descriptor)
+
+
+def _drop(path: Path) -> None:
+    """The file's pages leave this node's cache; dirty ones would stay, so they are written first."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks' own files, read by the benchmarks' own loaders: made by their synthesize commands, then timed.
+
+for read in reads(folder, names=["cosmoflow"]): read.read()
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from characterize.measure import benchmarks
+from characterize.measure.file_reads import Read
+from characterize.results.result import CharacterizeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How a benchmark's small data set is made and read."""
+
+    arguments: tuple[str, ...]
+    """Of its synthesize command, after the folder."""
+    batches: Callable[[Path], Iterable]
+    """Batches of the training samples of a folder, as the training loop gets them."""
+    samples: str
+    """What a sample is, for the table."""
+
+
+def _batches(package: str, *, opening: dict | None = None, loading: dict | None = None) -> Callable[[Path], Iterable]:
+    def read(folder: Path) -> Iterable:
+        data = import_module(f"{package}.data")
+        dataset = data.open_split(folder, "train", **(opening or {}))
+        return data.loader(dataset, batch_size=1, **(loading or {}))
+
+    return read
+
+
+FORMATS = {
+    "cosmoflow": Format(
+        arguments=("--train", "12", "--validation", "1", "--size", "64"),
+        batches=_batches("cosmoflow"),
+        samples="64^3 HDF5",
+    ),
+    "deepcam": Format(
+        arguments=("--train", "24", "--validation", "1"),
+        batches=_batches("deepcam"),
+        samples="96 x 144 HDF5",
+    ),
+    "imagenet_resnet": Format(
+        arguments=("--train", "128", "--validation", "8", "--width", "500", "--height", "375"),
+        batches=_batches("imagenet_resnet", opening={"num_classes": 8}, loading={"side": 224}),
+        samples="JPEG 500 x 375",
+    ),
+    "ewa_fasterrcnn": Format(
+        arguments=("--train", "24", "--validation", "1", "--train-years", "1"),
+        batches=_batches("ewa_fasterrcnn"),
+        samples="96 x 144, HDF5 a year",
+    ),
+}
+"""The sizes are the benchmarks' small ones, so that a sample read is a sample that breakdown trains on."""
+
+
+def reads(work: Path, names: list[str] | None = None) -> Iterator[Read]:
+    """A Read for each installed benchmark whose files can be made here."""
+    for benchmark in benchmarks.named(names):
+        if benchmark.name in FORMATS:
+            yield prepared(benchmark.name, work / benchmark.name)
+
+
+def prepared(name: str, folder: Path) -> Read:
+    """The benchmark's small data set, made in `folder`."""
+    command = [sys.executable, "-m", f"{name}.synthesize", str(folder), *FORMATS[name].arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise CharacterizeError(f"{name}.synthesize: {last}")
+    paths = tuple(sorted(path for path in (folder / "train").rglob("*") if path.is_file()))
+    num_bytes = sum(path.stat().st_size for path in paths)
+    batches = FORMATS[name].batches
+
+    def read() -> int:
+        for _ in batches(folder):
+            pass
+        return num_bytes
+
+    return Read(name=f"{name}, {FORMATS[name].samples}", paths=paths, read=read)

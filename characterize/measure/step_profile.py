@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a training step's time goes, by kind of operator, from torch's profiler.
+
+profile = profile_steps(step, num_steps=3, device=device)
+profile["convolution"]                                # seconds a step
+
+The kinds are those of HPC AI500's figure 10. Times are each operator's own, without its callees, so they add up.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from characterize.measure.timing import synchronize
+
+KINDS = (
+    ("communication", re.compile(r"^(gloo:|nccl:|c10d::|ncclDev|.*AllReduce)")),
+    ("optimizer", re.compile(r"_foreach_|_fused_(sgd|adam)|Optimizer\.")),
+    (
+        "convolution",
+        re.compile(r"conv(olution|_transpose|1d|2d|3d|_)|cudnn::|implicit_gemm|winograd|fprop|dgrad|wgrad"),
+    ),
+    (
+        "normalisation",
+        re.compile(r"(batch|group|layer)_?norm|bn_(fw|bw)|BatchNorm|GroupNorm|RowwiseMoments", re.IGNORECASE),
+    ),
+    ("GEMM", re.compile(r"(^|:|_)(mm|addmm|bmm|baddbmm|linear|matmul)($|_)|gemm|cutlass|ampere_|sm\d0_xmma")),
+    ("pooling", re.compile(r"pool", re.IGNORECASE)),
+    (
+        "copies",
+        re.compile(r"copy|clone|contiguous|aten::(_to_copy|to|cat|fill_|zero_|zeros|empty|new_)|memcpy|memset", re.I),
+    ),
+)
+OTHER = "elementwise and other"
+NAMES = (*(name for name, _ in KINDS), OTHER)
+
+
+def kind_of(operator: str) -> str:
+    """The kind that an operator's or kernel's name tells."""
+    return next((name for name, pattern in KINDS if pattern.search(operator)), OTHER)
+
+
+def sum_by_kind(times: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Seconds of each kind, all kinds named."""
+    total: dict[str, float] = defaultdict(float)
+    for operator, seconds in times:
+        total[kind_of(operator)] += seconds
+    return {name: total[name] for name in NAMES}
+
+
+def profile_steps(step: Callable[[], object], *, num_steps: int, device: torch.device) -> dict[str, float]:
+    """Seconds a step of each kind; on an accelerator its own time, on the CPU that of all operators."""
+    on_device = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
+    step()
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would say on stderr that it starts and stops
+    with profile(activities=activities) as recorded:
+        for _ in range(num_steps):
+            step()
+        synchronize(device)
+    attribute = "self_device_time_total" if on_device else "self_cpu_time_total"
+    # ProfilerStep and user annotations cover what is counted below them.
+    averages = [event for event in recorded.key_averages() if not event.key.startswith(("ProfilerStep", "Optimizer."))]
+    return sum_by_kind((event.key, getattr(event, attribute) / 1e6 / num_steps) for event in averages)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rule, Finding and @rule: a check is a small function whose docstring is its documentation.
+
+    @rule("T102", needs=("L101",))
+    def init_within_limit(log: RunLog, limits: Limits) -> Iterator[Fault]:
+        \"\"\"Initialisation ends within the allowed time.
+
+        Why: work moved before run_start would be free.
+        Example: init_start 0 s, init_stop 2052 s, limit 1800 s.
+        Mend: move training work after run_start.
+        \"\"\"
+
+The first parameter's name says what a rule looks at: `log`, `entry`, `organisation`, `submission`, or `waivers` (once
+all others have run). The second, where there is one, is `limits` (of that log or entry), `ruleset`, or `earlier`
+(another round, where one is given). A rule whose prerequisite found something on the same thing is skipped.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from compliance.rulesets.ruleset import Benchmark, RuleSet
+
+SCOPES = ("log", "entry", "organisation", "submission", "waivers")
+CONTEXTS = ("limits", "ruleset", "earlier")
+SEVERITIES = ("error", "warning", "manual")
+SECTIONS = re.compile(r"^(Why|Example|Mend): ", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What holds for one entry: rule set, benchmark and division."""
+
+    ruleset: RuleSet
+    benchmark: Benchmark
+    division: str
+    """closed or open."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a rule yields: where and what. The engine adds rule, severity and mend."""
+
+    path: Path
+    message: str
+    line: int = 0
+    """0: the whole file or folder."""
+    expected: str = ""
+    found: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One fault with its rule; the fields are those of `check --format json`."""
+
+    rule: str
+    severity: str
+    path: str
+    line: int
+    message: str
+    expected: str
+    found: str
+    mend: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        expected = f", expected {self.expected}" if self.expected else ""
+        return f"{where}: {self.rule} {self.severity}: {self.message}{expected}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A registered check."""
+
+    id: str
+    severity: str
+    scope: str
+    context: str | None
+    """One of CONTEXTS, or None: what the check takes besides its subject."""
+    needs: tuple[str, ...]
+    check: Callable[..., Iterator[Fault]]
+
+    @cached_property
+    def _sections(self) -> dict[str, str]:
+        """The check's docstring: its head is the summary."""
+        head, *parts = SECTIONS.split(inspect.getdoc(self.check))
+        sections = {"summary": head, **dict(zip(parts[0::2], parts[1::2], strict=True))}
+        return {name.lower(): " ".join(text.split()) for name, text in sections.items()}
+
+    @property
+    def summary(self) -> str:
+        return self._sections["summary"]
+
+    @property
+    def why(self) -> str:
+        return self._sections["why"]
+
+    @property
+    def example(self) -> str:
+        return self._sections["example"]
+
+    @property
+    def mend(self) -> str:
+        return self._sections["mend"]
+
+    def faults(self, subject: object, context: object = None) -> Iterator[Fault]:
+        """What the check has to say of its subject."""
+        return self.check(subject) if self.context is None else self.check(subject, context)
+
+    def finding(self, fault: Fault) -> Finding:
+        return Finding(
+            rule=self.id,
+            severity=self.severity,
+            path=str(fault.path),
+            line=fault.line,
+            message=fault.message,
+            expected=fault.expected,
+            found=fault.found,
+            mend=self.mend,
+        )
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) -> Callable:
+    """Register a check under its id; its docstring must hold a summary, Why, Example and Mend."""
+
+    def register(check: Callable[..., Iterator[Fault]]) -> Callable[..., Iterator[Fault]]:
+        assert rule_id not in RULES, f"{rule_id} is taken by {RULES[rule_id].check.__name__}"
+        scope, *contexts = check.__code__.co_varnames[: check.__code__.co_argcount]
+        assert scope in SCOPES, scope
+        assert not contexts or (len(contexts) == 1 and contexts[0] in CONTEXTS), contexts
+        assert severity in SEVERITIES, severity
+        RULES[rule_id] = Rule(
+            id=rule_id,
+            severity=severity,
+            scope=scope,
+            context=contexts[0] if contexts else None,
+            needs=needs,
+            check=check,
+        )
+        return check
+
+    return register

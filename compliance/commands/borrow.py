@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`borrow LENDER MINE`: write <MINE>.borrowed.toml, the lender's hyperparameters beside one's own batch."""
+
+import argparse
+import sys
+
+from compliance.files import atomic_write
+from compliance.files.errors import UserError
+from compliance.submissions import borrowing
+
+
+def run(arguments: argparse.Namespace) -> int:
+    output = arguments.output or arguments.mine.with_name(f"{arguments.mine.stem}.borrowed.toml")
+    if output.exists() and any(output.samefile(file) for file in (arguments.mine, arguments.lender)):
+        raise UserError(f"{output}: would be overwritten; name another --output")
+    borrowed = borrowing.borrow(arguments.lender, arguments.mine, arguments.benchmark)
+    atomic_write.write(output, borrowed.text)
+    for key in borrowed.left_out:
+        print(f"left out: {key}, which the lender does not have; the default is the reference's", file=sys.stderr)
+    print(output)
+    return 0

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing files.
+
+errors.py           UserError
+toml_file.py, toml_text.py
+atomic_write.py     a file appears whole or not at all
+
+Imports: the standard library.
+"""

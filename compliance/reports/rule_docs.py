@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a rule asks, from its docstring: for the terminal, and all of them as rules/README.md."""
+
+from itertools import groupby
+
+from compliance import checks
+from compliance.checks import waivers
+from compliance.checks.registry import RULES, Rule
+from compliance.files.errors import UserError
+from compliance.rulesets.ruleset import load, names, nearest
+
+assert checks.FAMILIES  # importing them
+assert waivers.FILE_NAME  # has registered the rules
+
+FAMILIES = {
+    "L": "Log",
+    "T": "Timing",
+    "R": "Results",
+    "Q": "Quality",
+    "H": "Hyperparameters",
+    "S": "System description",
+    "C": "Convergence",
+    "P": "Package",
+}
+HEAD = """\
+# Rules
+
+Written by `python -m compliance explain --all --output rules/README.md`; the rules are functions of compliance/checks/.
+An *error* fails a submission, a *warning* asks for a look, *manual* is what no log can prove and a reviewer must check.
+
+## Rule sets
+
+A rule set extends one parent: a table merges, a constraint is replaced whole.
+`python -m compliance rules NAME --resolved` shows every value with the file that it comes from.
+
+"""
+
+
+def rule(rule_id: str) -> str:
+    """One rule in full. UserError names the nearest one where there is none."""
+    found = RULES.get(rule_id.upper())
+    if found is None:
+        raise UserError(f"no rule {rule_id!r}; {nearest(rule_id.upper(), RULES)}")
+    needs = f"\nneeds    {', '.join(found.needs)} to hold" if found.needs else ""
+    return (
+        f"{found.id}  {found.summary}\n\n"
+        f"severity {found.severity}\nlooks at {found.scope}{needs}\n\n"
+        f"Why      {found.why}\nExample  {found.example}\nMend     {found.mend}\n"
+    )
+
+
+def listing() -> str:
+    """All rules, a line each."""
+    return "".join(f"{one.id}  {one.severity:<7}  {one.summary}\n" for one in _sorted())
+
+
+def readme() -> str:
+    """rules/README.md: the rule sets, and one section a rule."""
+    sets = "".join(f"- `{name}`: {load(name).values['title']}\n" for name in names())
+    families = groupby(_sorted(), key=lambda one: one.id[0])
+    return HEAD + sets + "".join(_family(letter, list(rules)) for letter, rules in families)
+
+
+def _sorted() -> list[Rule]:
+    """By family in the order above, then by number."""
+    order = list(FAMILIES)
+    return sorted(RULES.values(), key=lambda one: (order.index(one.id[0]), one.id))
+
+
+def _family(letter: str, rules: list[Rule]) -> str:
+    return f"\n## {FAMILIES[letter]}\n" + "".join(map(_section, rules))
+
+
+def _section(rule: Rule) -> str:
+    needs = f", needs {', '.join(rule.needs)}" if rule.needs else ""
+    return (
+        f"\n### {rule.id}: {rule.check.__name__.replace('_', ' ')}\n\n"
+        f"{rule.summary} *({rule.severity}, looks at the {rule.scope}{needs})*\n\n"
+        f"- Why: {rule.why}\n- Example: {rule.example}\n- Mend: {rule.mend}\n"
+    )

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hyperparameters.toml, read and held to the rules that it names, without the training code.
+
+file = read(Path("cosmoflow/configs/closed/hyperparameters.toml"))
+file.values, list(faults(file))
+
+rules = "mlperf_hpc_3.0"
+division = "closed"
+[hyperparameters]            # what a reviewer may borrow, as a group
+opt_base_learning_rate = 0.001
+[batch]                      # what stays one's own
+global_batch_size = 64
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compliance.files import toml_file
+from compliance.files.errors import UserError
+from compliance.rulesets import ruleset
+from compliance.rulesets.constraint import Constraint
+from compliance.rulesets.ruleset import Benchmark, RuleSet
+
+KEYS = ("rules", "division", "hyperparameters", "batch", "borrowed")
+ANY_KEY = ("open", "free")
+"""Divisions whose files may hold keys that the rules do not list."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperparametersFile:
+    """The tables of one file, and the rules that it is written for."""
+
+    path: Path
+    rules: RuleSet
+    benchmark: Benchmark
+    division: str
+    """One of the rule set's: closed or open, under HPC AI500 hardware, system or free."""
+    hyperparameters: Mapping[str, Any]
+    batch: Mapping[str, Any]
+    borrowed: Mapping[str, Any]
+    """lender, path and sha256, where the hyperparameters are another submitter's."""
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Both tables; a key that stands in both is a fault."""
+        return {**self.hyperparameters, **self.batch}
+
+
+def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
+    """Read a file; UserError or RuleSetError where it names no rules, division or benchmark that exist."""
+    tables = read_toml(path)
+    if "system" in tables:
+        raise UserError(f"{path}: holds [system], expected a hyperparameters.toml; system.toml is the machine's own")
+    for key in tables:
+        if key not in KEYS:
+            raise UserError(f"{path}: {key}: unknown key; {ruleset.nearest(key, KEYS)}")
+    for key in KEYS[2:]:
+        if not isinstance(tables.get(key, {}), dict):
+            raise UserError(f"{path}: {key}: found {tables[key]!r}, expected a table [{key}]")
+    rules = _rules(tables, path)
+    if tables.get("division") not in list(rules.values["divisions"]):
+        expected = f"expected one of {', '.join(rules.values['divisions'])} ({rules.file_name})"
+        raise UserError(f"{path}: division: found {tables.get('division')!r}, {expected}")
+    return HyperparametersFile(
+        path=path,
+        rules=rules,
+        benchmark=rules.benchmark(benchmark or _benchmark_of(path, rules)),
+        division=tables["division"],
+        hyperparameters=tables.get("hyperparameters", {}),
+        batch=tables.get("batch", {}),
+        borrowed=tables.get("borrowed", {}),
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return toml_file.load(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not TOML: {error}") from None
+
+
+def _rules(tables: Mapping[str, Any], path: Path) -> RuleSet:
+    try:
+        return ruleset.load(str(tables.get("rules", "")))
+    except ruleset.RuleSetError as error:
+        raise UserError(f"{path}: rules: {error}") from None
+
+
+def _benchmark_of(path: Path, rules: RuleSet) -> str:
+    """The nearest folder above the file that has a benchmark's name."""
+    for folder in path.absolute().parts[::-1]:
+        if folder in rules.values["benchmarks"]:
+            return folder
+    known = ", ".join(sorted(rules.values["benchmarks"]))
+    raise UserError(f"{path}: its folders name no benchmark; give --benchmark NAME, one of {known}")
+
+
+def faults(file: HyperparametersFile) -> Iterator[str]:
+    """In what the file breaks its rules: keys that a strict division does not list, values that are not allowed."""
+    for key in file.hyperparameters.keys() & file.batch.keys():
+        yield f"{key}: found in [hyperparameters] and in [batch], expected in one of them"
+    allowed = constraints(file)
+    where = f"{file.rules.file_name}, {file.benchmark.name} {file.division}"
+    for key, value in file.values.items():
+        if key in allowed:
+            if allowed[key].applies(file.values) and not allowed[key].accepts(value):
+                yield f"{key}: found {value!r}, expected {allowed[key].describe()} ({where})"
+        elif file.division not in ANY_KEY:
+            yield f"{key}: the rules do not list it ({where}); {ruleset.nearest(key, allowed)}"
+
+
+def constraints(file: HyperparametersFile) -> dict[str, Constraint]:
+    """By key: what every log gives, what belongs to the problem, and what the division may tune."""
+    common = {key: Constraint.from_toml(words) for key, words in file.rules.values["keys"].items()}
+    return {**common, **file.benchmark.keys(), **file.benchmark.hyperparameters(file.division)}

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores as pure functions: time to train drops the fastest and the slowest run, throughput spans all kept instances.
+
+A run that did not converge may be the slowest one dropped; more than one makes a time-to-train entry invalid
+(MLPerf HPC rules, "Benchmark results"). HPC AI500's fixed epochs are scored in vflops.py.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from compliance.checks import limits_of
+from compliance.checks.registry import Limits
+from compliance.mllog import RunLog
+from compliance.rulesets.ruleset import RuleSet
+from compliance.scoring.convergence_comparison import compare
+from compliance.scoring.run_metrics import MS_PER_MINUTE, converged, run_minutes
+from compliance.scoring.vflops import Vflops, summarise, trial
+from compliance.submissions.reader import Entry, Submission
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """(T, S, M', time for all) of an entry that trains many instances at once; the time is the score's minutes."""
+
+    total_scale: int | None
+    """T: accelerators, or nodes where there are none, of all instances."""
+    instance_scale: int | None
+    """S: accelerators or nodes of one instance; None where the logs do not say, or differ."""
+    num_kept: int
+    """M': instances that are scored."""
+    num_pruned: int
+    """Instances in pruned_results/."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One entry's result; the fields are those of `score --format json`."""
+
+    org: str
+    """Folder name."""
+    system: str
+    """Folder name."""
+    division: str
+    benchmark: str
+    metric: str
+    """time_to_train, throughput or vflops."""
+    runs: int
+    """Scored logs; for throughput the kept instances."""
+    unconverged: int
+    """Runs without the target; with a fixed number of epochs, runs that are not complete."""
+    dropped: tuple[str, ...] = ()
+    """File names of the fastest and the slowest run; for vflops of those with the highest and the lowest."""
+    minutes: float | None = None
+    """None where the entry is invalid."""
+    scale_factor: float = 1.0
+    """Reference mean epochs / own mean epochs, where the run converged faster than the reference."""
+    scaled_minutes: float | None = None
+    valid: bool = False
+    reference: str = ""
+    """Own epochs beside the reference's, which convergence point was used and why; empty where none applies."""
+    throughput: Throughput | None = None
+    vflops: Vflops | None = None
+
+    def as_json(self) -> dict:
+        return asdict(self) | {"dropped": list(self.dropped)}
+
+
+def score(submission: Submission, ruleset: RuleSet) -> list[Score]:
+    """Scores of all entries whose benchmark the rule set knows."""
+    scored = ((entry, limits_of(entry, ruleset)) for entry in submission.entries)
+    return ranked([score_entry(entry, limits) for entry, limits in scored if limits is not None])
+
+
+def ranked(scores: Sequence[Score]) -> list[Score]:
+    """The same scores, those in VFLOPS with their rank among the same benchmark and level."""
+    groups = defaultdict(list)
+    for one in scores:
+        if one.vflops is not None and one.valid:
+            groups[one.benchmark, one.division].append(one.vflops.vflops)
+    return [_with_rank(one, groups[one.benchmark, one.division]) for one in scores]
+
+
+def _with_rank(one: Score, rivals: Sequence[float]) -> Score:
+    if one.vflops is None or not one.valid:
+        return one
+    rank = 1 + sum(rival > one.vflops.vflops for rival in rivals)
+    return replace(one, vflops=replace(one.vflops, rank=rank))
+
+
+def score_entry(entry: Entry, limits: Limits) -> Score:
+    if limits.benchmark.num_epochs is not None:
+        return _in_vflops(entry, limits)
+    return _in_throughput(entry, limits) if entry.scaling == "weak" else _in_time_to_train(entry, limits)
+
+
+def _in_time_to_train(entry: Entry, limits: Limits) -> Score:
+    times = [_minutes_to_target(log, limits) for log in entry.runs]
+    unconverged = times.count(math.inf)
+    names = [log.path.name for log in entry.runs]
+    dropped = tuple(names[index] for index in _fastest_and_slowest(times)) if len(times) > 2 else ()
+    enough = len(times) >= limits.benchmark.num_runs
+    minutes = mean_without_extremes(times) if enough and unconverged <= 1 else None
+    comparison = compare(entry, limits)
+    factor = comparison.scale_factor if comparison else 1.0
+    return Score(
+        **_common(entry, "time_to_train", unconverged),
+        dropped=dropped,
+        minutes=minutes,
+        scale_factor=factor,
+        scaled_minutes=None if minutes is None else minutes * factor,
+        valid=minutes is not None,
+        reference=comparison.describe() if comparison else "",
+    )
+
+
+def _in_throughput(entry: Entry, limits: Limits) -> Score:
+    """Never scaled: the published rounds compare its epochs with the reference, and leave its time as it is."""
+    unconverged = [_minutes_to_target(log, limits) for log in entry.runs].count(math.inf)
+    enough = len(entry.runs) >= limits.benchmark.num_runs
+    minutes = throughput_minutes(entry.runs) if enough and not unconverged else None
+    comparison = compare(entry, limits)
+    return Score(
+        **_common(entry, "throughput", unconverged),
+        minutes=minutes,
+        scaled_minutes=minutes,
+        valid=minutes is not None,
+        reference=comparison.describe() if comparison else "",
+        throughput=throughput(entry),
+    )
+
+
+def _in_vflops(entry: Entry, limits: Limits) -> Score:
+    trials = [found for log in entry.runs if (found := trial(log, limits.benchmark)) is not None]
+    enough = len(trials) >= limits.benchmark.num_runs
+    summary = summarise(trials)
+    minutes = summary.minutes if summary and enough else None
+    return Score(
+        **_common(entry, "vflops", len(entry.runs) - len(trials)),
+        dropped=summary.dropped if summary else (),
+        minutes=minutes,
+        scaled_minutes=minutes,
+        valid=minutes is not None,
+        vflops=summary,
+    )
+
+
+def _common(entry: Entry, metric: str, unconverged: int) -> dict:
+    return {
+        "org": entry.org,
+        "system": entry.system,
+        "division": entry.division,
+        "benchmark": entry.benchmark,
+        "metric": metric,
+        "runs": len(entry.runs),
+        "unconverged": unconverged,
+    }
+
+
+def _minutes_to_target(log: RunLog, limits: Limits) -> float:
+    """Minutes of a converged run, else infinity."""
+    minutes = run_minutes(log)
+    return minutes if minutes is not None and converged(log, limits.benchmark) else math.inf
+
+
+def _fastest_and_slowest(times: Sequence[float]) -> tuple[int, int]:
+    order = sorted(range(len(times)), key=times.__getitem__)
+    return order[0], order[-1]
+
+
+def mean_without_extremes(times: Sequence[float]) -> float | None:
+    """Mean without the smallest and the largest; None below three values or where an infinite one remains."""
+    kept = sorted(times)[1:-1]
+    mean = math.fsum(kept) / len(kept) if kept else math.inf
+    return mean if math.isfinite(mean) else None
+
+
+def throughput_minutes(logs: Sequence[RunLog]) -> float | None:
+    """Last run_stop - first run_start over the kept instances."""
+    starts = [event.time_ms for log in logs for event in log.all("run_start")]
+    stops = [event.time_ms for log in logs for event in log.all("run_stop")]
+    return (max(stops) - min(starts)) / MS_PER_MINUTE if starts and stops else None
+
+
+def throughput(entry: Entry) -> Throughput:
+    """Every instance has the same scale; T counts the pruned instances too, since they ran beside the kept ones."""
+    scales = {_instance_scale(log) for log in entry.logs}
+    scale = scales.pop() if len(scales) == 1 else None
+    return Throughput(
+        total_scale=None if scale is None else scale * len(entry.logs),
+        instance_scale=scale,
+        num_kept=len(entry.runs),
+        num_pruned=len(entry.pruned),
+    )
+
+
+def _instance_scale(log: RunLog) -> int | None:
+    """Ranks, each with its accelerator; else nodes x accelerators, which some logs give of the whole system."""
+    ranks, nodes, accelerators = map(log.value, ("number_of_ranks", "number_of_nodes", "accelerators_per_node"))
+    if _is_count(ranks):
+        return ranks
+    return nodes * (accelerators if _is_count(accelerators) else 1) if _is_count(nodes) else None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rule set holds, and why: the caller's word, submission.toml's, else what layout and logs imply."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from compliance.files import toml_file
+from compliance.files.errors import UserError
+from compliance.rulesets import ruleset
+from compliance.rulesets.ruleset import RuleSet
+from compliance.submissions.reader import Submission
+
+ROUND_FOLDER = re.compile(r"hpc_results_v(\d+\.\d+)")
+WITHOUT_SCALING_FOLDERS = "mlperf_hpc_0.7"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A rule set and the reason for it."""
+
+    ruleset: RuleSet
+    reason: str
+    """Reads on from 'rules NAME: '."""
+
+    def __str__(self) -> str:
+        synthetic = "; synthetic data, comparable with nothing else" if self.ruleset.values.get("synthetic") else ""
+        return f"{self.ruleset.name} ({self.reason}{synthetic})"
+
+
+def choose(submission: Submission, name: str | None = None) -> Choice:
+    """The rule set called `name`, else the first that anything in the submission speaks for.
+
+    Raises RuleSetError for a name that no rule set has, UserError where a round's organisations declare different ones.
+    """
+    if name is not None:
+        return Choice(ruleset=ruleset.load(name), reason="given by --rules")
+    for name, reason in _candidates(submission):
+        return Choice(ruleset=ruleset.load(name), reason=reason)
+    newest = max(_years().items())[1]
+    return Choice(ruleset=ruleset.load(newest), reason="the newest; neither layout nor logs say which")
+
+
+def _candidates(submission: Submission) -> Iterator[tuple[str, str]]:
+    yield from _declared(submission)
+    yield from _from_benchmarks(submission)
+    yield from _from_folder_name(submission)
+    if submission.kind in ("organisation", "round") and submission.entries and not submission.has_scaling_folders:
+        yield WITHOUT_SCALING_FOLDERS, "implied by results/<system>/<benchmark> without strong or weak"
+    yield from _from_year(submission)
+
+
+def _declared(submission: Submission) -> Iterator[tuple[str, str]]:
+    """submission.toml at the root; in a round without one, what its organisations agree on."""
+    if "rules" in submission.declared:
+        yield _checked(submission.declared["rules"], submission.root), f"named by {submission.root / 'submission.toml'}"
+    elif submission.kind == "round":
+        names = {folder.name: name for folder in submission_folders(submission) for name in _declared_in(folder)}
+        if len(set(names.values())) > 1:
+            each = ", ".join(f"{org}: {name}" for org, name in sorted(names.items()))
+            raise UserError(f"{submission.root}: its organisations name different rules ({each}); give --rules NAME")
+        if len(names) == len(submission.organisations):
+            yield next(iter(names.values())), "named by every organisation's submission.toml"
+
+
+def submission_folders(submission: Submission) -> list[Path]:
+    return [organisation.folder for organisation in submission.organisations]
+
+
+def _declared_in(folder: Path) -> Iterator[str]:
+    file = folder / "submission.toml"
+    if file.is_file() and not file.is_symlink():
+        try:
+            declared = toml_file.load(file)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file}: not a readable TOML file: {error}") from error
+        if "rules" in declared:
+            yield _checked(declared["rules"], folder)
+
+
+def _checked(name: object, folder: Path) -> str:
+    """The declared name, or an error that says where it stands."""
+    file = folder / "submission.toml"
+    if not isinstance(name, str) or not name:
+        raise UserError(
+            f"{file}: rules = {name!r}, expected one of: {', '.join(ruleset.names())}; or give --rules NAME"
+        )
+    try:
+        ruleset.load(name)
+    except ruleset.RuleSetError as error:
+        raise UserError(f"{file}: {error}") from None
+    return name
+
+
+def _from_benchmarks(submission: Submission) -> Iterator[tuple[str, str]]:
+    """The suite whose benchmarks these are, where it has one rule set that is never implied by a year."""
+    benchmarks = {entry.benchmark for entry in submission.entries}
+    for name in _implied_by_benchmarks():
+        known = benchmarks & ruleset.load(name).values["benchmarks"].keys()
+        if known and known == benchmarks:
+            yield name, f"implied by {', '.join(sorted(known))}"
+
+
+def _implied_by_benchmarks() -> list[str]:
+    sets = map(ruleset.load, ruleset.names())
+    return [one.name for one in sets if one.values["suite"] == "hpc_ai500" and not one.values.get("synthetic")]
+
+
+def _from_folder_name(submission: Submission) -> Iterator[tuple[str, str]]:
+    for folder in submission.root.absolute().parts[::-1]:
+        match = ROUND_FOLDER.fullmatch(folder)
+        if match and f"mlperf_hpc_{match[1]}" in ruleset.names():
+            yield f"mlperf_hpc_{match[1]}", f"implied by the folder's name {folder}"
+
+
+def _from_year(submission: Submission) -> Iterator[tuple[str, str]]:
+    """The round that was open in the year in which most runs started; before the first and after the last, those."""
+    starts = (log.first("run_start") for entry in submission.entries for log in entry.logs)
+    years = Counter(datetime.fromtimestamp(start.time_ms / 1000, UTC).year for start in starts if start is not None)
+    if years:
+        year = max(years, key=lambda year: (years[year], year))
+        rounds = _years()
+        nearest = max((first for first in rounds if first <= year), default=min(rounds))
+        yield rounds[nearest], f"implied by runs that started in {year}"
+
+
+def _years() -> dict[int, str]:
+    """First year of each rule set that a year can imply."""
+    years = {ruleset.load(name).values["implied"]["year"]: name for name in ruleset.names()}
+    return {year: name for year, name in years.items() if year > 0}

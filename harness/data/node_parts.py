@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A shard: the part of a data set that one node holds, itself a data set with a manifest of its own.
+
+    shard = Shard(index=2, count=8)
+    listed = shard.cut(manifest)                    # neighbouring samples of the training and of the validation split
+    shard = Shard.of(Manifest.load(folder))         # None where the folder holds the whole data set
+
+Where nodes hold shards each rank draws from its node's (ShardBatches): samples never move, only their order within a
+node changes from epoch to epoch, and over all ranks every sample is still seen exactly once in each. Which samples
+share a node follows from the manifest's order; CosmoFlow's is that of universes drawn or hashed at random.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from compliance.files.errors import UserError
+from harness.data.manifest import DataFile, Manifest, Split
+from harness.data.sampler import EpochBatches
+from harness.distributed.world import World
+
+SPLITS = ("train", "validation")
+"""What is cut; other splits, such as DeepCAM's statistics, are on every node."""
+
+
+class Samples(Protocol):
+    """Samples of a split, as a benchmark's open_split gives them."""
+
+    manifest: Manifest | None
+
+    def __len__(self) -> int: ...
+
+
+class ShardError(UserError):
+    """A data set that cannot be cut, or nodes whose shards are no whole data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of `count` parts."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def of(cls, manifest: Manifest | None) -> "Shard | None":
+        """Which part of a data set this manifest lists; None where it is the whole of it."""
+        if manifest is None or "shard" not in manifest.provenance:
+            return None
+        return cls(index=manifest.provenance["shard"], count=manifest.provenance["num_shards"])
+
+    def cut(self, whole: Manifest) -> Manifest:
+        """The manifest of this part. ShardError where files hold no whole samples, or a node would get none."""
+        if Shard.of(whole):
+            raise ShardError("source: is a shard itself; stage from the whole data set")
+        splits = {name: self._part(name, split) if name in SPLITS else split for name, split in whole.splits.items()}
+        counts = {_whole_key(name): split.num_samples for name, split in whole.splits.items() if name in SPLITS}
+        provenance = whole.provenance | {"shard": self.index, "num_shards": self.count} | counts
+        return replace(whole, splits=splits, provenance=provenance)
+
+    def _part(self, name: str, split: Split) -> Split:
+        num_samples = split.num_samples
+        if num_samples < self.count or len(split.files) % num_samples:
+            found = f"found {num_samples} samples in {len(split.files)} files"
+            raise ShardError(
+                f"{name}: {found}, expected whole files a sample and a sample for each of {self.count} nodes"
+            )
+        start, stop = self.bounds(num_samples)
+        each = len(split.files) // num_samples
+        return Split(num_samples=stop - start, files=split.files[start * each : stop * each])
+
+    def bounds(self, num_samples: int) -> tuple[int, int]:
+        """First sample of this part, and the one behind its last."""
+        return num_samples * self.index // self.count, num_samples * (self.index + 1) // self.count
+
+
+def dealt(name: str, split: Split, count: int) -> list[tuple[DataFile, ...]]:
+    """The files of each shard of a split; all of them together where that split is not cut."""
+    if count == 1 or name not in SPLITS:
+        return [split.files]
+    return [Shard(index=index, count=count)._part(name, split).files for index in range(count)]
+
+
+def num_whole(samples: Samples, split: str) -> int:
+    """Samples of a split in the whole data set, of which `samples` may be a part."""
+    provenance = samples.manifest.provenance if samples.manifest else {}
+    return provenance.get(_whole_key(split), len(samples))
+
+
+def check_complete(world: World, manifest: Manifest | None) -> None:
+    """Every node holds the whole data set, or each another part of the same one; ShardError on all ranks where not."""
+    shard = Shard.of(manifest)
+    held = torch.zeros(world.num_nodes + 1, device=world.device)
+    if world.local_rank == 0 and (shard is None or shard.count == world.num_nodes):
+        held[world.num_nodes if shard is None else shard.index] = 1
+    *num_holders, num_whole = world.all_reduce_sum(held).tolist()
+    if num_whole != world.num_nodes and set(num_holders) != {1}:
+        found = "the whole data set" if shard is None else f"shard {shard.index} of {shard.count}"
+        raise ShardError(
+            f"shards: this node holds {found}, and the {world.num_nodes} nodes together not each part once; "
+            "stage again, with --shard and on these nodes"
+        )
+
+
+def _whole_key(split: str) -> str:
+    return f"whole_{split}"
+
+
+class ShardBatches(EpochBatches):
+    """The training batches of one rank, from its node's shard: over all ranks of all nodes, every sample once an epoch.
+
+    Ranks of all nodes step together. A node's samples are cut into steps like a whole data set of its own, by the
+    number of samples that the smallest shard has; where a node has one more than that, its last step does.
+    """
+
+    def __init__(
+        self, num_whole: int, *, shard: Shard, batch_size: int, num_ranks: int = 1, rank: int = 0, seed: int = 0
+    ) -> None:
+        """`num_whole`: samples of the whole data set; `num_ranks` and `rank`: of this node."""
+        smallest = num_whole // shard.count
+        super().__init__(smallest, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=True)
+        self.num_whole, self.shard = num_whole, shard
+
+    @property
+    def global_sizes(self) -> list[int]:
+        """Samples of each step over all ranks of all nodes."""
+        sizes = [size * self.shard.count for size in super().global_sizes]
+        return [*sizes[:-1], sizes[-1] + self.num_whole % self.shard.count]
+
+    def indices(self) -> list[np.ndarray]:
+        """One array of indices, into the shard, a batch."""
+        start, stop = self.shard.bounds(self.num_whole)
+        order = np.random.default_rng([self.seed, self.epoch, self.shard.index]).permutation(stop - start)
+        steps = np.split(order, np.cumsum(super().global_sizes)[:-1])
+        return [np.array_split(step, self.num_ranks)[self.rank] for step in steps]

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's data brought to where it is quick to read: the node's own storage, and memory.
+
+with run.staging():
+    local_data.bring(run, train_set, validation_set)
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from harness.run import Run
+from harness.staging import stage
+from harness.staging.stage import Form
+
+
+class Dataset(Protocol):
+    """A split that can be read from elsewhere."""
+
+    folder: Path
+    """Of the data set."""
+
+    def move(self, folder: Path) -> None:
+        """Read from a copy of the data set from now on."""
+        ...
+
+    def fill_cache(self) -> None:
+        """Read every sample into memory."""
+        ...
+
+
+def bring(run: Run, *splits: Dataset, form: Form = "replica") -> None:
+    """Stage and cache the splits of one data set, as far as the system's `staging_folder` and `cache` ask for it."""
+    system = run.config.system
+    if system.staging_folder:
+        folder = stage.stage(splits[0].folder, system.staging_folder, world=run.world, form=form)
+        for split in splits:
+            split.move(folder)
+    if system.cache:
+        for split in splits:
+            split.fill_cache()

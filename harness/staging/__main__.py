@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m harness.staging`: the command of stage.py."""
+
+import sys
+
+from harness import cli
+from harness.staging.stage import main
+
+if __name__ == "__main__":
+    sys.exit(cli.exit_code(main))

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both forms of the data set, image folders and tar shards, hand on: pictures still encoded, with their labels."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Unpack
+
+import numpy as np
+
+from harness.data.manifest import Manifest
+from harness.data.sampler import EpochBatches, Order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Some samples. `pictures[i]` may read a file then: ask for it where there is time, in a reading thread."""
+
+    pictures: Sequence[bytes]
+    """Files as they are, JPEG as a rule."""
+    labels: np.ndarray
+    """int64, from 0."""
+    name: Callable[[int], str]
+    """What sample i of these is called in an error."""
+
+
+class Dataset(Protocol):
+    """One split."""
+
+    manifest: Manifest | None
+    num_classes: int
+
+    def __len__(self) -> int: ...
+
+    def batches(self, **order: Unpack[Order]) -> EpochBatches:
+        """The order in which this form is read."""
+        ...
+
+    def fetch(self, batches: Iterable[np.ndarray]) -> Iterator[Encoded]:
+        """The samples of each batch of indices."""
+        ...

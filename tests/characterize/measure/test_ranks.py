@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranks that are started here: collectives over two of them, and what is said where one fails."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from characterize.commands import allreduce
+from characterize.measure.communication_timeline import PARTS, Recorder, divide
+from characterize.measure.ranks import on_ranks
+from characterize.results.result import CharacterizeError, Result
+
+SETTINGS = {"collectives": list(allreduce.COLLECTIVES), "sizes": [8, 3000], "repeats": 2}
+
+
+@pytest.fixture(scope="module")
+def gloo_rows():
+    rows = on_ranks("characterize.measure.collectives:sweep", SETTINGS, num_ranks=2)
+    return [allreduce.with_bandwidth(row, num_ranks=2) for row in rows]
+
+
+def test_every_collective_is_timed_or_said_to_be_missing(gloo_rows):
+    assert {row["collective"] for row in gloo_rows} == set(allreduce.COLLECTIVES)
+    assert {row["library"] for row in gloo_rows} == {"gloo"}
+    timed = [row for row in gloo_rows if "error" not in row]
+    assert {"all_reduce", "broadcast", "point_to_point"} <= {row["collective"] for row in timed}
+    assert all(row["seconds"] > 0 and row["bytes"] in (8, 3000) for row in timed)
+
+
+def test_bus_bandwidth_of_two_ranks_is_that_of_the_algorithm(gloo_rows):
+    reduced = [row for row in gloo_rows if row["collective"] == "all_reduce"]
+    assert all(row["busbw"] == row["algbw"] == row["bytes"] / row["seconds"] for row in reduced)
+
+
+def test_a_result_is_a_table_and_a_picture(gloo_rows):
+    refused = {"library": "gloo", "collective": "all_to_all", "error": "not offered"}
+    data = {"rows": [*gloo_rows, refused], "num_ranks": 2, "messages": {"CosmoFlow": 35_630_224}}
+    result = Result(name="allreduce", verb="allreduce", settings=SETTINGS, data=data)
+    rows = [row for table in allreduce.tables(result) for row in table.rows]
+    assert len(rows) == len(data["rows"])
+    assert ["gloo", "not offered", "not offered", "", "", ""] in rows
+    assert list(allreduce.figures(result)) == ["allreduce"]
+    assert allreduce.best_bus_bandwidth(result)[1] == "gloo"
+
+
+@pytest.mark.skipif(find_spec("mpi4py") is None, reason="mpi4py is not installed")
+def test_mpi_stands_beside_it():
+    settings = {"collectives": ["all_reduce", "all_gather"], "sizes": [64], "repeats": 2}
+    rows = on_ranks("characterize.measure.collectives:sweep_mpi", settings, num_ranks=2, mpi=True)
+    assert [row["collective"] for row in rows] == ["all_reduce", "all_gather"]
+    assert all(row["seconds"] > 0 and row["bytes"] == 64 for row in rows)
+
+
+def test_a_failing_rank_is_one_sentence():
+    with pytest.raises(CharacterizeError, match=r"2 ranks on this machine: .*KeyError"):
+        on_ranks("characterize.measure.collectives:sweep", {}, num_ranks=2)
+
+
+def test_no_rank_is_refused():
+    with pytest.raises(CharacterizeError, match="ranks: found 0"):
+        on_ranks("characterize.measure.collectives:sweep", SETTINGS, num_ranks=0)
+
+
+@pytest.fixture
+def one_rank():
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("compression", ["none", "bf16"])
+def test_the_hook_notes_every_bucket_and_changes_no_gradient(one_rank, compression):
+    torch.manual_seed(0)
+    layer = nn.Linear(8, 4)
+    value = torch.rand(3, 8)
+    expected = torch.autograd.grad(layer(value).sum(), layer.weight)[0]
+    model, recorder = DistributedDataParallel(layer), Recorder(compression=compression)
+    model.register_comm_hook(recorder, Recorder.hook)
+    loss = model(value).sum()
+    recorder.begin_step()
+    loss.backward()
+    torch.testing.assert_close(layer.weight.grad, expected, rtol=1e-2 if compression == "bf16" else 1e-6, atol=0)
+    assert [bucket.num_bytes for bucket in recorder.buckets] == [36 * (2 if compression == "bf16" else 4)]
+    assert set(divide([recorder.buckets])) == set(PARTS)
+    moments = recorder.buckets[0]
+    assert moments.backward_s <= moments.ready_s <= moments.packed_s <= moments.reduced_s <= moments.unpacked_s

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TOML from others: read as it is, refused where reading it would take memory or time."""
+
+import time
+
+import pytest
+
+from compliance.__main__ import main
+from compliance.files import toml_file
+
+
+def test_a_file_is_read(tmp_path):
+    (tmp_path / "a.toml").write_text('rules = "x"\n[batch]\nvalues = [0.5, 0.25]\n')
+    assert toml_file.load(tmp_path / "a.toml") == {"rules": "x", "batch": {"values": [0.5, 0.25]}}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b".".join([b"a"] * 500_000) + b" = 1", "more than 256 dots"),
+        (b"#" * (2 << 20), "larger than 1 MiB"),
+        (b"a = 1\n\xff", "invalid start byte"),
+        (b"a = ", "Invalid value"),
+    ],
+)
+@pytest.mark.parametrize("name", ["submission.toml", "acme/waivers.toml", "acme/submission.toml"])
+def test_a_file_to_choke_on_is_refused_at_once(valid_round, capsys, content, said, name):
+    (valid_round / name).write_bytes(content)
+    begin = time.perf_counter()
+    assert main(["check", str(valid_round)]) in (1, 2)
+    assert time.perf_counter() - begin < 5
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+
+
+def test_the_last_size_that_is_read(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"#" * (1 << 20))
+    assert toml_file.load(path) == {}
+    path.write_bytes(b"a = " + b"'" + b"." * 256 + b"'")
+    assert len(toml_file.load(path)["a"]) == 256
+
+
+def test_a_declaration_behind_a_link_is_not_read(valid_round, tmp_path, capsys):
+    (tmp_path / "elsewhere.toml").write_text('rules = "mlperf_hpc_demo"\n')
+    (valid_round / "submission.toml").symlink_to(tmp_path / "elsewhere.toml")
+    assert main(["check", str(valid_round)]) == 0
+    assert "rules mlperf_hpc_2.0 (implied by" in capsys.readouterr().out

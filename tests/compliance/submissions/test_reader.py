@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of every layout as entries, and what stands in the way of one."""
+
+import json
+import shutil
+
+import pytest
+
+from compliance.submissions import reader
+from compliance.submissions.reader import SubmissionError, read
+
+
+def entries(found):
+    return [(entry.org, entry.system, entry.scaling, entry.benchmark, len(entry.runs)) for entry in found.entries]
+
+
+def odd(found, root):
+    return sorted((oddity.kind, str(oddity.path.relative_to(root))) for oddity in found.oddities)
+
+
+def test_a_round(valid_round):
+    found = read(valid_round)
+    assert found.kind == "round"
+    assert entries(found) == [
+        ("acme", "box", "strong", "cosmoflow", 10),
+        ("acme", "cluster", "weak", "cosmoflow", 10),
+        ("beta", "rack", "strong", "deepcam", 5),
+    ]
+    assert [len(entry.pruned) for entry in found.entries] == [0, 1, 0]
+    assert found.has_scaling_folders
+    assert found.oddities == []
+
+
+def test_an_organisation(valid_round):
+    found = read(valid_round / "beta")
+    assert (found.kind, entries(found)) == ("organisation", [("beta", "rack", "strong", "deepcam", 5)])
+    assert found.entries[0].description.values["submitter"] == "beta"
+
+
+def test_a_result_folder_and_a_log_know_where_they_stand(acme_cosmoflow):
+    folder, log = read(acme_cosmoflow), read(acme_cosmoflow / "result_3.txt")
+    assert (folder.kind, entries(folder)) == ("folder", [("acme", "box", "strong", "cosmoflow", 10)])
+    assert (log.kind, entries(log)) == ("log", [("acme", "box", "strong", "cosmoflow", 1)])
+    assert log.entries[0].is_single_log
+
+
+def test_a_log_anywhere_has_the_benchmark_that_it_logs(tmp_path, run_log):
+    found = read(run_log("deepcam").write(tmp_path / "anywhere.log"))
+    assert entries(found) == [("", "", "strong", "deepcam", 1)]
+
+
+def test_the_layout_of_v07(valid_round):
+    results = valid_round / "beta" / "results" / "rack"
+    (results / "strong" / "deepcam").rename(results / "deepcam")
+    (results / "strong").rmdir()
+    found = read(valid_round / "beta")
+    assert entries(found) == [("beta", "rack", "strong", "deepcam", 5)]
+    assert not found.has_scaling_folders
+
+
+def test_logs_are_in_the_order_of_their_numbers(valid_round):
+    folder = valid_round / "beta/results/rack/strong/deepcam"
+    (folder / "result_4.txt").rename(folder / "result_10.txt")
+    names = [log.path.name for log in read(folder).entries[0].runs]
+    assert names == ["result_0.txt", "result_1.txt", "result_2.txt", "result_3.txt", "result_10.txt"]
+
+
+def test_links_are_noted_and_never_followed(valid_round, tmp_path):
+    outside = tmp_path / "outside"
+    shutil.copytree(valid_round / "beta/results/rack", outside)
+    results = valid_round / "beta" / "results"
+    (results / "linked").symlink_to(outside)
+    (results / "rack" / "strong" / "loop").symlink_to(results)
+    (results / "rack" / "strong" / "deepcam" / "result_5.txt").symlink_to(results / "rack/strong/deepcam/result_0.txt")
+    found = read(valid_round / "beta")
+    assert entries(found) == [("beta", "rack", "strong", "deepcam", 5)]
+    assert odd(found, results) == [
+        ("link", "linked"),
+        ("link", "rack/strong/deepcam/result_5.txt"),
+        ("link", "rack/strong/loop"),
+    ]
+
+
+def test_what_belongs_to_no_entry_is_kept(valid_round):
+    folder = valid_round / "beta/results/rack/strong/deepcam"
+    (folder / "result_5.txt").mkdir()
+    (folder / "notes").mkdir()
+    (folder / "Result_6.txt").write_text("")
+    (folder / ".hidden").write_text("")
+    (folder.parent / "oc20").mkdir()
+    assert odd(read(valid_round / "beta"), folder.parent) == [
+        ("empty_folder", "oc20"),
+        ("not_a_file", "deepcam/result_5.txt"),
+        ("unknown_file", "deepcam/Result_6.txt"),
+        ("unknown_folder", "deepcam/notes"),
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", "[" * 100_000, '{"a": NaN'])
+def test_a_broken_description_has_an_error(valid_round, content):
+    (valid_round / "beta/systems/rack.json").write_text(content)
+    description = read(valid_round / "beta").entries[0].description
+    assert description.values == {}
+    assert description.error
+
+
+@pytest.mark.parametrize(
+    ("described", "logged", "division"),
+    [("open", "closed", "open"), ("Open", "closed", "open"), ("nonsense", "open", "open"), (None, "open", "open")],
+)
+def test_the_description_names_the_division_before_the_logs(valid_round, edit_log, described, logged, division):
+    file = valid_round / "beta/systems/rack.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"division": described}))
+    for path in (valid_round / "beta/results/rack/strong/deepcam").iterdir():
+        edit_log(path, lambda run: run.set("submission_division", logged))
+    assert read(valid_round / "beta").entries[0].division == division
+
+
+def test_submission_toml_is_read_at_the_root(valid_round):
+    (valid_round / "submission.toml").write_text('rules = "mlperf_hpc_2.0"\n')
+    assert read(valid_round).declared == {"rules": "mlperf_hpc_2.0"}
+    (valid_round / "submission.toml").write_text("rules = \n")
+    with pytest.raises(SubmissionError, match="not a readable TOML file"):
+        read(valid_round)
+
+
+def test_what_is_no_submission_says_what_was_expected(tmp_path):
+    with pytest.raises(SubmissionError, match="no such file or folder"):
+        read(tmp_path / "missing")
+    with pytest.raises(
+        SubmissionError, match="expected a log, a result folder, an organisation's submission or a round"
+    ):
+        read(tmp_path)
+
+
+def test_a_description_too_large_is_not_read(valid_round, monkeypatch):
+    monkeypatch.setattr(reader, "MAX_JSON_BYTES", 10)
+    assert "larger than" in read(valid_round / "beta").entries[0].description.error

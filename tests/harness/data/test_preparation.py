@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What prepare commands share: tasks in processes, receipts to go on from, room on the disk."""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness.data import manifest, preparation
+from harness.data.manifest import DataFile, Manifest, ManifestError, Split
+from harness.data.preparation import PrepareError
+
+OPTIONS = {"seed": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    files: tuple[DataFile, ...]
+    process: int
+
+
+def make(out: Path, name: str, *, broken: bool = False) -> Made:
+    if broken:
+        raise PrepareError(f"{name}: broken")
+    (out / name).write_text(name)
+    return Made(files=(manifest.describe(out, out / name),), process=os.getpid())
+
+
+def tasks(out: Path, broken: str = "") -> dict[str, partial]:
+    names = [f"train/{number}" for number in range(4)]
+    return {name: partial(make, out, name, broken=name == broken) for name in names}
+
+
+def described(made: dict[str, Made]) -> Manifest:
+    files = tuple(file for one in made.values() for file in one.files)
+    return Manifest(
+        benchmark="toy",
+        synthetic=True,
+        format="text",
+        arrays={},
+        splits={"train": Split(num_samples=len(files), files=files)},
+        provenance={},
+        tool="test",
+        tool_version="0",
+    )
+
+
+def test_results_come_from_other_processes_in_the_order_of_the_tasks(tmp_path):
+    preparation.begin(tmp_path, OPTIONS)
+    results = list(preparation.in_processes(tasks(tmp_path), 2))
+    assert [name for name, _ in results] == list(tasks(tmp_path))
+    assert os.getpid() not in {made.process for _, made in results}
+
+
+def test_an_interrupted_preparation_makes_only_what_is_missing(tmp_path):
+    preparation.begin(tmp_path, OPTIONS)
+    with pytest.raises(PrepareError, match="train/2: broken"):
+        preparation.completed(tmp_path, tasks(tmp_path, broken="train/2"), Made, num_workers=1)
+    (tmp_path / "train/1").write_text("of another size")
+    old_ns = (tmp_path / "train/0").stat().st_mtime_ns
+    preparation.begin(tmp_path, OPTIONS)
+    made = preparation.completed(tmp_path, tasks(tmp_path), Made, num_workers=1)
+    assert (tmp_path / "train/0").stat().st_mtime_ns == old_ns
+    assert (tmp_path / "train/1").read_text() == "train/1"
+    preparation.finish(tmp_path, described(made))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "train", "validation"]
+    assert preparation.verify(tmp_path).split("train").num_samples == 4
+
+
+def test_other_options_do_not_go_on_and_other_files_are_left_alone(tmp_path):
+    preparation.begin(tmp_path, OPTIONS)
+    with pytest.raises(PrepareError, match="interrupted with other options"):
+        preparation.begin(tmp_path, {"seed": 2})
+    preparation.finish(tmp_path, described({}))
+    with pytest.raises(PrepareError, match="found other files, expected a new folder"):
+        preparation.begin(tmp_path, OPTIONS)
+
+
+def test_verification_names_a_changed_file(tmp_path):
+    preparation.begin(tmp_path, OPTIONS)
+    made = preparation.completed(tmp_path, tasks(tmp_path), Made, num_workers=1)
+    preparation.finish(tmp_path, described(made))
+    (tmp_path / "train/3").write_text("train/X")
+    with pytest.raises(ManifestError, match="train/3: sha256: found"):
+        preparation.verify(tmp_path)
+
+
+def test_room_counts_what_is_there_already_and_no_links(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    preparation.check_space(tmp_path / "new" / "folder", 1000)
+    with pytest.raises(PrepareError, match=r"folder: found 0.0 GiB free, expected 0.0 GiB for two"):
+        preparation.check_space(tmp_path / "new" / "folder", 1001, " for two")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").write_bytes(bytes(50))
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    preparation.check_space(tmp_path, 1050)
+    with pytest.raises(PrepareError):
+        preparation.check_space(tmp_path, 1051)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who a process is, by its launcher's variables; and two real processes that torchrun joins."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.distributed.launchers import LaunchError, Place, find
+from harness.distributed.world import World, launch
+
+TORCHRUN = {
+    "RANK": "5",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "4",
+    "GROUP_WORLD_SIZE": "2",
+    "MASTER_ADDR": "localhost",
+    "MASTER_PORT": "29500",
+}
+
+
+def test_no_launcher_is_one_process():
+    assert find({}) == Place()
+    assert World().num_nodes == 1
+
+
+def test_torchrun_variables():
+    world = find(TORCHRUN)
+    assert (world.rank, world.num_ranks, world.local_rank, world.ranks_per_node, world.num_nodes) == (5, 8, 1, 4, 2)
+
+
+@pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
+def test_missing_variable_is_named(name):
+    environment = {key: value for key, value in TORCHRUN.items() if key != name}
+    with pytest.raises(LaunchError, match=f"{name}: not set"):
+        find(environment)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"RANK": "8"}, {"LOCAL_RANK": "4"}, {"WORLD_SIZE": "7", "GROUP_WORLD_SIZE": "2"}, {"RANK": "five"}]
+)
+def test_contradicting_variables(changed):
+    with pytest.raises(LaunchError, match="expected"):
+        find({**TORCHRUN, **changed})
+
+
+@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_processes_of_an_unknown_launcher_are_not_left_to_train_alone(name):
+    with pytest.raises(LaunchError, match=f"{name}=4: .* started 4 processes, but nothing joins 1"):
+        find({name: "4"})
+    assert find({name: "1"}) == Place()
+
+
+def test_one_torchrun_a_node_under_srun():
+    assert find({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2"}).num_nodes == 2
+    with pytest.raises(LaunchError, match="srun started 3 processes, but torchrun joins 2"):
+        find({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "3"})
+
+
+def test_world_of_another_size_than_asked_for(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(LaunchError, match="found 1, expected 4"), launch(num_ranks=4):
+        pass
+
+
+def test_one_process_needs_no_process_group():
+    with launch() as world:
+        assert not torch.distributed.is_initialized()
+        assert world.broadcast("as it is") == "as it is"
+        world.barrier()
+
+
+def test_sums_are_exact_where_the_addends_are_not():
+    world = World()
+    assert world.all_reduce_sum(torch.tensor([0.1], dtype=torch.bfloat16)).dtype == torch.float64
+    assert world.all_reduce_sum(2**40 + 1).item() == 2**40 + 1
+    assert world.mean(torch.tensor(3.0), 4) == 0.75
+
+
+def test_sum_leaves_its_argument_alone():
+    partial = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    World().all_reduce_sum(partial).zero_()
+    assert partial.tolist() == [1.0, 2.0]
+
+
+TWO_RANKS = """
+import torch
+from harness.distributed.world import launch
+with launch(num_ranks=2) as world:
+    assert torch.distributed.get_backend() == "gloo"
+    large_and_small = world.all_reduce_sum(torch.tensor([2.0**24, 1.0][world.rank], dtype=torch.float32))
+    count = world.all_reduce_sum([2**60, 1][world.rank])
+    mean = world.mean([6.0, 1.0][world.rank], [3, 1][world.rank])
+    word = world.broadcast(["first", "second"][world.rank])
+    world.barrier()
+    if world.rank == 1:
+        print(int(large_and_small), int(count), mean, word, world.num_nodes, world.accelerators_per_node)
+assert not torch.distributed.is_initialized()
+"""
+
+
+def torchrun(*arguments: str, environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, env=environment, cwd=cwd, timeout=120, check=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
+def test_two_ranks_sum_in_full_precision_and_part_cleanly(tmp_path, toy_environment):
+    (tmp_path / "two_ranks.py").write_text(TWO_RANKS)
+    done = torchrun("two_ranks.py", environment=toy_environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # 2**24 + 1 has no float32, 7 / 4 is not the mean of the ranks' means
+    assert done.stdout.split() == [str(2**24 + 1), str(2**60 + 1), "1.75", "first", "1", "0"]
+
+
+DATA_PARALLEL = """
+import pathlib
+import torch
+from torch.nn.parallel import DistributedDataParallel
+from harness.distributed.world import launch
+from harness.distributed.gradient_compression import compress_gradients
+def train():
+    model = DistributedDataParallel(torch.nn.Linear(2, 2))
+    compress_gradients(model, "bf16")
+    for _ in range(3):
+        model(torch.ones(1, 2)).sum().backward()
+def threads():
+    return sorted(path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm"))
+with launch(num_ranks=2) as world:
+    train()
+    assert any("gloo" in name for name in threads()), threads()
+assert not any("gloo" in name for name in threads()), threads()
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
+def test_no_thread_of_the_process_group_outlives_it(tmp_path, toy_environment):
+    """One that does may abort a rank whose work is done, when the interpreter ends before it."""
+    (tmp_path / "data_parallel.py").write_text(DATA_PARALLEL)
+    done = torchrun("data_parallel.py", environment=toy_environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
+def test_two_ranks_train_as_one_and_only_the_first_writes(toy_folder, toy_train, toy_environment):
+    train_py = toy_folder / "cosmoflow/train.py"
+    # Were each rank to judge by its own value, rank 1 would stop at once and rank 0 wait for it.
+    train_py.write_text(train_py.read_text().replace("world.mean(1.0, epoch)", "1 / epoch if world.rank == 0 else 0.1"))
+    output = toy_folder / "result_0.txt"
+    done = torchrun("-m", *toy_train[2:], "--output", str(output), environment=toy_environment, cwd=toy_folder)
+    assert done.returncode == 0, done.stderr
+    text = output.read_text()
+    assert (text.count('"epoch_start"'), text.count('"run_stop"'), text.count('"status": "success"')) == (3, 1, 1)
+    assert '"key": "number_of_ranks", "value": 2' in text
+    assert "MLLOG" not in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
+def test_rank_that_fails_leaves_a_closed_log(toy_folder, toy_train, toy_environment):
+    train_py = toy_folder / "cosmoflow/train.py"
+    train_py.write_text(train_py.read_text().replace("world.mean(1.0, epoch)", "0.9 if world.rank == 0 else 1 / 0"))
+    output = toy_folder / "result_0.txt"
+    done = torchrun("-m", *toy_train[2:], "--output", str(output), environment=toy_environment, cwd=toy_folder)
+    assert done.returncode != 0
+    assert "ZeroDivisionError" in done.stderr
+    last = output.read_text().splitlines()[-1]
+    assert '"key": "run_stop"' in last
+    assert '"status": "aborted"' in last
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
+def test_log_that_exists_stops_both_ranks(toy_folder, toy_train, toy_environment):
+    output = toy_folder / "result_0.txt"
+    output.write_text("precious")
+    done = torchrun("-m", *toy_train[2:], "--output", str(output), environment=toy_environment, cwd=toy_folder)
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 2
+    assert output.read_text() == "precious"
