@@ -144,7 +144,7 @@ def source(tmp_path) -> Path:
 def test_a_disk_that_fills_while_staging_ends_it_and_the_target_has_no_name(source, small_disk, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, 10**9))  # others fill it
     with pytest.raises(StagingError, match="No space left on device"):
-        stage.stage(source, small_disk / "data")
+        stage(source, small_disk / "data")
     assert not (small_disk / "data").exists()
 
 
