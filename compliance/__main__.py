@@ -84,7 +84,7 @@ def _add_review_verbs(verbs) -> None:
 
 
 def _add_rule_verbs(verbs) -> None:
-    explain = _add(verbs, "explain", "say what a rule asks, why, and how to mend a fault")
+    explain = _add(verbs, "explain", "say what a rule asks, why, and how to fix a fault")
     explain.add_argument("rule", nargs="?", metavar="RULE", help="such as T102; left out, all rules are listed")
     explain.add_argument("--all", action="store_true", help="all rules in Markdown, as in rules/README.md")
     explain.add_argument("--output", type=Path, metavar="FILE", help="write to FILE")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from compliance.checks import check_entry, limits_of
+from compliance.checks import check_entry, rules_for
 from compliance.checks.registry import Finding
 from compliance.processes import forked, num_children, shares
 from compliance.rulesets.ruleset import RuleSet
@@ -31,7 +31,7 @@ class LogSummary(msgspec.Struct, array_like=True):
     fingerprint: bytes
 
 
-class Judgement(msgspec.Struct, array_like=True):
+class EntryResult(msgspec.Struct, array_like=True):
     """Of one entry."""
 
     findings: list[Finding]
@@ -40,15 +40,15 @@ class Judgement(msgspec.Struct, array_like=True):
     logs: list[LogSummary]
 
 
-_JUDGEMENTS = msgspec.msgpack.Decoder(list[Judgement])
+_JUDGEMENTS = msgspec.msgpack.Decoder(list[EntryResult])
 
 
-def judge(entries: Sequence[Entry], ruleset: RuleSet) -> list[Judgement]:
+def judge(entries: Sequence[Entry], ruleset: RuleSet) -> list[EntryResult]:
     """Judge every entry, in the order given."""
     sizes = [sum(_size(log.path) for log in entry.logs) for entry in entries]
     children = min(num_children(), len(entries) - 1) if sum(sizes) >= MIN_BYTES_TO_SHARE else 0
     own, *others = shares(range(len(entries)), sizes, 1 + children)
-    judgements: dict[int, Judgement] = {}
+    judgements: dict[int, EntryResult] = {}
 
     def pack(share: list[int]) -> bytes:
         return msgspec.msgpack.encode([_judge(entries[number], ruleset) for number in share])
@@ -66,16 +66,16 @@ def judge(entries: Sequence[Entry], ruleset: RuleSet) -> list[Judgement]:
     return [judgements[number] for number in range(len(entries))]
 
 
-def _judge(entry: Entry, ruleset: RuleSet) -> Judgement:
-    limits = limits_of(entry, ruleset)
-    return Judgement(
+def _judge(entry: Entry, ruleset: RuleSet) -> EntryResult:
+    limits = rules_for(entry, ruleset)
+    return EntryResult(
         findings=check_entry(entry, ruleset, limits),
         score=None if limits is None else score_entry(entry, limits),
         logs=[LogSummary(log.error, log.num_events, log.fingerprint) for log in entry.logs],
     )
 
 
-def _summarise(entry: Entry, judgement: Judgement) -> None:
+def _summarise(entry: Entry, judgement: EntryResult) -> None:
     for log, summary in zip(entry.logs, judgement.logs, strict=True):
         vars(log).update(msgspec.structs.asdict(summary))
 

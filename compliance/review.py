@@ -20,7 +20,7 @@ from compliance.scoring import score
 from compliance.scoring.score import Score
 from compliance.submissions import reader, rules_choice
 from compliance.submissions.reader import Submission
-from compliance.submissions.rules_choice import Choice
+from compliance.submissions.rules_choice import RuleSetChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Review:
     """What there is to say of a submission."""
 
     submission: Submission
-    choice: Choice
+    choice: RuleSetChoice
     """Rule set and the reason for it."""
     findings: list[Finding]
     """By path and line; waived ones have the severity `waived`."""
@@ -66,7 +66,7 @@ def review(path: Path, rules: str | None = None, *, earlier: Path | None = None)
     )
 
 
-def read_and_choose(path: Path, rules: str | None = None) -> tuple[Submission, Choice]:
+def read_and_choose(path: Path, rules: str | None = None) -> tuple[Submission, RuleSetChoice]:
     """What `score` needs: no rule is run."""
     if rules is not None:
         ruleset.load(rules)  # a misspelt name is said before a large tree is read

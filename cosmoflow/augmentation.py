@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def turn_randomly(volume_NCDHW: Tensor) -> Tensor:
+def random_cube_symmetry(volume_NCDHW: Tensor) -> Tensor:
     """Each sample turned by a symmetry of its own, all 48 equally likely, drawn from torch's default generator.
 
     The four redshifts of a sample turn alike.

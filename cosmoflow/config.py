@@ -80,7 +80,7 @@ class System:
     """Prepared data set: train/, validation/ and manifest.json; --data takes its place."""
     staging_folder: Path | None = None
     """Copy the data set there first, to the node's own storage, and read it from there; "$TMPDIR/data" is expanded."""
-    staging_form: Literal["replica", "shard"] = "replica"
+    staging_form: Literal["replica", "node_part"] = "replica"
     """What each node gets: the whole data set, or a part of the samples, which its ranks then draw from."""
     cache: bool = False
     """Hold every sample in memory, as int16, instead of reading it anew each epoch."""
@@ -98,7 +98,7 @@ class System:
     """Pool before the activation: the same values, and an eighth of the activation's memory traffic."""
     compile: bool = False
     """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
-    spatial_shards: tuple[int, ...] = ()
+    spatial_parts: tuple[int, ...] = ()
     """Ranks that share each sample along depth, height, width: [2, 2] makes 4; [] none."""
     checkpoint_every_epochs: int = 0
     """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
@@ -108,9 +108,9 @@ class System:
     def __post_init__(self) -> None:
         validate.at_least(self, 1, "evaluation_batch_size", "max_epochs")
         validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
-        if self.staging_form == "shard" and not self.staging_folder:
-            raise ValueError("staging_form: found 'shard' without a staging_folder; name the folder on the nodes")
-        if self.staging_form == "shard" and self.spatial_shards:
-            raise ValueError("staging_form: 'shard' cannot be used with spatial_shards; set one of them")
-        if self.compile and self.spatial_shards:
-            raise ValueError("compile: cannot be used with spatial_shards; set one of them")
+        if self.staging_form == "node_part" and not self.staging_folder:
+            raise ValueError("staging_form: found 'node_part' without a staging_folder; name the folder on the nodes")
+        if self.staging_form == "node_part" and self.spatial_parts:
+            raise ValueError("staging_form: 'node_part' cannot be used with spatial_parts; set one of them")
+        if self.compile and self.spatial_parts:
+            raise ValueError("compile: cannot be used with spatial_parts; set one of them")

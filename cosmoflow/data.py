@@ -29,7 +29,7 @@ from harness.data import checks, manifest, readers
 from harness.data.checks import DataError
 from harness.data.loader import Loader
 from harness.data.manifest import Manifest, ManifestError
-from harness.data.node_parts import Shard
+from harness.data.node_parts import NodePart
 from harness.data.sampler import EpochBatches, Order
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -58,7 +58,7 @@ def _open(folder: Path, split: str, *, part: slice) -> "Dataset":
     listed = None
     if (folder / manifest.FILE_NAME).exists():
         listed = Manifest.load(folder)
-        listed.verify(folder, split=split, part=slice(None) if Shard.of(listed) else part)
+        listed.verify(folder, split=split, part=slice(None) if NodePart.of(listed) else part)
         sample_format, stems = _listed_stems(folder, split, listed)
     else:
         sample_format, stems = _found_stems(folder / split)
@@ -121,7 +121,7 @@ class Dataset:
             volume_NCDHW[row] = volume_CDHW
 
     def move(self, folder: Path) -> None:
-        """Read from a copy of the data set, or from a shard of it, from now on."""
+        """Read from a copy of the data set, or from a node part of it, from now on."""
         self.folder, self.manifest = folder, Manifest.load(folder)
         _, self.stems = _listed_stems(folder, self.split, self.manifest)
 
@@ -137,7 +137,7 @@ class Dataset:
 def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **order: Unpack[Order]) -> Loader:
     """Batches of a rank in the given order: `batch_size` samples each, every sample once an epoch; see EpochBatches.
 
-    Where the data set is a node's shard, `num_ranks` and `rank` are counted on that node: see ShardBatches.
+    Where the data set is a node's part, `num_ranks` and `rank` are counted on that node: see NodePartBatches.
     kind "plain" reads in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of NVIDIA
     DALI. Both give the same samples in the same order. Raises DataError.
     """

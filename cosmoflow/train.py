@@ -18,7 +18,7 @@ from torch.nn.functional import mse_loss
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
-from cosmoflow.augmentation import turn_randomly
+from cosmoflow.augmentation import random_cube_symmetry
 from cosmoflow.config import Hyperparameters, System
 from cosmoflow.data import Dataset, Loader, loader, open_split
 from cosmoflow.model import CosmoFlow, log_counts
@@ -26,7 +26,7 @@ from harness import cli, config, local_copy, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config
 from harness.data import node_parts
-from harness.data.node_parts import Shard, ShardError
+from harness.data.node_parts import NodePart, NodePartError
 from harness.distributed import spatial
 from harness.distributed.spatial import Grid
 from harness.distributed.world import World, launch
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with launch() as world:
-        grid = spatial.grid(request.settings.system.spatial_shards, world)
+        grid = spatial.grid(request.settings.system.spatial_parts, world)
         check_shares(request.settings, grid)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
@@ -56,8 +56,8 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
     run.log("precision", "bf16" if uses_bf16(system.precision, run.world.device.type) else "fp32")
-    run.log("spatial_shards", system.spatial_shards)
-    run.log("staging_form", "shard" if Shard.of(train_set.manifest) else system.staging_form)
+    run.log("spatial_parts", system.spatial_parts)
+    run.log("staging_form", "node_part" if NodePart.of(train_set.manifest) else system.staging_form)
     model = build_model(run, grid, input_size=train_set.sample_shape[-1])
     optimizer = build_optimizer(model, hyperparameters)
     seed_replica(run, grid)
@@ -66,7 +66,7 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     run.start()
     if system.staging_folder or system.cache:
         with run.staging():
-            local_copy.bring(run, train_set, validation_set, form=system.staging_form)
+            local_copy.stage_and_cache(run, train_set, validation_set, form=system.staging_form)
     batch_size = hyperparameters.global_batch_size // grid.num_replicas
     train_batches = build_loader(run, grid, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, grid, validation_set, system.evaluation_batch_size, shuffle=False)
@@ -87,7 +87,7 @@ def train_epoch(run: Run, grid: Grid, epoch: int, model: nn.Module, optimizer: O
     with run.progress(epoch, len(batches)) as progress:
         for global_size, (counts_NCDHW, target_NT) in zip(batches.global_sizes, batches, strict=True):
             if augmented:
-                counts_NCDHW = turn_randomly(counts_NCDHW)
+                counts_NCDHW = random_cube_symmetry(counts_NCDHW)
             prediction_NT = predict(run, model, grid.part(counts_NCDHW))
             loss = mse_loss(prediction_NT, target_NT.to(run.world.device))
             optimizer.zero_grad()
@@ -121,7 +121,7 @@ def predict(run: Run, model: nn.Module, counts_NCDHW: Tensor) -> Tensor:
 def learning_rate(epoch: int, hyperparameters: Hyperparameters) -> float:
     """The rate of an epoch, counted from 0: it changes between epochs only."""
     peak = hyperparameters.opt_base_learning_rate
-    return optim.warmed_up(
+    return optim.linear_warmup(
         epoch,
         _decayed_rate(epoch, hyperparameters),
         peak=peak,
@@ -157,16 +157,18 @@ def check_shares(settings: Config, grid: Grid) -> None:
 
 
 def check_holdings(dataset: Dataset, grid: Grid, world: World) -> None:
-    """The nodes hold the data set together, and a rank's samples are on its node; ShardError where not."""
+    """The nodes hold the data set together, and a rank's samples are on its node; NodePartError where not."""
     node_parts.check_complete(world, dataset.manifest)
-    if Shard.of(dataset.manifest) and grid.num_parts > 1:
-        raise ShardError(f"{dataset.folder}: is a shard, whose samples cannot be cut by spatial_shards; set it to []")
+    if NodePart.of(dataset.manifest) and grid.num_parts > 1:
+        raise NodePartError(
+            f"{dataset.folder}: is a node part, whose samples cannot be cut by spatial_parts; set it to []"
+        )
 
 
 def build_loader(run: Run, grid: Grid, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
     """This rank's batches of `batch_size` samples, whole ones, the same for the ranks of a grid."""
     world = run.world
-    if Shard.of(dataset.manifest):
+    if NodePart.of(dataset.manifest):
         num_takers, taker = world.ranks_per_node, world.local_rank
     else:
         num_takers, taker = grid.num_replicas, grid.replica

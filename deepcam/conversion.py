@@ -21,7 +21,7 @@ SHARE_KEYS = tuple(f"share_{name.replace(' ', '_')}" for name in CLASS_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class WrittenSample:
     """One sample on disk."""
 
     files: tuple[DataFile, ...]
@@ -34,11 +34,11 @@ class Written:
     """Pixels of each class."""
 
 
-def describe_sample(root: Path, split: str, sample_format: SampleFormat, identifier: str) -> Written:
+def describe_sample(root: Path, split: str, sample_format: SampleFormat, identifier: str) -> WrittenSample:
     """Read back a sample of `root`/`split`, which checks it; SampleError where it is broken."""
     fields_HWC, labels_HW = sample_files.read(sample_format, root / split, identifier)
     paths = sample_format.paths(root / split, identifier)
-    return Written(
+    return WrittenSample(
         files=tuple(manifest.describe(root, path) for path in paths),
         shape=labels_HW.shape,
         statistics=Statistics.of(fields_HWC),
@@ -48,7 +48,7 @@ def describe_sample(root: Path, split: str, sample_format: SampleFormat, identif
 
 def finish(
     root: Path,
-    written: Mapping[str, list[Written]],
+    written: Mapping[str, list[WrittenSample]],
     sample_format: SampleFormat,
     *,
     synthetic: bool,

@@ -23,7 +23,7 @@ import numpy as np
 from deepcam import sample_files
 from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.channel_statistics import Statistics
-from deepcam.conversion import Written, describe_sample, finish, summary
+from deepcam.conversion import WrittenSample, describe_sample, finish, summary
 from deepcam.sample_files import FORMATS, SampleFormat
 from harness import bars, cli
 from harness.data import manifest, preparation
@@ -118,7 +118,7 @@ def _checked(raw: Path, splits: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 def _convert(
     folder: Path, split: str, identifier: str, *, out: Path, source_format: SampleFormat, sample_format: SampleFormat
-) -> Written:
+) -> WrittenSample:
     """One sample; one that is there already, from an interrupted run, is only read."""
     if not all(path.exists() for path in sample_format.paths(out / split, identifier)):
         sample_files.write(
@@ -127,7 +127,9 @@ def _convert(
     return describe_sample(out, split, sample_format, identifier)
 
 
-def _in_splits(tasks: dict, splits: dict[str, list[Path]], title: str, num_processes: int) -> dict[str, list[Written]]:
+def _in_splits(
+    tasks: dict, splits: dict[str, list[Path]], title: str, num_processes: int
+) -> dict[str, list[WrittenSample]]:
     """Do the tasks in parallel; the results by split, in the order of the names. The first broken sample ends all."""
     done = dict(bars.tracked(preparation.in_processes(tasks, num_processes), title, total=len(tasks)))
     return {split: [done[split, path.name] for path in paths] for split, paths in splits.items()}

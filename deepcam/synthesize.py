@@ -22,7 +22,7 @@ import numpy as np
 from deepcam import sample_files
 from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.channel_statistics import SPLIT as STATISTICS_SPLIT
-from deepcam.conversion import Written, describe_sample, finish, summary
+from deepcam.conversion import WrittenSample, describe_sample, finish, summary
 from deepcam.model import InputSizeError, check_input_size
 from deepcam.sample_files import CHANNELS, FORMATS, Sample
 from deepcam.synthetic import climate, labelling, storms
@@ -86,7 +86,7 @@ def synthesize(folder: Path, world: World, num_samples: dict[str, int], *, num_p
     return finish(folder, written, FORM, synthetic=True, provenance=provenance, tool="deepcam.synthesize")
 
 
-def _write(folder: Path, world: World, split: str, number: int) -> Written:
+def _write(folder: Path, world: World, split: str, number: int) -> WrittenSample:
     """Make and write one sample."""
     day = FIRST_DAY + timedelta(hours=6 * number)
     identifier = f"{day:%Y-%m-%d-%H}-{STREAMS[split]}"

@@ -64,7 +64,7 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     run.start()
     if system.staging_folder or system.cache:
         with run.staging():
-            local_copy.bring(run, train_set, validation_set)
+            local_copy.stage_and_cache(run, train_set, validation_set)
     for epoch in run.epochs(system.max_epochs, checkpoints):
         train_batches.set_epoch(epoch)
         if skipping.num_skipped:
@@ -161,7 +161,7 @@ def learning_rate(step: int, hyperparameters: Hyperparameters) -> float:
     else:
         half_period, end = hyperparameters.scheduler_t_max, hyperparameters.scheduler_eta_min
         rate = optim.cosine_annealing(time, peak=peak, half_period=half_period, end=end)
-    return optim.ramped(step, rate, start=hyperparameters.opt_lr, warmup=warmup, warmup_factor=factor)
+    return optim.deepcam_warmup(step, rate, start=hyperparameters.opt_lr, warmup=warmup, warmup_factor=factor)
 
 
 def check_shares(settings: Config, world: World) -> None:

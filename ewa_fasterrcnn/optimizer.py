@@ -52,7 +52,7 @@ def learning_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperpar
         rate = optim.step_decay(time_epochs, peak=peak, boundaries=boundaries, factors=factor)
     else:
         rate = optim.cosine_decay(time_epochs, peak=peak, start=warmup, stop=num_epochs)
-    return optim.warmed_up(time_epochs, rate, peak=peak, warmup=warmup, warmup_factor=math.inf)
+    return optim.linear_warmup(time_epochs, rate, peak=peak, warmup=warmup, warmup_factor=math.inf)
 
 
 def clip_gradients(network: nn.Module, largest_norm: float | None) -> None:

@@ -71,7 +71,7 @@ def report(name: str, work: Callable[[], str], *, resumes: bool = False) -> int:
 
 
 def exit_code(main: Callable[[], int | None]) -> int:
-    """Run a command: 2 and one line for what the user can mend, 130 for Ctrl-C, 143 for SIGTERM."""
+    """Run a command: 2 and one line for what the user can fix, 130 for Ctrl-C, 143 for SIGTERM."""
     try:
         return main() or 0
     except Terminated:

@@ -28,7 +28,7 @@ class Dataset(Protocol):
         ...
 
 
-def bring(run: Run, *splits: Dataset, form: Form = "replica") -> None:
+def stage_and_cache(run: Run, *splits: Dataset, form: Form = "replica") -> None:
     """Stage and cache the splits of one data set, as far as the system's `staging_folder` and `cache` ask for it."""
     system = run.config.system
     if system.staging_folder:

@@ -5,7 +5,7 @@ A schedule maps a time to a learning rate. Time is the epoch counted from 0, or 
 unit.
 
     rate = step_decay(epoch, peak=0.012, boundaries=[32, 64], factors=[0.25, 0.125])
-    set_learning_rate(optimizer, warmed_up(epoch, rate, peak=0.012, warmup=4, warmup_factor=12))
+    set_learning_rate(optimizer, linear_warmup(epoch, rate, peak=0.012, warmup=4, warmup_factor=12))
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-def warmed_up(time: float, rate: float, *, peak: float, warmup: float, warmup_factor: float) -> float:
+def linear_warmup(time: float, rate: float, *, peak: float, warmup: float, warmup_factor: float) -> float:
     """A linear rise from peak / warmup_factor at time 0 to peak at time `warmup`; from then on `rate`.
 
     The factor is MLPerf's opt_learning_rate_warmup_factor as the CosmoFlow reference and the public logs of v1.0 and
@@ -63,7 +63,7 @@ def cosine_decay(time: float, *, peak: float, start: float, stop: float, end: fl
     return end + (peak - end) * (1 + math.cos(math.pi * _progress(time, start, stop))) / 2
 
 
-def ramped(step: float, rate: float, *, start: float, warmup: float, warmup_factor: float) -> float:
+def deepcam_warmup(step: float, rate: float, *, start: float, warmup: float, warmup_factor: float) -> float:
     """DeepCAM's warm-up until step `warmup`; from then on `rate`, which should begin at start * warmup_factor.
 
     The factor has two meanings there: 1 stands for a linear rise from 0 to the start rate, any other number for one

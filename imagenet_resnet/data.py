@@ -125,7 +125,7 @@ class _Reader:
 
     def _replace(self, pixels_HWC: np.ndarray, fault: str) -> None:
         if self.unreadable == "error":
-            raise DataError(f"{fault}; mend it, or set unreadable = 'grey' in system.toml")
+            raise DataError(f"{fault}; fix it, or set unreadable = 'grey' in system.toml")
         print(f"warning: {fault}; a grey picture takes its place", file=sys.stderr)
         pixels_HWC[:] = GREY
 

@@ -139,7 +139,7 @@ def learning_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperpar
     """
     peak, warmup = hyperparameters.opt_base_learning_rate, hyperparameters.opt_learning_rate_warmup_epochs
     rate = _decayed_rate(time_epochs, num_epochs, hyperparameters)
-    return optim.warmed_up(time_epochs, rate, peak=peak, warmup=warmup, warmup_factor=math.inf)
+    return optim.linear_warmup(time_epochs, rate, peak=peak, warmup=warmup, warmup_factor=math.inf)
 
 
 def _decayed_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperparameters) -> float:

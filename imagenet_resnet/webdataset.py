@@ -46,7 +46,7 @@ class ShardSet:
 
     def batches(self, **order: Unpack[Order]) -> EpochBatches:
         """Shuffled in stretches: which samples a rank takes depends on the number of ranks."""
-        return ShardBatches(self._starts, **order)
+        return NodePartBatches(self._starts, **order)
 
     def fetch(self, batches: Iterable[np.ndarray]) -> Iterator[Encoded]:
         """One stretch is read ahead while the last one is worked on."""
@@ -95,7 +95,7 @@ class ShardSet:
         return f"{self.paths[shard]}: sample {index - self._starts[shard]}"
 
 
-class ShardBatches(EpochBatches):
+class NodePartBatches(EpochBatches):
     """EpochBatches whose ranks read shards from one end to the other."""
 
     def __init__(self, starts: np.ndarray, **options):

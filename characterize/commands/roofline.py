@@ -28,7 +28,7 @@ from characterize.measure.timing import time_repeatedly
 from characterize.measure.training_step import TrainingStep
 from characterize.models import declared_system
 from characterize.models.roofline import Bound, Ceiling, System, Workload, attained_bound
-from characterize.pictures.roofline import Placed, draw
+from characterize.pictures.roofline import PlacedWorkload, draw
 from characterize.results.result import CharacterizeError, Result
 from characterize.results.tables import Table, percent, quantity
 from harness.bars import tracked
@@ -67,13 +67,13 @@ def measure(options: argparse.Namespace) -> Result:
     return Result(name="roofline", verb="roofline", settings=settings, data=data)
 
 
-def _declared_data(system: declared_system.Declared, chosen: list[Benchmark]) -> dict[str, Any]:
+def _declared_data(system: declared_system.DeclaredSystem, chosen: list[Benchmark]) -> dict[str, Any]:
     """The file's own workloads, or where it has none the benchmarks as counted."""
-    placed = [Placed(workload=workload, compute=compute) for workload, compute in system.workloads]
+    placed = [PlacedWorkload(workload=workload, compute=compute) for workload, compute in system.workloads]
     if not placed:
         ranks, nodes = system.system.num_ranks, system.num_nodes
-        placed = [Placed(workload=counted(one, num_ranks=ranks, num_nodes=nodes)) for one in chosen]
-    return _as_data(system.system, placed, note=f"Declared: {system.source}")
+        placed = [PlacedWorkload(workload=counted(one, num_ranks=ranks, num_nodes=nodes)) for one in chosen]
+    return _as_data(system.system, placed, note=f"DeclaredSystem: {system.source}")
 
 
 def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark], *, full: bool) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def counted(benchmark: Benchmark, *, num_ranks: int, num_nodes: int = 1, attaine
     )
 
 
-def _placed(benchmark: Benchmark, device: torch.device, num_ranks: int, roof: str, *, full: bool) -> Placed:
+def _placed(benchmark: Benchmark, device: torch.device, num_ranks: int, roof: str, *, full: bool) -> PlacedWorkload:
     at_reference = full or device.type == "cuda" or benchmark.small_size == benchmark.reference_size
     size = benchmark.reference_size if at_reference else benchmark.small_size
     samples = benchmark.samples_per_rank if device.type == "cuda" else benchmark.small_samples
@@ -157,19 +157,19 @@ def _placed(benchmark: Benchmark, device: torch.device, num_ranks: int, roof: st
     num_devices = num_ranks if device.type == "cuda" else 1  # without what they lose by communicating
     rate = num_devices * samples * count(benchmark, size, 1).flops / timing.seconds
     workload = counted(benchmark, num_ranks=num_ranks, attained=rate)
-    return Placed(workload=workload, compute=roof, is_measured_at_size=at_reference)
+    return PlacedWorkload(workload=workload, compute=roof, is_measured_at_size=at_reference)
 
 
-def _as_data(system: System, placed: list[Placed], *, note: str) -> dict[str, Any]:
+def _as_data(system: System, placed: list[PlacedWorkload], *, note: str) -> dict[str, Any]:
     return {"system": asdict(system), "placed": [asdict(one) for one in placed], "note": note}
 
 
-def read(result: Result) -> tuple[System, list[Placed]]:
+def read(result: Result) -> tuple[System, list[PlacedWorkload]]:
     """What a written result holds."""
     record = dict(result.data["system"])
     for kind in ("compute", "communication", "memory"):
         record[kind] = tuple(Ceiling(**one) for one in record[kind])
-    placed = [Placed(**(one | {"workload": Workload(**one["workload"])})) for one in result.data["placed"]]
+    placed = [PlacedWorkload(**(one | {"workload": Workload(**one["workload"])})) for one in result.data["placed"]]
     return System(**record), placed
 
 
@@ -198,7 +198,7 @@ def figures(result: Result) -> dict[str, Figure]:
     return {"roofline": draw(system, placed, note=f"{note} {result.written_at[:10]}")}
 
 
-def _row(one: Placed, bound: Bound) -> list[str]:
+def _row(one: PlacedWorkload, bound: Bound) -> list[str]:
     workload = one.workload
     reached = workload.attained_flops_per_s
     return [

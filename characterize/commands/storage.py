@@ -19,7 +19,7 @@ import psutil
 from matplotlib.figure import Figure
 
 from characterize.measure import sample_formats
-from characterize.measure.file_reads import Read, read_blocks, read_direct, time_all
+from characterize.measure.file_reads import ReadTest, read_blocks, read_direct, time_all
 from characterize.pictures.storage import draw
 from characterize.results.result import CharacterizeError, Result
 from characterize.results.tables import Table, percent, quantity, three_digits
@@ -73,7 +73,7 @@ def _check(folder: Path, num_bytes: int) -> None:
         raise CharacterizeError(f"--folder {folder}: {found}; use a smaller --size-mib")
 
 
-def _plain_reads(work: Path, num_bytes: int) -> list[Read]:
+def _plain_reads(work: Path, num_bytes: int) -> list[ReadTest]:
     large = work / "large.bin"
     block = os.urandom(BLOCK_BYTES)
     with large.open("wb") as file:
@@ -88,19 +88,19 @@ def _plain_reads(work: Path, num_bytes: int) -> list[Read]:
     scattered = range(0, large.stat().st_size, RANDOM_BYTES)
     offsets = random.Random(0).sample(scattered, k=len(scattered) // 4)
     return [
-        Read(
+        ReadTest(
             name="sequential, 4 MiB blocks",
             paths=(large,),
             read=lambda: read_blocks(large, blocks, BLOCK_BYTES),
             direct=lambda: read_direct(large, blocks, BLOCK_BYTES),
         ),
-        Read(
+        ReadTest(
             name="random, 64 KiB blocks",
             paths=(large,),
             read=lambda: read_blocks(large, offsets, RANDOM_BYTES),
             direct=lambda: read_direct(large, offsets, RANDOM_BYTES),
         ),
-        Read(
+        ReadTest(
             name="small files, 110 kB each",
             paths=tuple(small),
             read=lambda: sum(len(path.read_bytes()) for path in small),

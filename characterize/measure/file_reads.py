@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read: a way to read files that lie ready, timed with the files out of this node's cache, in it, and past it."""
+"""ReadTest: a way to read files that lie ready, timed with the files out of this node's cache, in it, and past it."""
 
 import mmap
 import os
@@ -14,7 +14,7 @@ from characterize.measure.timing import spread_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
+class ReadTest:
     """A way to read, over files that lie ready."""
 
     name: str
@@ -25,7 +25,7 @@ class Read:
     """The same past the cache; None where that is not asked."""
 
 
-def time_all(read: Read, repeats: int) -> Iterator[dict[str, Any]]:
+def time_all(read: ReadTest, repeats: int) -> Iterator[dict[str, Any]]:
     """Cold, warm and, where it is there, direct."""
     for path in read.paths:
         _drop(path)  # the first drop also waits for what is still being written
@@ -40,7 +40,7 @@ def time_all(read: Read, repeats: int) -> Iterator[dict[str, Any]]:
             yield row | {"error": error.strerror or str(error)}
 
 
-def _time(read: Read, work: Callable[[], int], is_cold: bool, repeats: int) -> dict[str, float]:
+def _time(read: ReadTest, work: Callable[[], int], is_cold: bool, repeats: int) -> dict[str, float]:
     rates, cores = [], []
     for _ in range(repeats):
         if is_cold:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from characterize.measure import benchmarks
-from characterize.measure.file_reads import Read
+from characterize.measure.file_reads import ReadTest
 from characterize.results.result import CharacterizeError
 
 
@@ -62,14 +62,14 @@ FORMATS = {
 """The sizes are the benchmarks' small ones, so that a sample read is a sample that breakdown trains on."""
 
 
-def reads(work: Path, names: list[str] | None = None) -> Iterator[Read]:
-    """A Read for each installed benchmark whose files can be made here."""
+def reads(work: Path, names: list[str] | None = None) -> Iterator[ReadTest]:
+    """A ReadTest for each installed benchmark whose files can be made here."""
     for benchmark in benchmarks.named(names):
         if benchmark.name in FORMATS:
             yield prepared(benchmark.name, work / benchmark.name)
 
 
-def prepared(name: str, folder: Path) -> Read:
+def prepared(name: str, folder: Path) -> ReadTest:
     """The benchmark's small data set, made in `folder`."""
     command = [sys.executable, "-m", f"{name}.synthesize", str(folder), *FORMATS[name].arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
@@ -85,4 +85,4 @@ def prepared(name: str, folder: Path) -> Read:
             pass
         return num_bytes
 
-    return Read(name=f"{name}, {FORMATS[name].samples}", paths=paths, read=read)
+    return ReadTest(name=f"{name}, {FORMATS[name].samples}", paths=paths, read=read)

@@ -28,7 +28,7 @@ REQUIRED_OF_WORKLOAD = WORKLOAD_KEYS[1:4]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declared:
+class DeclaredSystem:
     """A system of a file, with the workloads that the file places on it."""
 
     system: System
@@ -38,7 +38,7 @@ class Declared:
     """With the name of the compute ceiling that bounds each; None: the highest."""
 
 
-def load(path: Path) -> Declared:
+def load(path: Path) -> DeclaredSystem:
     """Raises CharacterizeError that names the file and the key."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def load(path: Path) -> Declared:
         _workload(path, name, table, system, int(num_nodes)) for name, table in values.get("workloads", {}).items()
     )
     source = str(values.get("source", path.name))
-    return Declared(system=system, num_nodes=int(num_nodes), source=source, workloads=workloads)
+    return DeclaredSystem(system=system, num_nodes=int(num_nodes), source=source, workloads=workloads)
 
 
 def traffic(gradient_bytes: float, *, num_ranks: int, num_nodes: int) -> float:

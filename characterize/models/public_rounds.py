@@ -18,7 +18,7 @@ from statistics import fmean
 
 from characterize.models.throughput import Setting
 from characterize.results.result import CharacterizeError
-from compliance.checks import limits_of
+from compliance.checks import rules_for
 from compliance.mllog import RunLog
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import Benchmark, RuleSet
@@ -101,7 +101,7 @@ def _round(folder: Path) -> Iterator[Observation]:
         return
     rules = ruleset.load(f"mlperf_hpc_{match[1]}")
     for entry in reader.read(folder).entries:
-        limits = limits_of(entry, rules)
+        limits = rules_for(entry, rules)
         if entry.scaling == "strong" and limits is not None:
             observation = _observe(entry, rules, match[1], score_entry(entry, limits).minutes)
             if observation is not None:

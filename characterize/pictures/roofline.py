@@ -27,7 +27,7 @@ MERGED = 1.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class PlacedWorkload:
     """A workload on the picture."""
 
     workload: Workload
@@ -37,7 +37,7 @@ class Placed:
     """Whether what was attained was attained on the reference's input; drawn hollow where it was not."""
 
 
-def draw(system: System, placed: Sequence[Placed], *, note: str) -> Figure:
+def draw(system: System, placed: Sequence[PlacedWorkload], *, note: str) -> Figure:
     """One panel for each kind of bandwidth that the system has and a workload uses; one rank communicates nothing."""
     kinds = [kind for kind in KINDS if _slopes(system, kind) and any(_is_finite(one, kind) for one in placed)]
     kinds = kinds or list(KINDS)[:1]
@@ -58,11 +58,11 @@ def _slopes(system: System, kind: str) -> Sequence[Ceiling]:
     return system.communication if kind == "communication" else system.memory
 
 
-def _is_finite(one: Placed, kind: str) -> bool:
+def _is_finite(one: PlacedWorkload, kind: str) -> bool:
     return math.isfinite(_intensity(one.workload, kind))
 
 
-def _draw_panel(axes: Axes, system: System, placed: Sequence[Placed], *, kind: str) -> None:
+def _draw_panel(axes: Axes, system: System, placed: Sequence[PlacedWorkload], *, kind: str) -> None:
     slopes = _slopes(system, kind)
     points = [(one, _intensity(one.workload, kind)) for one in placed]
     points = [(one, at) for one, at in points if math.isfinite(at)]
@@ -126,7 +126,7 @@ def _turn_slope_labels(figure: Figure) -> None:
                 text.set_rotation(angle)
 
 
-def _draw_point(axes: Axes, one: Placed, at: float, system: System, kind: str, index: int) -> None:
+def _draw_point(axes: Axes, one: PlacedWorkload, at: float, system: System, kind: str, index: int) -> None:
     """The bound as a short bar under the roof, what was attained as a mark, and the way between them as a thin line."""
     workload, colour = one.workload, colour_of(one.workload.name, index)
     bound = _bound(one, system, kind, at)
@@ -150,7 +150,7 @@ def _draw_point(axes: Axes, one: Placed, at: float, system: System, kind: str, i
     )
 
 
-def _bound(one: Placed, system: System, kind: str, at: float) -> float:
+def _bound(one: PlacedWorkload, system: System, kind: str, at: float) -> float:
     """Of this panel alone: the other kind of bandwidth is the other panel's."""
     slopes = _slopes(system, kind)
     named = [ceiling.per_s for ceiling in system.compute if ceiling.name == one.compute]

@@ -19,7 +19,7 @@ SCHEMA = 1
 
 
 class CharacterizeError(UserError):
-    """What the user can mend: a device that is not there, a library that is absent, a file of another version."""
+    """What the user can fix: a device that is not there, a library that is absent, a file of another version."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from compliance.checks import (
     template,
     timing,
 )
-from compliance.checks.registry import RULES, Fault, Finding, Limits, Rule
+from compliance.checks.registry import RULES, EntryRules, Fault, Finding, Rule
 from compliance.rulesets.ruleset import RuleSet, RuleSetError
 from compliance.submissions.reader import Entry, Submission
 
@@ -44,11 +44,11 @@ MAX_FINDINGS = 1000  # of one rule on one log or entry: what is more is counted,
 
 def check(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
     """Findings of all rules, by path and line; `earlier` is another round, whose logs should not stand here again."""
-    of_entries = [check_entry(entry, ruleset, limits_of(entry, ruleset)) for entry in submission.entries]
+    of_entries = [check_entry(entry, ruleset, rules_for(entry, ruleset)) for entry in submission.entries]
     return in_order([*chain(*of_entries), *check_whole(submission, ruleset, earlier)])
 
 
-def check_entry(entry: Entry, ruleset: RuleSet, limits: Limits | None) -> list[Finding]:
+def check_entry(entry: Entry, ruleset: RuleSet, limits: EntryRules | None) -> list[Finding]:
     """What the rules on entries and logs find."""
     found = list(_run(_rules_of("entry"), entry, ruleset, limits))
     rules = _rules_of("log")
@@ -70,7 +70,7 @@ def in_order(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (finding.path, finding.line, finding.rule))
 
 
-def limits_of(entry: Entry, ruleset: RuleSet) -> Limits | None:
+def rules_for(entry: Entry, ruleset: RuleSet) -> EntryRules | None:
     """What holds for an entry; None for a benchmark that the rule set does not know."""
     try:
         benchmark = ruleset.benchmark(entry.benchmark)
@@ -79,7 +79,7 @@ def limits_of(entry: Entry, ruleset: RuleSet) -> Limits | None:
     divisions = ruleset.values["divisions"]
     strictest = next(iter(divisions))  # holds for an entry that names a division of another suite
     division = entry.division if entry.division in divisions else strictest
-    return Limits(ruleset=ruleset, benchmark=benchmark, division=division)
+    return EntryRules(ruleset=ruleset, benchmark=benchmark, division=division)
 
 
 def _rules_of(scope: str) -> list[Rule]:
@@ -91,7 +91,7 @@ def _run(
     rules: list[Rule],
     subject: object,
     ruleset: RuleSet,
-    limits: Limits | None = None,
+    limits: EntryRules | None = None,
     earlier: Submission | None = None,
 ) -> Iterator[Finding]:
     """Findings on one thing; a rule is skipped where its prerequisite found something, or was skipped itself."""

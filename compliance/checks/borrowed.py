@@ -40,7 +40,7 @@ def borrowed_file_is_complete(submission: Submission) -> Iterator[Fault]:
 
     Why: without them nobody can look up whose hyperparameters these are.
     Example: a [borrowed] table without sha256.
-    Mend: write the file with `python -m compliance borrow LENDER MINE`, and leave it as it is.
+    Fix: write the file with `python -m compliance borrow LENDER MINE`, and leave it as it is.
     """
     for borrowing in _borrowings(submission):
         if borrowing.file is None:
@@ -53,7 +53,7 @@ def borrowed_hyperparameters_were_used(submission: Submission) -> Iterator[Fault
 
     Why: what is borrowed is taken as a group; one value changed is a configuration of one's own.
     Example: borrowed opt_lr 0.004, trained with 0.0055.
-    Mend: train with the borrowed file: `--hyperparameters hyperparameters.borrowed.toml`.
+    Fix: train with the borrowed file: `--hyperparameters hyperparameters.borrowed.toml`.
     """
     for borrowing in _usable(submission):
         for log in borrowing.entry.logs:
@@ -70,7 +70,7 @@ def borrowed_hyperparameters_are_the_lenders(submission: Submission) -> Iterator
 
     Why: a group with one value left out or improved is not the lender's.
     Example: opt_lr 0.0041 in the borrowed file, 0.004 in the lender's log.
-    Mend: write the file anew with `python -m compliance borrow LENDER MINE`.
+    Fix: write the file anew with `python -m compliance borrow LENDER MINE`.
     """
     for borrowing in _usable(submission):
         lender = _lender(borrowing.file, submission)
@@ -103,7 +103,7 @@ def lender_is_in_the_round(submission: Submission) -> Iterator[Fault]:
 
     Why: borrowed hyperparameters can only be compared with logs that are there.
     Example: an organisation's submission checked alone, though it borrowed from another.
-    Mend: check the whole round, with the lender's submission beside this one.
+    Fix: check the whole round, with the lender's submission beside this one.
     """
     for borrowing in _usable(submission):
         if _lender(borrowing.file, submission) is None:

@@ -20,7 +20,7 @@ def runs_are_not_copied_within_an_entry(entry: Entry) -> Iterator[Fault]:
 
     Why: a copy is no second run, however its times were moved.
     Example: result_7.txt is result_2.txt with 3600 s added to every time.
-    Mend: run again with another seed.
+    Fix: run again with another seed.
     """
     for (_, original), (_, copy) in _copies([(entry, log) for log in entry.logs]):
         yield _fault(original, copy, original.path.name)
@@ -32,7 +32,7 @@ def runs_learn_differently(entry: Entry) -> Iterator[Fault]:
 
     Why: runs with different seeds never do; it is one run twice, or one log with other times.
     Example: the eval_errors of result_4.txt are those of result_1.txt, each time a few seconds off.
-    Mend: run again with another seed.
+    Fix: run again with another seed.
     """
     originals: dict[object, RunLog] = {}
     for log in entry.logs:
@@ -49,7 +49,7 @@ def runs_are_not_copied_between_entries(submission: Submission) -> Iterator[Faul
 
     Why: a run was done on one system, for one benchmark; it is one entry's result.
     Example: results/small/strong/deepcam/result_0.txt is results/large/strong/deepcam/result_0.txt.
-    Mend: remove the copies; an entry consists of its own runs.
+    Fix: remove the copies; an entry consists of its own runs.
     """
     for (source, original), (target, copy) in _copies_between_entries(submission):
         if source.org == target.org and source.scaling == target.scaling:
@@ -62,7 +62,7 @@ def instances_are_not_timed_runs(submission: Submission) -> Iterator[Fault]:
 
     Why: instances run beside each other, timed runs have their part of the system alone. A published entry does it.
     Example: weak/cosmoflow/result_1.txt and strong/cosmoflow/result_1.txt are one file.
-    Mend: time the runs by themselves, or say in the README that they ran among the others.
+    Fix: time the runs by themselves, or say in the README that they ran among the others.
     """
     pairs: dict[tuple, list[tuple[RunLog, RunLog]]] = {}
     for (source, original), (target, copy) in _copies_between_entries(submission):
@@ -79,7 +79,7 @@ def runs_are_not_copied_between_organisations(submission: Submission) -> Iterato
 
     Why: it shows a result on a system that never ran.
     Example: acme/.../result_0.txt is another organisation's log with the organisation's name replaced.
-    Mend: submit logs of one's own runs.
+    Fix: submit logs of one's own runs.
     """
     for (source, original), (target, copy) in _copies_between_entries(submission):
         if source.org != target.org:
@@ -92,7 +92,7 @@ def runs_are_not_of_an_earlier_round(submission: Submission, earlier: Submission
 
     Why: a result may be re-used from an earlier round, but the submission has to say so.
     Example: a v2.0 log that is a v1.0 log with its times moved by a year.
-    Mend: run again, or declare the result as re-used.
+    Fix: run again, or declare the result as re-used.
     """
     theirs = {id(entry) for entry in earlier.entries}
     for (source, original), (target, copy) in _copies([*_logs(earlier), *_logs(submission)]):

@@ -4,7 +4,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compliance.checks.registry import Fault, Limits, rule
+from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.files import toml_file
 from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet, nearest
@@ -17,12 +17,12 @@ CLOCK_KEYS = ("run_start", "epoch_start", "epoch_stop", "run_stop")
 
 
 @rule("T501", severity="warning")
-def clock_is_the_trainings(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def clock_is_the_trainings(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """The clock starts with the first batch of training data and stops with the last epoch.
 
     Why: section 6.3.2; time for staging or saving on the clock makes run times of two systems incomparable.
     Example: run_start, ten minutes of staging, then the first epoch_start.
-    Mend: call start() right before the first batch, and let the run end with its last epoch.
+    Fix: call start() right before the first batch, and let the run end with its last epoch.
     """
     marks = [mark(key) for mark, key in zip((log.first, log.first, log.last, log.last), CLOCK_KEYS, strict=True)]
     if limits.benchmark.num_epochs is None or None in marks:
@@ -37,12 +37,12 @@ def clock_is_the_trainings(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("T502")
-def throughput_agrees_with_clock(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def throughput_agrees_with_clock(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """The logged images per second are no more than the epochs' own times allow.
 
     Why: FLOPS is this figure times constants; the epochs' times are the one witness that the log itself holds.
     Example: 400 images/s/rank on 64 ranks, while the epochs took the time of 350.
-    Mend: log images of all epochs / seconds spent training / ranks, without leaving out slow steps.
+    Fix: log images of all epochs / seconds spent training / ranks, without leaving out slow steps.
     """
     speed, ranks = images_per_second_per_rank(log), log.value("number_of_ranks")
     images = log.value("train_samples")
@@ -63,12 +63,12 @@ def throughput_agrees_with_clock(log: RunLog, limits: Limits) -> Iterator[Fault]
 
 
 @rule("Q501")
-def trains_fixed_epochs(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def trains_fixed_epochs(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """A run trains exactly the benchmark's number of epochs.
 
     Why: section 6.1.1 fixes the epochs so that all systems compute the same; stopping early computes less.
     Example: 84 epochs of ImageNet because the target was met, where the rules fix 90.
-    Mend: train all epochs; quality above the target raises VFLOPS.
+    Fix: train all epochs; quality above the target raises VFLOPS.
     """
     fixed, trained = limits.benchmark.num_epochs, len(log.all("epoch_stop"))
     if fixed is not None and trained != fixed:
@@ -77,12 +77,12 @@ def trains_fixed_epochs(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("Q502", needs=("Q501",))
-def last_epoch_is_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def last_epoch_is_evaluated(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """The last epoch is evaluated: its quality is the achieved one.
 
     Why: the best of several evaluations would be picked on the evaluation data itself.
     Example: an evaluation after epoch 88 and none after epoch 90.
-    Mend: evaluate after the last epoch, whichever others are evaluated.
+    Fix: evaluate after the last epoch, whichever others are evaluated.
     """
     if limits.benchmark.num_epochs is not None and final_evaluation(log, limits.benchmark) is None:
         message = f"no {limits.benchmark.quality_key} of the last epoch"
@@ -90,12 +90,12 @@ def last_epoch_is_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("Q503", severity="warning", needs=("Q501", "Q502"))
-def achieves_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def achieves_target(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """The last epoch's quality meets the target; below it VFLOPS is penalised.
 
     Why: section 5.4.1: VFLOPS = FLOPS x (achieved / target)^n.
     Example: 0.7496 where the target is 0.763: VFLOPS is 0.92 FLOPS.
-    Mend: nothing is forbidden; a learning-rate policy for this batch size may win the quality back.
+    Fix: nothing is forbidden; a learning-rate policy for this batch size may win the quality back.
     """
     final = final_evaluation(log, limits.benchmark) if limits.benchmark.num_epochs is not None else None
     target = limits.benchmark.target
@@ -106,12 +106,12 @@ def achieves_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("H501", severity="manual")
-def equivalence_is_reviewed(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def equivalence_is_reviewed(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """The layers that are not under test are equivalent to the reference's.
 
     Why: section 4.1 makes this the committee's duty; no log proves that two implementations compute the same.
     Example: model parallelism that is not mathematically equivalent, or updates that are not synchronous.
-    Mend: show the reviewer the code of layers 6 to 9; at free level disclose what was changed.
+    Fix: show the reviewer the code of layers 6 to 9; at free level disclose what was changed.
     """
     if limits.benchmark.num_epochs is None:
         return
@@ -123,12 +123,12 @@ def equivalence_is_reviewed(entry: Entry, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("R501")
-def enough_complete_runs(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def enough_complete_runs(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """As many runs are complete as the rules require: timed, their last epoch evaluated, their FLOPS logged.
 
     Why: sections 4.3 and 6.3.2 ask for a least number of valid runs, so that the variation means something.
     Example: ten logs, of which one stopped after 40 epochs.
-    Mend: repeat the incomplete runs.
+    Fix: repeat the incomplete runs.
     """
     if limits.benchmark.num_epochs is None or entry.is_single_log or len(entry.runs) < limits.benchmark.num_runs:
         return  # too few logs are another rule's finding
@@ -140,12 +140,12 @@ def enough_complete_runs(entry: Entry, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("R502", severity="warning")
-def energy_in_all_runs(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def energy_in_all_runs(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """Either every run of an entry logs its energy, or none does.
 
     Why: a figure per watt over some of the runs is no figure of the entry, and is left out.
     Example: energy_joules in 7 of 10 logs.
-    Mend: measure all runs from run_start to run_stop.
+    Fix: measure all runs from run_start to run_stop.
     """
     with_energy = sum(log.first("energy_joules") is not None for log in entry.runs)
     if limits.benchmark.num_epochs is not None and 0 < with_energy < len(entry.runs):
@@ -159,7 +159,7 @@ def layers_are_declared(organisation: Organisation, ruleset: RuleSet) -> Iterato
 
     Why: section 4.1: a level puts some layers under test and keeps the others intact; a reader must see which is what.
     Example: [layers] without communication_libraries.
-    Mend: give every layer a line in submission.toml's [layers], such as ai_framework = "PyTorch 2.13".
+    Fix: give every layer a line in submission.toml's [layers], such as ai_framework = "PyTorch 2.13".
     """
     known = ruleset.values.get("layers", {})
     file, declared = organisation.folder / "submission.toml", _layers(organisation)
@@ -179,7 +179,7 @@ def hardware_level_keeps_framework(organisation: Organisation, ruleset: RuleSet)
 
     Why: the same model reaches another accuracy in another framework; section 6.2 frees it at system level only.
     Example: submission_division "hardware" and ai_framework = "TensorFlow 2.15".
-    Mend: submit at system level, or train with the reference's framework.
+    Fix: submit at system level, or train with the reference's framework.
     """
     reference, framework = ruleset.values.get("reference_framework"), _layers(organisation).get("ai_framework")
     if reference is None or not isinstance(framework, str) or reference.casefold() in framework.casefold():

@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from compliance.checks.registry import Fault, Limits, rule
+from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.checks.values import missing, shown, unaccepted
 from compliance.mllog import RunLog
 from compliance.submissions.reader import Entry
@@ -15,12 +15,12 @@ ACCUMULATION_KEYS = ("gradient_accumulation_frequency", "gradient_accumulation_s
 
 
 @rule("H101")
-def problem_is_the_benchmarks(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def problem_is_the_benchmarks(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """The data set's sample counts, and what else belongs to the problem, are the benchmark's.
 
     Why: a smaller data set is another problem, in Closed as in Open.
     Example: cosmoflow with 262144 train_samples in v2.0, which has 524288.
-    Mend: train and evaluate on the whole data set; log its counts.
+    Fix: train and evaluate on the whole data set; log its counts.
     """
     table = ("benchmarks", limits.benchmark.name, "keys")
     constraints = limits.benchmark.keys()
@@ -31,36 +31,36 @@ def problem_is_the_benchmarks(entry: Entry, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("H102")
-def hyperparameters_are_allowed(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def hyperparameters_are_allowed(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """Hyperparameters have values that the division allows for the benchmark.
 
     Why: Closed compares systems, so that everything that is not listed as tunable is the reference's.
     Example: deepcam with opt_eps 1e-8, which is 1e-6.
-    Mend: run with an allowed value, or submit to Open.
+    Fix: run with an allowed value, or submit to Open.
     """
     table = ("benchmarks", limits.benchmark.name, limits.division)
     yield from unaccepted(entry, limits.benchmark.hyperparameters(limits.division), limits, *table)
 
 
 @rule("H103")
-def hyperparameters_are_logged(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def hyperparameters_are_logged(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """Every hyperparameter that the division lists for the benchmark is logged.
 
     Why: what is not logged cannot be reviewed, nor borrowed.
     Example: a cosmoflow log without opt_learning_rate_decay_factor.
-    Mend: log all listed hyperparameters before run_start.
+    Fix: log all listed hyperparameters before run_start.
     """
     table = ("benchmarks", limits.benchmark.name, limits.division)
     yield from missing(entry, limits.benchmark.hyperparameters(limits.division), limits, *table)
 
 
 @rule("H104")
-def runs_share_hyperparameters(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def runs_share_hyperparameters(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """All runs of an entry have the same hyperparameters, batch size and scale.
 
     Why: an entry is one configuration; a mean over several is no result of any.
     Example: result_0 to result_4 with opt_lr 0.004, result_5 with 0.005.
-    Mend: run all runs from one configuration; submit others as another entry.
+    Fix: run all runs from one configuration; submit others as another entry.
     """
     for key in _compared(entry, limits):
         (first, value), *others = [(log, log.by_key[key][0].value) for log in entry.logs if key in log.by_key]
@@ -71,7 +71,7 @@ def runs_share_hyperparameters(entry: Entry, limits: Limits) -> Iterator[Fault]:
                 break
 
 
-def _compared(entry: Entry, limits: Limits) -> list[str]:
+def _compared(entry: Entry, limits: EntryRules) -> list[str]:
     """Keys that must agree over an entry's runs: the rules' and whatever looks like a hyperparameter."""
     listed = {*limits.benchmark.hyperparameters("closed"), *limits.benchmark.hyperparameters(limits.division)}
     listed |= {*limits.benchmark.keys(), *SCALE_KEYS, *ACCUMULATION_KEYS}
@@ -80,12 +80,12 @@ def _compared(entry: Entry, limits: Limits) -> list[str]:
 
 
 @rule("H105")
-def hyperparameters_stand_once(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def hyperparameters_stand_once(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """A hyperparameter, or the seed, that a log repeats has the same value each time.
 
     Why: nobody can tell which of two values the run had.
     Example: opt_lr 0.004 on line 22, opt_lr 0.0055 on line 31.
-    Mend: log each hyperparameter once, with the value that is used.
+    Fix: log each hyperparameter once, with the value that is used.
     """
     keys = (*_compared(entry, limits), "seed")
     for log in entry.logs:
@@ -108,7 +108,7 @@ def batch_divides_among_ranks(entry: Entry) -> Iterator[Fault]:
 
     Why: a batch that does not divide was not the batch that the gradients were averaged over.
     Example: global_batch_size 500 on 128 ranks.
-    Mend: log the batch that one optimizer step sees, over all ranks.
+    Fix: log the batch that one optimizer step sees, over all ranks.
     """
     for log in entry.logs:
         batch, ranks = _count(log, "global_batch_size"), _count(log, "number_of_ranks")
@@ -125,7 +125,7 @@ def ranks_fit_the_nodes(entry: Entry) -> Iterator[Fault]:
 
     Why: a count of ranks that the nodes cannot hold is a wrong count of something.
     Example: 512 ranks on 64 nodes with 4 accelerators each.
-    Mend: log number_of_ranks, number_of_nodes and accelerators_per_node as the launcher gave them.
+    Fix: log number_of_ranks, number_of_nodes and accelerators_per_node as the launcher gave them.
     """
     for log in entry.logs:
         nodes, ranks = _count(log, "number_of_nodes"), _count(log, "number_of_ranks")
@@ -147,12 +147,12 @@ def _count(log: RunLog, key: str) -> int | None:
 
 
 @rule("H108", severity="warning")
-def closed_hyperparameters_are_listed(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def closed_hyperparameters_are_listed(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """A Closed log holds no optimizer or schedule keys that the rules do not list for the benchmark.
 
     Why: a key that is not listed is either fixed by the reference or not allowed; a reviewer has to look.
     Example: opt_lars_trust_coefficient in a cosmoflow log.
-    Mend: log only what the rules list, or submit to Open.
+    Fix: log only what the rules list, or submit to Open.
     """
     listed = limits.benchmark.hyperparameters("closed")
     if limits.division != "closed" or not listed:

@@ -15,7 +15,7 @@ def benchmark_is_known(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
 
     Why: there is no target, and nothing to compare with, for what the round does not hold.
     Example: results/<system>/strong/cosmoflw/, or openfold in a v2.0 round.
-    Mend: name the folder as the rules do, or submit to the round that has the benchmark.
+    Fix: name the folder as the rules do, or submit to the round that has the benchmark.
     """
     known = ruleset.values["benchmarks"]
     if entry.benchmark not in known and any(log.events for log in entry.logs):  # else L101 says what is wrong
@@ -29,7 +29,7 @@ def metric_is_scored(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
 
     Why: MLPerf HPC v0.7 has no throughput metric.
     Example: results/<system>/weak/ checked by mlperf_hpc_0.7.
-    Mend: name the rule set of the round, or submit time-to-train results.
+    Fix: name the rule set of the round, or submit time-to-train results.
     """
     if entry.scaling == "weak" and "throughput" not in ruleset.values["metrics"]:
         yield Fault(entry.folder, f"{ruleset.name} scores no throughput", 0, "results in strong/")
@@ -58,7 +58,7 @@ def result_files_can_be_read(submission: Submission) -> Iterator[Fault]:
 
     Why: what cannot be read cannot be counted, and an empty folder is a result that got lost.
     Example: a folder named result_3.txt; a file without read permission.
-    Mend: submit the file itself.
+    Fix: submit the file itself.
     """
     logs = (log for entry in submission.entries for log in entry.logs)
     unreadable = (Oddity(log.path, "unreadable") for log in logs if log.error)
@@ -71,7 +71,7 @@ def results_hold_only_results(submission: Submission) -> Iterator[Fault]:
 
     Why: what has another name is not checked and not scored, which its author may not know.
     Example: result_3.log, Result_4.txt, old_runs/.
-    Mend: rename or remove it.
+    Fix: rename or remove it.
     """
     yield from _oddities(submission.oddities, "unknown_file", "unknown_folder")
 
@@ -82,7 +82,7 @@ def links_are_not_followed(submission: Submission) -> Iterator[Fault]:
 
     Why: a link may lead out of the submission or in a circle; what is behind it is not read.
     Example: result_5.txt -> ../../other_system/strong/cosmoflow/result_5.txt.
-    Mend: put the file there.
+    Fix: put the file there.
     """
     yield from _oddities(submission.oddities, "link")
 
@@ -93,7 +93,7 @@ def results_stand_in_their_folders(organisation: Organisation) -> Iterator[Fault
 
     Why: a log that is in no benchmark's folder is neither checked nor scored.
     Example: results/<system>/strong/result_0.txt.
-    Mend: move it to results/<system>/strong/<benchmark>/.
+    Fix: move it to results/<system>/strong/<benchmark>/.
     """
     if organisation.result_systems:
         folders = {parent for entry in organisation.entries for parent in entry.folder.parents}
@@ -109,7 +109,7 @@ def layout_is_the_rounds(organisation: Organisation, ruleset: RuleSet) -> Iterat
 
     Why: the folder says which metric is meant.
     Example: results/<system>/deepcam/ checked by mlperf_hpc_2.0.
-    Mend: move the results, or name the rule set of the round.
+    Fix: move the results, or name the rule set of the round.
     """
     wanted = ruleset.values["layout"]["scaling_folders"]
     for entry in organisation.entries if organisation.result_systems else ():

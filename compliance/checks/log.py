@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from compliance.checks.registry import Fault, Limits, rule
+from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.checks.values import shown, unaccepted
 from compliance.mllog import MAX_EVENTS, Event, RunLog
 from compliance.rulesets.ruleset import RuleSet
@@ -22,7 +22,7 @@ def log_holds_events(log: RunLog) -> Iterator[Fault]:
 
     Why: without `:::MLLOG` lines there is nothing to time or to judge.
     Example: an empty result_3.txt, or the console output of a run that logged elsewhere.
-    Mend: submit the file that the run's event log was written to.
+    Fix: submit the file that the run's event log was written to.
     """
     if not log.events:
         yield Fault(log.path, f"no :::MLLOG event in {log.num_bytes} bytes", expected="at least one")
@@ -34,7 +34,7 @@ def marked_lines_are_events(log: RunLog) -> Iterator[Fault]:
 
     Why: a line that cannot be read is an event that cannot be judged; it may be the one that matters.
     Example: a line cut off in the middle because two ranks wrote into one file.
-    Mend: let one rank write the log and flush it line by line; never edit it.
+    Fix: let one rank write the log and flush it line by line; never edit it.
     """
     for bad in log.bad_lines:
         yield Fault(log.path, bad.reason, bad.line, expected="an event")
@@ -49,19 +49,19 @@ def log_is_short_enough(log: RunLog) -> Iterator[Fault]:
 
     Why: what is past that is not checked. The longest public log holds some ten thousand.
     Example: one event a training step over 200,000 steps.
-    Mend: log a loss or a learning rate once an epoch rather than once a step.
+    Fix: log a loss or a learning rate once an epoch rather than once a step.
     """
     if log.num_events > MAX_EVENTS:
         yield Fault(log.path, f"{log.num_events} events", expected=f"at most {MAX_EVENTS}", found=str(log.num_events))
 
 
 @rule("L104", needs=("L101",))
-def required_keys_are_logged(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def required_keys_are_logged(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Every key that the rules ask of a log is there.
 
     Why: who ran what, on what, and when the clock ran are read from these events.
     Example: a log that ends without run_stop because the job was killed.
-    Mend: log the key in the run; a run that was killed has to be repeated.
+    Fix: log the key in the run; a run that was killed has to be repeated.
     """
     for key in _required(limits.ruleset):
         if key not in log.by_key:
@@ -76,7 +76,7 @@ def _required(ruleset: RuleSet) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*events["exactly_once"], *events["at_least_once"], *common)))
 
 
-def _origin(limits: Limits, key: str) -> str:
+def _origin(limits: EntryRules, key: str) -> str:
     """The rule file that asks for the key."""
     for name in ("exactly_once", "at_least_once"):
         if key in limits.ruleset.values["events"][name]:
@@ -85,12 +85,12 @@ def _origin(limits: Limits, key: str) -> str:
 
 
 @rule("L105")
-def keys_stand_once(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def keys_stand_once(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """A key that the rules ask for exactly once stands there once.
 
     Why: two run_starts are two clocks, and two batch sizes are two configurations; only one was run.
     Example: the output of two runs appended to one file.
-    Mend: write each run's log into a new file.
+    Fix: write each run's log into a new file.
     """
     for key in limits.ruleset.values["events"]["exactly_once"]:
         again = log.all(key)[1:]
@@ -99,23 +99,23 @@ def keys_stand_once(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("L106")
-def common_values_are_allowed(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def common_values_are_allowed(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """The values that every log gives (division, status, batch size, nodes, seed) are of the kind that the rules name.
 
     Why: NaN, or text where a number belongs, cannot be compared, and an unknown division has no rules.
     Example: global_batch_size logged as "512 samples"; submission_division "close".
-    Mend: log the value itself, in the words and the type that the rules give.
+    Fix: log the value itself, in the words and the type that the rules give.
     """
     yield from unaccepted(entry, limits.ruleset.keys(), limits, "keys")
 
 
 @rule("L107")
-def benchmark_is_the_folders(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def benchmark_is_the_folders(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """submission_benchmark names the benchmark whose folder the log lies in.
 
     Why: a log in the wrong folder is held to another benchmark's target.
     Example: a cosmoflow log under results/<system>/strong/deepcam/.
-    Mend: move the log to its benchmark's folder.
+    Fix: move the log to its benchmark's folder.
     """
     event = log.first("submission_benchmark")
     if event is not None and event.value != limits.benchmark.name:
@@ -130,7 +130,7 @@ def event_types_are_known(log: RunLog) -> Iterator[Fault]:
 
     Why: the log format knows no others.
     Example: "event_type": "INTERVAL_STOP".
-    Mend: write events with mlperf-logging's start, end and event.
+    Fix: write events with mlperf-logging's start, end and event.
     """
     unknown = [event for event in log.events if event.event_type not in EVENT_TYPES]
     if unknown:
@@ -140,12 +140,12 @@ def event_types_are_known(log: RunLog) -> Iterator[Fault]:
 
 
 @rule("L109", severity="warning")
-def marks_have_their_type(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def marks_have_their_type(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """The start of an interval is an INTERVAL_START, its stop an INTERVAL_END.
 
     Why: tools that pair intervals by type misread the log; this checker pairs them by key.
     Example: eval_stop logged as INTERVAL_START, as several public logs do.
-    Mend: log starts with mllogger.start and stops with mllogger.end.
+    Fix: log starts with mllogger.start and stops with mllogger.end.
     """
     expected = {
         f"{name}_{mark}": event_type
@@ -165,12 +165,12 @@ def marks_have_their_type(entry: Entry, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("L110")
-def intervals_pair(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def intervals_pair(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """What starts stops, and stops once, before it starts again.
 
     Why: time outside a closed interval is time that nobody can account for.
     Example: two epoch_starts in a row, because the first epoch was cut out of the log.
-    Mend: log both ends of every interval; submit the log as the run wrote it.
+    Fix: log both ends of every interval; submit the log as the run wrote it.
     """
     for name in limits.ruleset.values["events"]["intervals"]:
         start, stop, opened = f"{name}_start", f"{name}_stop", None
@@ -196,12 +196,12 @@ def _pairs_at_once(starts: Sequence[Event], stops: Sequence[Event]) -> bool:
 
 
 @rule("L111")
-def epochs_have_numbers(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def epochs_have_numbers(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Epoch and evaluation events carry a whole epoch_num in their metadata.
 
     Why: convergence is counted in epochs, and an evaluation counts for the epoch that it names.
     Example: epoch_start with the metadata {"epoch": 3} or {"epoch_num": "3"}.
-    Mend: pass {"epoch_num": number} as the event's metadata.
+    Fix: pass {"epoch_num": number} as the event's metadata.
     """
     for key in ("epoch_start", "epoch_stop", limits.benchmark.quality_key):
         for event in log.all(key):
@@ -212,18 +212,18 @@ def epochs_have_numbers(log: RunLog, limits: Limits) -> Iterator[Fault]:
                 break
 
 
-def _counts_epochs(limits: Limits) -> bool:
+def _counts_epochs(limits: EntryRules) -> bool:
     """Not so for openfold, which is evaluated after so many iterations, and counts samples in epoch_num's place."""
     return limits.benchmark.convergence_key == "epoch_num"
 
 
 @rule("L112", needs=("L111",))
-def epochs_follow(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def epochs_follow(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Epochs are numbered 0, 1, 2, ... or 1, 2, 3, ... without a gap or a repetition.
 
     Why: a jump is training that the log does not show, a repetition training that was thrown away.
     Example: epoch_num 1, 2, 3, 7: a run resumed from somebody's checkpoint.
-    Mend: submit an uninterrupted run; count every epoch once.
+    Fix: submit an uninterrupted run; count every epoch once.
     """
     if not _counts_epochs(limits):
         return
@@ -238,12 +238,12 @@ def epochs_follow(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("L113", needs=("L111",))
-def epochs_stop_as_they_started(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def epochs_stop_as_they_started(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """epoch_stop names the epoch that epoch_start named.
 
     Why: otherwise one of the two events is from another epoch, or from another run.
     Example: epoch_start with epoch_num 4, then epoch_stop with epoch_num 5.
-    Mend: log both with the same counter.
+    Fix: log both with the same counter.
     """
     if not _counts_epochs(limits):
         return
@@ -263,7 +263,7 @@ def values_are_filled_in(entry: Entry) -> Iterator[Fault]:
 
     Why: a reader cannot tell which system or organisation is meant.
     Example: submission_platform is "SUBMISSION_PLATFORM_PLACEHOLDER".
-    Mend: fill in the submission's fields of the system configuration.
+    Fix: fill in the submission's fields of the system configuration.
     """
     for log in entry.logs:
         for key, events in log.by_key.items():
@@ -279,7 +279,7 @@ def blocks_follow(log: RunLog) -> Iterator[Fault]:
 
     Why: a jump is training that the log does not show.
     Example: first_epoch_num 1, epoch_count 4, then first_epoch_num 9.
-    Mend: log first_epoch_num and epoch_count of every block, counted once.
+    Fix: log first_epoch_num and epoch_count of every block, counted once.
     """
     expected = None
     for event in log.all("block_start"):

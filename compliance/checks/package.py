@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from compliance.checks.registry import Fault, Limits, rule
+from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.rulesets.ruleset import RuleSet
 from compliance.submissions.reader import MAX_JSON_BYTES, Entry, Organisation
 
@@ -30,7 +30,7 @@ def code_is_submitted(organisation: Organisation) -> Iterator[Fault]:
 
     Why: a result that nobody else can run cannot be reviewed. Archives of results alone have none.
     Example: a submission of systems/ and results/ only.
-    Mend: `python -m compliance package` copies the code that ran.
+    Fix: `python -m compliance package` copies the code that ran.
     """
     if organisation.result_systems and not _is_folder(organisation.folder / "benchmarks"):
         yield Fault(
@@ -44,7 +44,7 @@ def systems_have_their_scripts(organisation: Organisation, ruleset: RuleSet) -> 
 
     Why: a reviewer repeats the run from them.
     Example: benchmarks/cosmoflow/dgx_n64/ without init_datasets.sh.
-    Mend: add the file. A step that needs nothing has a script that says so.
+    Fix: add the file. A step that needs nothing has a script that says so.
     """
     names = ruleset.values["package"]["files"]
     for entry, place in _places(organisation):
@@ -60,7 +60,7 @@ def systems_name_their_implementation(organisation: Organisation) -> Iterator[Fa
 
     Why: it says which code ran on which system.
     Example: dgx_n64_pytorch.json without benchmarks/cosmoflow/implementations/pytorch/.
-    Mend: name the file after the system and the folder of the code.
+    Fix: name the file after the system and the folder of the code.
     """
     for entry, place in _places(organisation):
         described = [
@@ -80,7 +80,7 @@ def implementations_can_be_read(organisation: Organisation) -> Iterator[Fault]:
 
     Why: what cannot be read says nothing.
     Example: a file cut off in the middle.
-    Mend: correct the file; `python -m json.tool FILE` names the place.
+    Fix: correct the file; `python -m json.tool FILE` names the place.
     """
     for _, place in _places(organisation):
         for path in _files(place):
@@ -103,7 +103,7 @@ def power_belongs_to_runs(entry: Entry) -> Iterator[Fault]:
 
     Why: energy is that of one run, from its run_start to its run_stop.
     Example: power/result_7/ where the entry has result_0 to result_4.
-    Mend: name the folder after the run whose power it holds.
+    Fix: name the folder after the run whose power it holds.
     """
     runs = {log.path.stem for log in entry.runs}
     for child in _children(entry.folder / "power"):
@@ -112,12 +112,12 @@ def power_belongs_to_runs(entry: Entry) -> Iterator[Fault]:
 
 
 @rule("P106", severity="warning")
-def power_covers_the_nodes(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def power_covers_the_nodes(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """A run's power logs are one a node, of all nodes that the run logs.
 
     Why: a node that was not measured used power too.
     Example: number_of_nodes 16, node_0.txt to node_7.txt.
-    Mend: sample power on every node, or submit none; power is optional.
+    Fix: sample power on every node, or submit none; power is optional.
     """
     for log in entry.runs if _is_folder(entry.folder / "power") else ():
         folder, nodes = entry.folder / "power" / log.path.stem, log.value("number_of_nodes")
@@ -128,12 +128,12 @@ def power_covers_the_nodes(entry: Entry, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("P901", severity="manual")
-def code_is_equivalent(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def code_is_equivalent(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """Closed code computes what the reference computes: model, loss, metric, optimizer and order of the data.
 
     Why: what changes the mathematics belongs into Open. No log shows what was computed.
     Example: augmentation, another activation function, an evaluation on part of the data set.
-    Mend: a reviewer compares the code with the reference.
+    Fix: a reviewer compares the code with the reference.
     """
     strictest = next(iter(limits.ruleset.values["divisions"]))
     if limits.division == strictest:

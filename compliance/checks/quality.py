@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 
-from compliance.checks.registry import Fault, Limits, rule
+from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.checks.values import shown
 from compliance.mllog import RunLog
 from compliance.scoring.run_metrics import best_evaluation, epoch_of, first_on_target, status_of
@@ -12,19 +12,19 @@ from compliance.submissions.reader import Entry
 STATUSES = ("success", "aborted")
 
 
-def _target(limits: Limits) -> str:
+def _target(limits: EntryRules) -> str:
     """'at most 0.124 (mlperf_hpc_0.7.toml)'."""
     origin = limits.ruleset.origin("benchmarks", limits.benchmark.name, "target")
     return f"{limits.benchmark.target.describe()} ({origin})"
 
 
 @rule("Q101")
-def success_met_the_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def success_met_the_target(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """A run that says `success` has a logged evaluation that meets the target.
 
     Why: the evaluations decide, not the word at the end.
     Example: status success after a last eval_error of 0.1246, target 0.124.
-    Mend: train until an evaluation meets the target; log aborted where it was not met.
+    Fix: train until an evaluation meets the target; log aborted where it was not met.
     """
     if limits.benchmark.num_epochs is not None or status_of(log) != "success":
         return
@@ -38,12 +38,12 @@ def success_met_the_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("Q102", severity="warning")
-def aborted_missed_the_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def aborted_missed_the_target(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """A run that says `aborted` has no evaluation that meets the target.
 
     Why: it converged, and is scored so; status and evaluations should agree.
     Example: eval_error 0.1231 in epoch 20, run_stop with status aborted.
-    Mend: log success as soon as the target is met.
+    Fix: log success as soon as the target is met.
     """
     if limits.benchmark.num_epochs is not None or status_of(log) != "aborted":
         return
@@ -59,7 +59,7 @@ def run_stop_has_a_status(entry: Entry) -> Iterator[Fault]:
 
     Why: without it nobody sees whether a run ended as it meant to.
     Example: run_stop with empty metadata, as one public entry has.
-    Mend: pass {"status": "success"} or {"status": "aborted"} with run_stop.
+    Fix: pass {"status": "success"} or {"status": "aborted"} with run_stop.
     """
     without = [log for log in entry.logs if log.last("run_stop") is not None and status_of(log) is None]
     if without:
@@ -74,7 +74,7 @@ def status_is_known(log: RunLog) -> Iterator[Fault]:
 
     Why: other words have no meaning in the rules.
     Example: {"status": "converged"}.
-    Mend: log success or aborted.
+    Fix: log success or aborted.
     """
     status = status_of(log)
     if status is not None and status not in STATUSES:
@@ -85,12 +85,12 @@ def status_is_known(log: RunLog) -> Iterator[Fault]:
 
 
 @rule("Q105")
-def quality_is_possible(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def quality_is_possible(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Every evaluation is a number that the quality can be.
 
     Why: an accuracy of 1.7, a negative error, NaN or text was not measured; none counts as meeting a target.
     Example: eval_accuracy 82.3, in percent where the rules want 0.823.
-    Mend: log the evaluation's value itself, as a number.
+    Fix: log the evaluation's value itself, as a number.
     """
     benchmark = limits.benchmark
     for event in log.all(benchmark.quality_key):
@@ -102,12 +102,12 @@ def quality_is_possible(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("Q106", needs=("L101",))
-def run_is_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def run_is_evaluated(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """A run has at least one evaluation.
 
     Why: without one nothing shows that it learned anything.
     Example: a deepcam log that logs eval_error, where the rules read eval_accuracy.
-    Mend: log the benchmark's quality under the key that the rules name.
+    Fix: log the benchmark's quality under the key that the rules name.
     """
     key = limits.benchmark.quality_key
     if not log.all(key):
@@ -115,12 +115,12 @@ def run_is_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("Q107", needs=("L111", "L112"))
-def evaluations_belong_to_their_epoch(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def evaluations_belong_to_their_epoch(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """An evaluation stands in, or right after, the epoch that it names, and only once.
 
     Why: an evaluation with another epoch's number moves the point at which the run converged.
     Example: epochs 6 and 7, then eval_error with epoch_num 6.
-    Mend: log the evaluation in its epoch, with the epoch's number.
+    Fix: log the evaluation in its epoch, with the epoch's number.
     """
     key = limits.benchmark.quality_key
     if not limits.benchmark.evaluation_every_epoch:
@@ -142,12 +142,12 @@ def evaluations_belong_to_their_epoch(log: RunLog, limits: Limits) -> Iterator[F
 
 
 @rule("Q108", needs=("L111", "Q106", "Q107"))
-def epochs_are_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def epochs_are_evaluated(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Every finished epoch has an evaluation, where the rules ask for one after every epoch.
 
     Why: evaluation is on the clock; leaving some out is faster, and hides when the target was met.
     Example: epochs 1 to 20, eval_error for 18, 19 and 20 only.
-    Mend: evaluate after every epoch.
+    Fix: evaluate after every epoch.
     """
     if not limits.benchmark.evaluation_every_epoch:
         return
@@ -161,13 +161,13 @@ def epochs_are_evaluated(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("Q109", severity="warning", needs=("L111",))
-def training_ends_on_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def training_ends_on_target(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Training ends with the first evaluation that meets the target.
 
     Why: the time to train is taken at run_stop; epochs after the target only cost the submitter, or hide an evaluation
     that was not meant to count.
     Example: target met in epoch 44, run_stop after epoch 47.
-    Mend: stop at the first evaluation that meets the target.
+    Fix: stop at the first evaluation that meets the target.
     """
     met = first_on_target(log, limits.benchmark)
     if limits.benchmark.num_epochs is not None or met is None:
@@ -180,12 +180,12 @@ def training_ends_on_target(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("Q110", severity="warning")
-def evaluations_have_results(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def evaluations_have_results(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """There are as many evaluation intervals as evaluations.
 
     Why: an interval without a value is an evaluation whose result was left out; a value without one was not timed.
     Example: twenty eval_starts, nineteen eval_errors.
-    Mend: log eval_start, the value and eval_stop of every evaluation.
+    Fix: log eval_start, the value and eval_stop of every evaluation.
     """
     key = limits.benchmark.quality_key
     num_values, stops = len(log.all(key)), log.all("eval_stop")
@@ -195,12 +195,12 @@ def evaluations_have_results(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("Q111", severity="warning")
-def synthetic_data_is_marked(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def synthetic_data_is_marked(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """Runs on synthetic data stand only under a rule set for synthetic data, and say so there.
 
     Why: what was learned from synthetic data compares with no published result.
     Example: data_is_synthetic true in a log that is checked by mlperf_hpc_3.0.
-    Mend: train on the benchmark's data, or name the demo's rule set in submission.toml.
+    Fix: train on the benchmark's data, or name the demo's rule set in submission.toml.
     """
     wanted = bool(limits.ruleset.values.get("synthetic"))
     odd = [log for log in entry.logs if log.events and (log.value("data_is_synthetic") is True) != wanted]

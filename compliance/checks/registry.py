@@ -2,12 +2,12 @@
 """Rule, Finding and @rule: a check is a small function whose docstring is its documentation.
 
     @rule("T102", needs=("L101",))
-    def init_within_limit(log: RunLog, limits: Limits) -> Iterator[Fault]:
+    def init_within_limit(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
         \"\"\"Initialisation ends within the allowed time.
 
         Why: work moved before run_start would be free.
         Example: init_start 0 s, init_stop 2052 s, limit 1800 s.
-        Mend: move training work after run_start.
+        Fix: move training work after run_start.
         \"\"\"
 
 The first parameter's name says what a rule looks at: `log`, `entry`, `organisation`, `submission`, or `waivers` (once
@@ -27,11 +27,11 @@ from compliance.rulesets.ruleset import Benchmark, RuleSet
 SCOPES = ("log", "entry", "organisation", "submission", "waivers")
 CONTEXTS = ("limits", "ruleset", "earlier")
 SEVERITIES = ("error", "warning", "manual")
-SECTIONS = re.compile(r"^(Why|Example|Mend): ", re.MULTILINE)
+SECTIONS = re.compile(r"^(Why|Example|Fix): ", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class EntryRules:
     """What holds for one entry: rule set, benchmark and division."""
 
     ruleset: RuleSet
@@ -42,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fault:
-    """What a rule yields: where and what. The engine adds rule, severity and mend."""
+    """What a rule yields: where and what. The engine adds rule, severity and fix."""
 
     path: Path
     message: str
@@ -63,7 +63,7 @@ class Finding:
     message: str
     expected: str
     found: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
         where = f"{self.path}:{self.line}" if self.line else self.path
@@ -103,8 +103,8 @@ class Rule:
         return self._sections["example"]
 
     @property
-    def mend(self) -> str:
-        return self._sections["mend"]
+    def fix(self) -> str:
+        return self._sections["fix"]
 
     def faults(self, subject: object, context: object = None) -> Iterator[Fault]:
         """What the check has to say of its subject."""
@@ -119,7 +119,7 @@ class Rule:
             message=fault.message,
             expected=fault.expected,
             found=fault.found,
-            mend=self.mend,
+            fix=self.fix,
         )
 
 
@@ -127,7 +127,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) -> Callable:
-    """Register a check under its id; its docstring must hold a summary, Why, Example and Mend."""
+    """Register a check under its id; its docstring must hold a summary, Why, Example and Fix."""
 
     def register(check: Callable[..., Iterator[Fault]]) -> Callable[..., Iterator[Fault]]:
         assert rule_id not in RULES, f"{rule_id} is taken by {RULES[rule_id].check.__name__}"

@@ -5,19 +5,19 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from compliance.checks.registry import Fault, Limits, rule
+from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.mllog import RunLog
 from compliance.scoring.run_metrics import converged
 from compliance.submissions.reader import RESULT_NAME, Entry, Organisation
 
 
 @rule("R101")
-def enough_runs(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def enough_runs(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """An entry has as many runs, or concurrent instances, as the rules ask for.
 
     Why: time to train varies from seed to seed; fewer runs are a luckier mean.
     Example: 9 result files for cosmoflow, which needs 10.
-    Mend: run again with another seed. Training may not be repeated until it is fast.
+    Fix: run again with another seed. Training may not be repeated until it is fast.
     """
     required = limits.benchmark.num_runs
     if len(entry.runs) < required and not entry.is_single_log:
@@ -28,12 +28,12 @@ def enough_runs(entry: Entry, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("R102", severity="warning")
-def no_runs_to_choose_from(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def no_runs_to_choose_from(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """A time-to-train entry has no more runs than the rules ask for.
 
     Why: of more runs a submitter could leave out the slow ones. Which window of consecutive runs counts has to be said.
     Example: 14 result files for deepcam, which needs 5.
-    Mend: submit the runs of one window, and say in the README which of how many it is.
+    Fix: submit the runs of one window, and say in the README which of how many it is.
     """
     required, suite = limits.benchmark.num_runs, limits.benchmark.suite
     if entry.scaling == "strong" and suite == "mlperf_hpc" and len(entry.runs) > required:
@@ -41,7 +41,7 @@ def no_runs_to_choose_from(entry: Entry, limits: Limits) -> Iterator[Fault]:
         yield Fault(entry.folder, message, 0, f"{required}", str(len(entry.runs)))
 
 
-def _unconverged(entry: Entry, limits: Limits) -> list[RunLog]:
+def _unconverged(entry: Entry, limits: EntryRules) -> list[RunLog]:
     """Kept runs of an entry that trains to the target, and did not reach it."""
     if limits.benchmark.num_epochs is not None or entry.is_single_log:
         return []
@@ -49,12 +49,12 @@ def _unconverged(entry: Entry, limits: Limits) -> list[RunLog]:
 
 
 @rule("R103")
-def at_most_one_run_is_unconverged(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def at_most_one_run_is_unconverged(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """At most one run of a time-to-train entry misses the target.
 
     Why: one may be the slowest run, which is dropped; with two there is no time to train.
     Example: two of ten runs aborted at an eval_error of 0.127.
-    Mend: choose hyperparameters that converge, and run all runs again.
+    Fix: choose hyperparameters that converge, and run all runs again.
     """
     missed = _unconverged(entry, limits) if entry.scaling == "strong" else []
     if len(missed) > 1:
@@ -64,12 +64,12 @@ def at_most_one_run_is_unconverged(entry: Entry, limits: Limits) -> Iterator[Fau
 
 
 @rule("R104", severity="warning")
-def unconverged_run_is_dropped(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def unconverged_run_is_dropped(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """A single run that missed the target is dropped as the slowest one.
 
     Why: the score then rests on the other runs without the fastest; a reader should know.
     Example: one of ten runs ends at an eval_error of 0.1246, target 0.124.
-    Mend: nothing has to be done; another missed run would invalidate the entry.
+    Fix: nothing has to be done; another missed run would invalidate the entry.
     """
     missed = _unconverged(entry, limits) if entry.scaling == "strong" else []
     if len(missed) == 1:
@@ -77,12 +77,12 @@ def unconverged_run_is_dropped(entry: Entry, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("R105")
-def kept_instances_converged(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def kept_instances_converged(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """Every instance that a throughput entry keeps reached the target.
 
     Why: throughput counts trained models; one that was not trained belongs into pruned_results.
     Example: result_17.txt of a weak entry with status aborted.
-    Mend: move the instance's log to pruned_results/.
+    Fix: move the instance's log to pruned_results/.
     """
     if entry.scaling == "weak":
         for log in _unconverged(entry, limits):
@@ -95,7 +95,7 @@ def seeds_differ(entry: Entry) -> Iterator[Fault]:
 
     Why: runs with equal seeds are one sample of the time to train, not several.
     Example: five deepcam runs, all with seed 333.
-    Mend: draw a seed for each run; of concurrent instances with equal seeds, prune all but one.
+    Fix: draw a seed for each run; of concurrent instances with equal seeds, prune all but one.
     """
     first: dict[object, RunLog] = {}
     for log in entry.runs:
@@ -114,7 +114,7 @@ def results_are_numbered(entry: Entry) -> Iterator[Fault]:
 
     Why: a gap may be a run that was left out. Of throughput instances the missing ones lie in pruned_results.
     Example: result_0, result_1, result_3.
-    Mend: number the files in the order of the runs; leave out none.
+    Fix: number the files in the order of the runs; leave out none.
     """
     if entry.is_single_log:
         return
@@ -134,7 +134,7 @@ def nothing_is_pruned_from_time_to_train(entry: Entry) -> Iterator[Fault]:
 
     Why: leaving out a run of a time-to-train entry is choosing the fast ones.
     Example: results/<system>/strong/deepcam/pruned_results/result_5.txt.
-    Mend: move the log back; with more runs than needed, say which window counts.
+    Fix: move the log back; with more runs than needed, say which window counts.
     """
     if entry.scaling == "strong" and entry.pruned:
         yield Fault(entry.folder / "pruned_results", f"{len(entry.pruned)} runs pruned", 0, "none in time to train")
@@ -146,7 +146,7 @@ def throughput_comes_with_time_to_train(organisation: Organisation) -> Iterator[
 
     Why: the rules ask for both; only a result that is re-used from an earlier round may come alone.
     Example: weak/oc20 without any strong/oc20.
-    Mend: submit the time-to-train runs, or say which earlier result is re-used.
+    Fix: submit the time-to-train runs, or say which earlier result is re-used.
     """
     timed = {entry.benchmark for entry in organisation.entries if entry.scaling == "strong"}
     for entry in organisation.entries:
@@ -160,7 +160,7 @@ def runs_are_not_chosen(entry: Entry) -> Iterator[Fault]:
 
     Why: a submitter who repeats training until it is fast reports luck. No log proves what was not submitted.
     Example: ten result files out of thirty runs.
-    Mend: a reviewer asks for the job history where the epochs or the times spread suspiciously little.
+    Fix: a reviewer asks for the job history where the epochs or the times spread suspiciously little.
     """
     if not entry.is_single_log:
         counts = Counter(log.path.parent.name == "pruned_results" for log in entry.logs)

@@ -20,7 +20,7 @@ def systems_are_described(organisation: Organisation) -> Iterator[Fault]:
 
     Why: a result without its system says nothing.
     Example: results/dgx_n64/ without systems/dgx_n64.json.
-    Mend: write the description, named like the folder of results.
+    Fix: write the description, named like the folder of results.
     """
     for system in organisation.result_systems:
         if system not in organisation.descriptions:
@@ -36,7 +36,7 @@ def descriptions_can_be_read(organisation: Organisation) -> Iterator[Fault]:
 
     Why: what cannot be read describes nothing.
     Example: a trailing comma after the last key.
-    Mend: correct the file; `python -m json.tool FILE` names the place.
+    Fix: correct the file; `python -m json.tool FILE` names the place.
     """
     for description in organisation.descriptions.values():
         if description.error is not None:
@@ -49,7 +49,7 @@ def descriptions_are_complete(organisation: Organisation, ruleset: RuleSet) -> I
 
     Why: a reader compares systems key by key.
     Example: no system_type, as in most descriptions of the public rounds.
-    Mend: add the key; an empty text says that it does not apply.
+    Fix: add the key; an empty text says that it does not apply.
     """
     for description in organisation.descriptions.values():
         absent = [key for key in ruleset.values["system_description"]["keys"] if key not in description.values]
@@ -63,7 +63,7 @@ def descriptions_are_filled_in(organisation: Organisation, ruleset: RuleSet) -> 
 
     Why: nodes, processors, memory, network and framework are what a result is compared by.
     Example: "host_networking": "".
-    Mend: fill the key in.
+    Fix: fill the key in.
     """
     for description in organisation.descriptions.values():
         values = description.values
@@ -81,7 +81,7 @@ def descriptions_hold_allowed_values(organisation: Organisation, ruleset: RuleSe
 
     Why: the division decides which rules hold, the counts which scale.
     Example: "division": "close"; "number_of_nodes": "sixty-four".
-    Mend: use the rules' words, and numbers for counts (as a number or as text).
+    Fix: use the rules' words, and numbers for counts (as a number or as text).
     """
     words = ruleset.values["system_description"]
     constraints = {key: Constraint.from_toml(words[key]) for key in CONSTRAINED}
@@ -103,7 +103,7 @@ def division_is_the_logs(entry: Entry) -> Iterator[Fault]:
 
     Why: the division decides which rules hold; an entry has one.
     Example: "division": "open" in the description, submission_division closed in the logs.
-    Mend: correct whichever is wrong.
+    Fix: correct whichever is wrong.
     """
     yield from _disagreement(entry, "division", "submission_division")
 
@@ -114,7 +114,7 @@ def status_is_the_logs(entry: Entry) -> Iterator[Fault]:
 
     Why: a reader who filters by status should find the entry in one place.
     Example: "status": "available" in the description, submission_status cloud in the logs.
-    Mend: correct whichever is wrong.
+    Fix: correct whichever is wrong.
     """
     yield from _disagreement(entry, "status", "submission_status")
 
@@ -142,7 +142,7 @@ def scale_is_the_descriptions(entry: Entry) -> Iterator[Fault]:
 
     Why: the scale is half of the result.
     Example: number_of_nodes 64 in the description, 128 in the logs.
-    Mend: describe the part of the system that ran, in a description of its own.
+    Fix: describe the part of the system that ran, in a description of its own.
     """
     if entry.description is None:
         return
@@ -178,7 +178,7 @@ def described_systems_have_results(organisation: Organisation) -> Iterator[Fault
 
     Why: a description without results is left over, or its results got lost.
     Example: systems/dgx_n128.json without results/dgx_n128/.
-    Mend: add the results or remove the description.
+    Fix: add the results or remove the description.
     """
     for system, description in organisation.descriptions.items():
         if system not in organisation.result_systems:
@@ -191,7 +191,7 @@ def organisation_is_the_logs(entry: Entry) -> Iterator[Fault]:
 
     Why: a result belongs to who submits it; another name is a copied or an unfilled configuration.
     Example: submission_org "LBNL" in TACC's folder.
-    Mend: set the organisation in the submission's configuration before running.
+    Fix: set the organisation in the submission's configuration before running.
     """
     folder = _letters(entry.org)
     odd = [log for log in entry.logs if folder and not _same_organisation(log.value("submission_org"), folder)]
@@ -217,7 +217,7 @@ def concurrent_instances_fit_the_system(entry: Entry) -> Iterator[Fault]:
 
     Why: an instance that had no accelerators of its own shared them, or ran elsewhere.
     Example: 128 instances of 32 ranks at once, on a system of 64 nodes with 8 accelerators each.
-    Mend: describe the whole system that the instances ran on.
+    Fix: describe the whole system that the instances ran on.
     """
     values = entry.description.values if entry.description is not None else {}
     nodes, accelerators = _number(values.get("number_of_nodes")), _number(values.get("accelerators_per_node"))
@@ -248,7 +248,7 @@ def system_is_as_described(entry: Entry) -> Iterator[Fault]:
 
     Why: no log shows clock frequencies, memory, cooling or driver versions.
     Example: results measured on a preproduction system and described as available.
-    Mend: a reviewer compares with what is known of the system; an available system can be asked for.
+    Fix: a reviewer compares with what is known of the system; an available system can be asked for.
     """
     if entry.description is not None:
         yield Fault(entry.folder, f"not provable from logs: the runs' system is that of {entry.description.path.name}")

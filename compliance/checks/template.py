@@ -14,7 +14,7 @@ def template_is_filled_in(organisation: Organisation) -> Iterator[Fault]:
 
     Why: a reviewer repeats the runs from these texts.
     Example: "FILL IN: where the data set comes from" in benchmarks/cosmoflow/dgx_n64/README.md.
-    Mend: write what the line asks for in its place; rename files and folders to your own names.
+    Fix: write what the line asks for in its place; rename files and folders to your own names.
     """
     if organisation.folder.is_dir():
         for place in template.unfilled(organisation.folder):
@@ -27,7 +27,7 @@ def submission_holds_results(organisation: Organisation) -> Iterator[Fault]:
 
     Why: a folder in which nothing was found would pass every other rule.
     Example: results/ without a folder <system>/strong/<benchmark>/, as in the template.
-    Mend: put the logs where the layout wants them, or check another folder.
+    Fix: put the logs where the layout wants them, or check another folder.
     """
     if not organisation.entries:
         expected = "results/<system>/{strong,weak}/<benchmark>/result_<i>.txt"

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 
-from compliance.checks.registry import Fault, Limits, rule
+from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.checks.values import shown
 from compliance.mllog import Event, RunLog
 from compliance.scoring.run_metrics import MS_PER_MINUTE, MS_PER_SECOND, clock_text, training_seconds, typical_seconds
@@ -19,7 +19,7 @@ def stops_follow_starts(log: RunLog) -> Iterator[Fault]:
 
     Why: a negative duration is no measurement.
     Example: run_start at 12:00:00, run_stop at 11:40:00 of the same day.
-    Mend: submit the log as the run wrote it; log all events from one machine's clock.
+    Fix: submit the log as the run wrote it; log all events from one machine's clock.
     """
     for start_key, stop_key in PAIRS:
         start, stop = log.first(start_key), log.last(stop_key)
@@ -29,12 +29,12 @@ def stops_follow_starts(log: RunLog) -> Iterator[Fault]:
 
 
 @rule("T102", needs=("T101",))
-def init_within_limit(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def init_within_limit(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Initialisation ends within the allowed time: 30 minutes in Closed, 4 hours in Open.
 
     Why: work moved before run_start would be free.
     Example: init_start at 0 s, init_stop at 2052 s, limit 1800 s.
-    Mend: move training work after run_start; build and load less before it.
+    Fix: move training work after run_start; build and load less before it.
     """
     limit_minutes = limits.ruleset.values["clock"]["init_limit_minutes"].get(limits.division)
     start, stop = log.first("init_start"), log.last("init_stop")
@@ -53,7 +53,7 @@ def run_starts_after_init(log: RunLog) -> Iterator[Fault]:
 
     Why: initialisation that goes on while the clock runs, or a clock that starts inside it, is measured twice or not.
     Example: run_start on line 20, init_stop on line 24.
-    Mend: log init_stop, then run_start, on one rank.
+    Fix: log init_stop, then run_start, on one rank.
     """
     init, run = log.last("init_stop"), log.first("run_start")
     if init is not None and run is not None and (run.line < init.line or run.time_ms < init.time_ms):
@@ -61,12 +61,12 @@ def run_starts_after_init(log: RunLog) -> Iterator[Fault]:
 
 
 @rule("T104")
-def staging_is_on_the_clock(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def staging_is_on_the_clock(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Staging starts after run_start where the rules time it (MLPerf HPC v0.7 to v2.0).
 
     Why: copying the data set to the nodes is part of the job until v3.0.
     Example: staging_start at 0 s, run_start at 40 s.
-    Mend: start the clock before the first read from the parallel file system.
+    Fix: start the clock before the first read from the parallel file system.
     """
     if limits.ruleset.values["clock"]["staging"] != "timed":
         return
@@ -82,7 +82,7 @@ def staging_took_what_it_says(log: RunLog) -> Iterator[Fault]:
 
     Why: the duration is what reports show; the clock is what counts.
     Example: staging_duration 15.6, but 95 s between the two events.
-    Mend: measure the duration around the same block that the events enclose.
+    Fix: measure the duration around the same block that the events enclose.
     """
     start, stop = log.first("staging_start"), log.first("staging_stop")
     said = stop.metadata.staging_duration if stop is not None and stop.metadata is not None else None
@@ -94,7 +94,7 @@ def staging_took_what_it_says(log: RunLog) -> Iterator[Fault]:
         yield Fault(log.path, f"staging_duration is {shown(said)} s", stop.line, f"{took:.3f} s", shown(said))
 
 
-def _clock_keys(limits: Limits) -> set[str]:
+def _clock_keys(limits: EntryRules) -> set[str]:
     """Events that the time to train hangs on. init_start is not among them: every rank may log its own, late."""
     names = limits.ruleset.values["events"]["intervals"]
     keys = {f"{name}_{mark}" for name in names for mark in ("start", "stop")}
@@ -102,12 +102,12 @@ def _clock_keys(limits: Limits) -> set[str]:
 
 
 @rule("T106", needs=("T101",))
-def clock_runs_forward(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def clock_runs_forward(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """Interval marks and evaluations have times that never decrease from line to line.
 
     Why: a time that runs backwards was written by another clock, or changed afterwards.
     Example: epoch_start of epoch 5 two minutes before epoch_stop of epoch 4.
-    Mend: log from one rank with one clock; submit the log as the run wrote it.
+    Fix: log from one rank with one clock; submit the log as the run wrote it.
     """
     if log.runs_forward:
         return
@@ -124,12 +124,12 @@ def clock_runs_forward(log: RunLog, limits: Limits) -> Iterator[Fault]:
 
 
 @rule("T107", severity="warning")
-def other_times_run_forward(entry: Entry, limits: Limits) -> Iterator[Fault]:
+def other_times_run_forward(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """The other events of a log, too, stand in the order of their times.
 
     Why: lines of several ranks in one file, or a buffer written late; harmless, but it hides what is not.
     Example: dropout logged by 128 ranks, in the order in which their buffers were flushed.
-    Mend: let one rank log, and flush each line.
+    Fix: let one rank log, and flush each line.
     """
     keys = _clock_keys(limits)
     late = [(log, event) for log in entry.logs if (event := _first_backwards(log, keys)) is not None]
@@ -149,12 +149,12 @@ def _first_backwards(log: RunLog, clock_keys: set[str]) -> Event | None:
 
 
 @rule("T108")
-def data_is_touched_on_the_clock(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def data_is_touched_on_the_clock(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """No epoch, block or evaluation stands before run_start.
 
     Why: training before the clock starts is free.
     Example: epoch_start on line 30, run_start on line 44.
-    Mend: log run_start before the first batch is read.
+    Fix: log run_start before the first batch is read.
     """
     run = log.first("run_start")
     if run is None:
@@ -167,12 +167,12 @@ def data_is_touched_on_the_clock(log: RunLog, limits: Limits) -> Iterator[Fault]
 
 
 @rule("T109")
-def training_ends_with_the_clock(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def training_ends_with_the_clock(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """No epoch, block or evaluation stands after run_stop.
 
     Why: an evaluation after the clock has stopped is one that was not timed.
     Example: run_stop on line 80, eval_error on line 83.
-    Mend: log run_stop after the last evaluation.
+    Fix: log run_stop after the last evaluation.
     """
     stop = log.last("run_stop")
     if stop is None:
@@ -190,7 +190,7 @@ def runs_have_the_system_alone(entry: Entry) -> Iterator[Fault]:
 
     Why: two runs at once are either on parts of the system, which the description should say, or no two runs.
     Example: result_1 starts before result_0 stops.
-    Mend: run one after the other, or describe the part of the system that each run had.
+    Fix: run one after the other, or describe the part of the system that each run had.
     """
     if entry.scaling == "weak":
         return
@@ -212,13 +212,13 @@ def runs_have_the_system_alone(entry: Entry) -> Iterator[Fault]:
 
 
 @rule("T111", severity="warning")
-def throughput_is_plausible(log: RunLog, limits: Limits) -> Iterator[Fault]:
+def throughput_is_plausible(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     """No epoch but the first trains faster or slower than the run's median epoch by more than the stated factor.
 
     Why: an epoch that took a fraction of the others' time saw a fraction of their samples; one that took a multiple
     was interrupted.
     Example: median 4.1 s an epoch, epoch 7 in 0.5 s: 8.2 times the median samples/s.
-    Mend: explain the epoch, or repeat the run.
+    Fix: explain the epoch, or repeat the run.
     """
     factor = limits.ruleset.values["plausible"]["throughput_factor"]
     if not limits.benchmark.evaluation_every_epoch:  # a run may stop in the middle of its last epoch
@@ -240,7 +240,7 @@ def caches_are_dropped_before_the_clock(log: RunLog) -> Iterator[Fault]:
 
     Why: caches are dropped so that the run reads its data from storage; later it proves nothing.
     Example: run_start on line 30, cache_clear on line 31.
-    Mend: drop the caches and log it before initialisation.
+    Fix: drop the caches and log it before initialisation.
     """
     run, clear = log.first("run_start"), log.first("cache_clear")
     if run is not None and clear is not None and clear.line > run.line:
@@ -253,7 +253,7 @@ def runs_are_uninterrupted(log: RunLog) -> Iterator[Fault]:
 
     Why: a run resumed from a checkpoint has lost time that its clock may not show, and work that its log does not.
     Example: killed in epoch 9 at the job's time limit, resumed from the checkpoint of epoch 8.
-    Mend: repeat the run in one go; a resumed run serves development, not a result.
+    Fix: repeat the run in one go; a resumed run serves development, not a result.
     """
     start = log.first("run_start")
     for restart in log.all("restart"):
@@ -269,6 +269,6 @@ def data_was_cold(entry: Entry) -> Iterator[Fault]:
 
     Why: a warm page cache, or a process that had read the data before, makes staging free. No log proves it.
     Example: cache_clear logged by a script whose drop_caches line is commented out.
-    Mend: a reviewer reads run_and_time.sh and the code around cache_clear and run_start.
+    Fix: a reviewer reads run_and_time.sh and the code around cache_clear and run_start.
     """
     yield Fault(entry.folder, "not provable from logs: caches dropped, data untouched before run_start")

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from compliance.checks.registry import Fault, Limits
+from compliance.checks.registry import EntryRules, Fault
 from compliance.mllog import RunLog
 from compliance.rulesets.constraint import Constraint
 from compliance.submissions.reader import Entry
@@ -11,7 +11,7 @@ from compliance.submissions.reader import Entry
 SCALARS = frozenset({str, int, float, bool})
 
 
-def unaccepted(entry: Entry, constraints: Mapping[str, Constraint], limits: Limits, *table: str) -> Iterator[Fault]:
+def unaccepted(entry: Entry, constraints: Mapping[str, Constraint], limits: EntryRules, *table: str) -> Iterator[Fault]:
     """Every logged value that its constraint does not accept; `table` is where the constraints stand in the rules."""
     accepted: dict[str, object] = {}  # the latest value of each key, which the next log mostly has too
     for log in entry.logs:
@@ -38,7 +38,7 @@ def unaccepted(entry: Entry, constraints: Mapping[str, Constraint], limits: Limi
                     yield Fault(log.path, f"{key} is {found}", event.line, expected=expected, found=found)
 
 
-def missing(entry: Entry, constraints: Mapping[str, Constraint], limits: Limits, *table: str) -> Iterator[Fault]:
+def missing(entry: Entry, constraints: Mapping[str, Constraint], limits: EntryRules, *table: str) -> Iterator[Fault]:
     """Every key that a log with any events lacks and its constraint asks for."""
     required = {key: constraint for key, constraint in constraints.items() if not constraint.optional}
     for log in entry.logs:

@@ -112,7 +112,7 @@ def waiver_is_complete(waivers: Waivers) -> Iterator[Fault]:
 
     Why: a waiver lets a fault stand; who allowed it, where and why must be on record.
     Example: rule = "T999", which no rule has; or a waiver without an approver.
-    Mend: give rule, path, reason and approver as texts; `python -m compliance explain` lists the rules.
+    Fix: give rule, path, reason and approver as texts; `python -m compliance explain` lists the rules.
     """
     for fault in waivers.faults:
         yield Fault(waivers.path, fault)
@@ -124,7 +124,7 @@ def waiver_is_used(waivers: Waivers) -> Iterator[Fault]:
 
     Why: a waiver that covers nothing is out of date, or misses the fault that it was meant for.
     Example: path = "results/n64/strong/deepcam" after the entry was withdrawn.
-    Mend: remove the waiver, or correct its rule or path.
+    Fix: remove the waiver, or correct its rule or path.
     """
     for waiver in waivers.waivers:
         if not waiver.num_used:

@@ -6,10 +6,10 @@ import sys
 
 from compliance.files import atomic_write
 from compliance.reports.tables import printable
-from compliance.submissions.rules_choice import Choice
+from compliance.submissions.rules_choice import RuleSetChoice
 
 
-def emit(text: str, arguments: argparse.Namespace, choice: Choice, *, summary: str) -> None:
+def emit(text: str, arguments: argparse.Namespace, choice: RuleSetChoice, *, summary: str) -> None:
     """Machine formats hold no reason for the rule set: it goes to standard error, out of the way of pipes."""
     if arguments.output is not None:
         atomic_write.write(arguments.output, text)

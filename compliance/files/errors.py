@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UserError: what the user can mend. The text names file, key, what was found and what is expected."""
+"""UserError: what the user can fix. The text names file, key, what was found and what is expected."""
 
 
 class UserError(ValueError):

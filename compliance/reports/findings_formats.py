@@ -44,15 +44,15 @@ def _plural(kind: str, count: int) -> str:
 
 
 def _text(review: Review, show_all: bool, differences: Sequence[Difference]) -> str:
-    """Findings by entry, how to mend each rule's, and the verdict."""
+    """Findings by entry, how to fix each rule's, and the verdict."""
     parts = [
         f"== {printable(label)}\n" + "".join(f"{line}\n" for line in _shown(group, show_all))
         for label, group in grouped(review.submission, review.findings)
     ]
-    mends = {finding.rule: finding.mend for finding in review.findings if finding.severity in ("error", "warning")}
-    if mends:
-        lines = (f"{rule}  {mend}\n" for rule, mend in sorted(mends.items()))
-        parts.append("== How to mend (more: python -m compliance explain RULE)\n" + "".join(lines))
+    fixes = {finding.rule: finding.fix for finding in review.findings if finding.severity in ("error", "warning")}
+    if fixes:
+        lines = (f"{rule}  {fix}\n" for rule, fix in sorted(fixes.items()))
+        parts.append("== How to fix (more: python -m compliance explain RULE)\n" + "".join(lines))
     if differences:
         parts.append(hyperparameter_diff.text(differences))
     return "\n".join([*parts, verdict(review)])
@@ -85,7 +85,7 @@ def grouped(submission: Submission, findings: Iterable[Finding]) -> list[tuple[s
 def _json(review: Review, differences: Sequence[Difference]) -> str:
     scores = score_formats.as_json(review.choice, review.scores)
     findings = [asdict(finding) for finding in review.findings]
-    document = {"schema": 1, "rules": scores["rules"], "ok": review.ok, "findings": findings, **scores}
+    document = {"schema": 2, "rules": scores["rules"], "ok": review.ok, "findings": findings, **scores}
     return as_text(document | ({"differences": hyperparameter_diff.as_json(differences)} if differences else {}))
 
 

@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compliance.checks import limits_of
+from compliance.checks import rules_for
 from compliance.files.errors import UserError
 from compliance.reports.pages.parameters import parameters
 from compliance.reports.tables import aligned, printable
@@ -62,7 +62,7 @@ def _rows(here: Entry, there: Entry, ruleset: RuleSet) -> Iterator[Row]:
 
 
 def _values(entry: Entry, ruleset: RuleSet) -> dict[str, str]:
-    return {one.key: one.value for one in parameters(entry.logs, limits_of(entry, ruleset))}
+    return {one.key: one.value for one in parameters(entry.logs, rules_for(entry, ruleset))}
 
 
 def text(differences: list[Difference]) -> str:

@@ -45,7 +45,7 @@ def rule(rule_id: str) -> str:
     return (
         f"{found.id}  {found.summary}\n\n"
         f"severity {found.severity}\nlooks at {found.scope}{needs}\n\n"
-        f"Why      {found.why}\nExample  {found.example}\nMend     {found.mend}\n"
+        f"Why      {found.why}\nExample  {found.example}\nMend     {found.fix}\n"
     )
 
 
@@ -76,5 +76,5 @@ def _section(rule: Rule) -> str:
     return (
         f"\n### {rule.id}: {rule.check.__name__.replace('_', ' ')}\n\n"
         f"{rule.summary} *({rule.severity}, looks at the {rule.scope}{needs})*\n\n"
-        f"- Why: {rule.why}\n- Example: {rule.example}\n- Mend: {rule.mend}\n"
+        f"- Why: {rule.why}\n- Example: {rule.example}\n- Fix: {rule.fix}\n"
     )

@@ -25,7 +25,7 @@ def _rule(rule: Rule) -> dict:
         "name": rule.check.__name__,
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": f"{rule.summary} Why: {rule.why}"},
-        "help": {"text": f"Example: {rule.example} Mend: {rule.mend}"},
+        "help": {"text": f"Example: {rule.example} Fix: {rule.fix}"},
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
     }
 

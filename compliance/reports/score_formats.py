@@ -7,7 +7,7 @@ from typing import Any
 
 from compliance.reports.tables import aligned, comma_separated, markdown, markdown_cell, printable
 from compliance.scoring.score import Score
-from compliance.submissions.rules_choice import Choice
+from compliance.submissions.rules_choice import RuleSetChoice
 
 TIME_COLUMNS = ("entry", "division", "metric", "runs", "unconverged", "minutes", "scale", "scaled minutes", "valid")
 VFLOPS_COLUMNS = (
@@ -18,7 +18,7 @@ NESTED = ("throughput", "vflops")
 TERA, GIGA = 1e12, 1e9
 
 
-def text(choice: Choice, scores: Sequence[Score]) -> str:
+def text(choice: RuleSetChoice, scores: Sequence[Score]) -> str:
     """One table a kind of metric, then what the figures rest on."""
     parts = [aligned([columns, *rows]) for columns, rows in _tables(scores)]
     parts += [
@@ -29,16 +29,16 @@ def text(choice: Choice, scores: Sequence[Score]) -> str:
     return "\n".join([*parts, f"rules {printable(str(choice))}\n"])
 
 
-def as_json(choice: Choice, scores: Sequence[Score]) -> dict:
-    return {"schema": 1, "rules": choice.ruleset.name, "entries": [score.as_json() for score in scores]}
+def as_json(choice: RuleSetChoice, scores: Sequence[Score]) -> dict:
+    return {"schema": 2, "rules": choice.ruleset.name, "entries": [score.as_json() for score in scores]}
 
 
-def as_csv(choice: Choice, scores: Sequence[Score]) -> str:
+def as_csv(choice: RuleSetChoice, scores: Sequence[Score]) -> str:
     columns = [field.name for field in fields(Score) if field.name not in NESTED]
     return comma_separated([dict(_flat(score.as_json())) for score in scores], columns)
 
 
-def as_markdown(choice: Choice, scores: Sequence[Score]) -> str:
+def as_markdown(choice: RuleSetChoice, scores: Sequence[Score]) -> str:
     parts = [markdown(columns, rows) for columns, rows in _tables(scores)]
     notes = "".join(f"- {markdown_cell(f'{name(score)}: {note}')}\n" for score in scores for note in _notes(score))
     return "\n".join([*parts, *filter(None, [notes]), f"Rules: {markdown_cell(choice)}\n"])
@@ -107,7 +107,7 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-FORMATS: dict[str, Callable[[Choice, Sequence[Score]], str | dict]] = {
+FORMATS: dict[str, Callable[[RuleSetChoice, Sequence[Score]], str | dict]] = {
     "text": text,
     "json": as_json,
     "csv": as_csv,

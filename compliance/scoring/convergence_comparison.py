@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 
-from compliance.checks.registry import Limits
+from compliance.checks.registry import EntryRules
 from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import FOLDER, Benchmark
 from compliance.scoring.reference_convergence import Point, Reference, least_acceptable_mean, point_of, reference_at
@@ -62,7 +62,7 @@ class Comparison:
         return f"{own} against {point}; {self.reference.describe()}"
 
 
-def compare(entry: Entry, limits: Limits) -> Comparison | None:
+def compare(entry: Entry, limits: EntryRules) -> Comparison | None:
     """None in the Open division, for a single log, and where the rule set has no points for the benchmark."""
     benchmark = limits.benchmark
     points = _points(limits.ruleset.values.get("reference_convergence", ""), benchmark.name)

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from compliance.checks import limits_of
-from compliance.checks.registry import Limits
+from compliance.checks import rules_for
+from compliance.checks.registry import EntryRules
 from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet
 from compliance.scoring.convergence_comparison import compare
@@ -69,7 +69,7 @@ class Score:
 
 def score(submission: Submission, ruleset: RuleSet) -> list[Score]:
     """Scores of all entries whose benchmark the rule set knows."""
-    scored = ((entry, limits_of(entry, ruleset)) for entry in submission.entries)
+    scored = ((entry, rules_for(entry, ruleset)) for entry in submission.entries)
     return ranked([score_entry(entry, limits) for entry, limits in scored if limits is not None])
 
 
@@ -89,13 +89,13 @@ def _with_rank(one: Score, rivals: Sequence[float]) -> Score:
     return replace(one, vflops=replace(one.vflops, rank=rank))
 
 
-def score_entry(entry: Entry, limits: Limits) -> Score:
+def score_entry(entry: Entry, limits: EntryRules) -> Score:
     if limits.benchmark.num_epochs is not None:
         return _in_vflops(entry, limits)
     return _in_throughput(entry, limits) if entry.scaling == "weak" else _in_time_to_train(entry, limits)
 
 
-def _in_time_to_train(entry: Entry, limits: Limits) -> Score:
+def _in_time_to_train(entry: Entry, limits: EntryRules) -> Score:
     times = [_minutes_to_target(log, limits) for log in entry.runs]
     unconverged = times.count(math.inf)
     names = [log.path.name for log in entry.runs]
@@ -115,7 +115,7 @@ def _in_time_to_train(entry: Entry, limits: Limits) -> Score:
     )
 
 
-def _in_throughput(entry: Entry, limits: Limits) -> Score:
+def _in_throughput(entry: Entry, limits: EntryRules) -> Score:
     """Never scaled: the published rounds compare its epochs with the reference, and leave its time as it is."""
     unconverged = [_minutes_to_target(log, limits) for log in entry.runs].count(math.inf)
     enough = len(entry.runs) >= limits.benchmark.num_runs
@@ -131,7 +131,7 @@ def _in_throughput(entry: Entry, limits: Limits) -> Score:
     )
 
 
-def _in_vflops(entry: Entry, limits: Limits) -> Score:
+def _in_vflops(entry: Entry, limits: EntryRules) -> Score:
     trials = [found for log in entry.runs if (found := trial(log, limits.benchmark)) is not None]
     enough = len(trials) >= limits.benchmark.num_runs
     summary = summarise(trials)
@@ -158,7 +158,7 @@ def _common(entry: Entry, metric: str, unconverged: int) -> dict:
     }
 
 
-def _minutes_to_target(log: RunLog, limits: Limits) -> float:
+def _minutes_to_target(log: RunLog, limits: EntryRules) -> float:
     """Minutes of a converged run, else infinity."""
     minutes = run_minutes(log)
     return minutes if minutes is not None and converged(log, limits.benchmark) else math.inf

@@ -23,7 +23,7 @@ from compliance.rulesets.ruleset import RuleSet
 from compliance.submissions import rules_choice, source_code, template
 from compliance.submissions.layout import DECLARATION, SCRIPTS, EntryTree, folder_name
 from compliance.submissions.reader import Entry, Organisation, Submission
-from compliance.submissions.rules_choice import Choice
+from compliance.submissions.rules_choice import RuleSetChoice
 from compliance.submissions.source_code import Source
 
 LOG_NAMES = ("*.txt", "*.log", "*.out")
@@ -60,7 +60,7 @@ class Options:
 class Packaged:
     """What was made."""
 
-    choice: Choice
+    choice: RuleSetChoice
     """Rule set, and why."""
     entries: tuple[str, ...]
     """A line each."""
@@ -130,7 +130,7 @@ def _same(logs: Iterable[RunLog], key: str, remedy: str) -> str:
     return next(iter(values))
 
 
-def _choose(logs: list[RunLog], benchmarks: list[str], options: Options) -> Choice:
+def _choose(logs: list[RunLog], benchmarks: list[str], options: Options) -> RuleSetChoice:
     """The rule set that the finished tree would be given."""
     entries = [
         Entry(org="", system="", benchmark=name, scaling=options.scaling, folder=Path(), runs=tuple(logs))
@@ -152,7 +152,7 @@ def _tree(root: Path, benchmark: str, logs: list[RunLog], options: Options) -> E
     )
 
 
-def _package(logs: list[RunLog], tree: EntryTree, options: Options, chosen: Choice) -> tuple[str, list[str]]:
+def _package(logs: list[RunLog], tree: EntryTree, options: Options, chosen: RuleSetChoice) -> tuple[str, list[str]]:
     """Write one benchmark; what was written, and what is left to write."""
     of_benchmark = [log for log in logs if folder_name(log.value("submission_benchmark")) == tree.benchmark]
     tree.results.mkdir(parents=True)

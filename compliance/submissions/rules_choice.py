@@ -19,7 +19,7 @@ WITHOUT_SCALING_FOLDERS = "mlperf_hpc_0.7"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class RuleSetChoice:
     """A rule set and the reason for it."""
 
     ruleset: RuleSet
@@ -31,17 +31,17 @@ class Choice:
         return f"{self.ruleset.name} ({self.reason}{synthetic})"
 
 
-def choose(submission: Submission, name: str | None = None) -> Choice:
+def choose(submission: Submission, name: str | None = None) -> RuleSetChoice:
     """The rule set called `name`, else the first that anything in the submission speaks for.
 
     Raises RuleSetError for a name that no rule set has, UserError where a round's organisations declare different ones.
     """
     if name is not None:
-        return Choice(ruleset=ruleset.load(name), reason="given by --rules")
+        return RuleSetChoice(ruleset=ruleset.load(name), reason="given by --rules")
     for name, reason in _candidates(submission):
-        return Choice(ruleset=ruleset.load(name), reason=reason)
+        return RuleSetChoice(ruleset=ruleset.load(name), reason=reason)
     newest = max(_years().items())[1]
-    return Choice(ruleset=ruleset.load(newest), reason="the newest; neither layout nor logs say which")
+    return RuleSetChoice(ruleset=ruleset.load(newest), reason="the newest; neither layout nor logs say which")
 
 
 def _candidates(submission: Submission) -> Iterator[tuple[str, str]]:

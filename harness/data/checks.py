@@ -14,7 +14,7 @@ import psutil
 
 from harness.data import manifest, node_parts
 from harness.data.manifest import Manifest
-from harness.data.node_parts import Samples, Shard, ShardBatches
+from harness.data.node_parts import NodePart, NodePartBatches, Samples
 from harness.data.sampler import EpochBatches, Order, SamplerError
 
 
@@ -46,20 +46,20 @@ def check_memory(folder: Path, num_bytes: int) -> None:
 
 
 def check_whole(folder: Path, listed: Manifest) -> None:
-    """DataError where the manifest is that of one node's shard, which not every benchmark can train from."""
-    if shard := Shard.of(listed):
-        found = f"found shard {shard.index} of {shard.count}, expected the whole data set"
-        raise DataError(f"{folder / manifest.FILE_NAME}: {found}; stage it without --shard")
+    """DataError where the manifest is that of one node's part, which not every benchmark can train from."""
+    if node_part := NodePart.of(listed):
+        found = f"found node part {node_part.index} of {node_part.count}, expected the whole data set"
+        raise DataError(f"{folder / manifest.FILE_NAME}: {found}; stage it without --node-part")
 
 
 def batches(folder: Path, samples: Samples, *, shuffle: bool = False, **order: Unpack[Order]) -> EpochBatches:
     """The order of the samples in `folder`; DataError where the ranks cannot share them.
 
-    Where they are a node's shard, `num_ranks` and `rank` are counted on that node.
+    Where they are a node's part, `num_ranks` and `rank` are counted on that node.
     """
     try:
-        if shuffle and (shard := Shard.of(samples.manifest)):
-            return ShardBatches(node_parts.num_whole(samples, "train"), shard=shard, **order)
+        if shuffle and (node_part := NodePart.of(samples.manifest)):
+            return NodePartBatches(node_parts.num_whole(samples, "train"), node_part=node_part, **order)
         return EpochBatches(len(samples), **order, shuffle=shuffle)
     except SamplerError as error:
         raise DataError(f"{folder}: {error}") from None

@@ -30,7 +30,7 @@ class PrepareError(ValueError):
     """Data, folders or options that no data set can be prepared with; the text says what was found and expected."""
 
 
-class Made(Protocol):
+class TaskReceipt(Protocol):
     """What a task has made: a dataclass, which is also its receipt."""
 
     @property
@@ -40,7 +40,7 @@ class Made(Protocol):
 
 
 Key, Result = TypeVar("Key"), TypeVar("Result")
-Receipt = TypeVar("Receipt", bound=Made)
+Receipt = TypeVar("Receipt", bound=TaskReceipt)
 
 
 def check_space(out: Path, num_bytes: int, remark: str = "") -> None:

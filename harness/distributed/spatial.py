@@ -93,10 +93,10 @@ def grid(shape: tuple[int, ...], world: World) -> Grid:
     """The grid that this rank belongs to; all ranks call it. SpatialError unless the ranks fill whole grids."""
     parts = Grid(shape=tuple(shape), rank=world.rank, num_ranks=world.num_ranks)
     if len(shape) > NUM_DIMENSIONS or any(size < 1 for size in shape):
-        raise SpatialError(f"spatial_shards: found {list(shape)}, expected at most 3 whole numbers above 0")
+        raise SpatialError(f"spatial_parts: found {list(shape)}, expected at most 3 whole numbers above 0")
     if world.num_ranks % parts.num_parts:
         raise SpatialError(
-            f"spatial_shards: found {list(shape)}, {parts.num_parts} ranks a sample, and {world.num_ranks} ranks; "
+            f"spatial_parts: found {list(shape)}, {parts.num_parts} ranks a sample, and {world.num_ranks} ranks; "
             f"launch a multiple of {parts.num_parts}"
         )
     if parts.num_parts == 1:
@@ -115,7 +115,7 @@ def partition(blocks: nn.Sequential, grid: Grid, *, input_size: int, overlap: bo
         return blocks
     sides = [input_size // size for size in grid.shape]
     if any(input_size % size for size in grid.shape):
-        raise SpatialError(f"spatial_shards: found {list(grid.shape)}, expected divisors of {input_size} voxels a side")
+        raise SpatialError(f"spatial_parts: found {list(grid.shape)}, expected divisors of {input_size} voxels a side")
     layers, num_partitioned = [], 0
     for block in blocks:
         shrink = prod(layer.kernel_size for layer in block.modules() if isinstance(layer, nn.MaxPool3d))

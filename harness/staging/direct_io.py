@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stretches of files, read and written from any thread; large ones leave the page cache alone.
 
-    content = stretches.read(path, offset, num_bytes)
-    stretches.write(path, offset, content)
+    content = direct_io.read_range(path, offset, num_bytes)
+    direct_io.write_range(path, offset, content)
 
 What passes once gains nothing from being cached: it would cost a copy, and memory that the kernel has to get back from
 something else. So the source's pages are given up once they are read, and what is written goes to the disk at once.
@@ -21,7 +21,7 @@ def memory(num_bytes: int) -> mmap.mmap:
     return mmap.mmap(-1, num_bytes)
 
 
-def read(path: Path, offset: int, num_bytes: int) -> memoryview:
+def read_range(path: Path, offset: int, num_bytes: int) -> memoryview:
     """The bytes there, fewer where the file ends before. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -36,7 +36,7 @@ def read(path: Path, offset: int, num_bytes: int) -> memoryview:
         os.close(descriptor)
 
 
-def write(path: Path | str, offset: int, content: memoryview) -> None:
+def write_range(path: Path | str, offset: int, content: memoryview) -> None:
     """Raises OSError."""
     num_written = _write_directly(path, offset, content) if len(content) >= LARGE_BYTES else 0
     if num_written < len(content) or not content:

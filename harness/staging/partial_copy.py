@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A data set while it arrives on a node: TARGET.partial, which becomes TARGET when every file is whole and checked.
 
-    landing = Landing(source, target, listed)         # the files to come: all, or a shard's
+    landing = PartialCopy(source, target, listed)         # the files to come: all, or a node part's
     with landing:
         for number in landing.missing:
             landing.take(number, payload)         # from any thread: unpacked, written, checked, noted
@@ -24,9 +24,9 @@ from typing import TextIO
 from harness.archive.archive import ArchiveError
 from harness.data import manifest
 from harness.data.manifest import Manifest, ManifestError
-from harness.data.node_parts import Shard
+from harness.data.node_parts import NodePart
 from harness.staging import direct_io
-from harness.staging.streaming_sha256 import ArrivingChecksum
+from harness.staging.streaming_sha256 import StreamingSha256
 from harness.staging.units import Segment, Source, StagingError, Unit
 
 JOURNAL = ".journal"
@@ -34,7 +34,7 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 BLOCK_BYTES = 4096
 
 
-class Landing:
+class PartialCopy:
     """The arriving copy; see the module's head."""
 
     def __init__(self, source: Source, target: Path, listed: Manifest | None = None) -> None:
@@ -56,12 +56,12 @@ class Landing:
         self.missing = [number for number in wanted if number not in arrived]
         """Units that are still to come."""
         self._segments_missing = Counter(segment.file.path for segment in self._to_come() if not segment.whole)
-        self._checksums = {path: ArrivingChecksum() for path in self._segments_missing}
+        self._checksums = {path: StreamingSha256() for path in self._segments_missing}
         if not self.there:
             self._check_space()
             self._make_folders()
 
-    def __enter__(self) -> "Landing":
+    def __enter__(self) -> "PartialCopy":
         return self
 
     def __exit__(
@@ -117,7 +117,7 @@ class Landing:
         if segment.whole:
             self._check(segment, hashlib.sha256(content).hexdigest())
         try:
-            direct_io.write(path, segment.offset, content)
+            direct_io.write_range(path, segment.offset, content)
         except OSError as error:
             error.filename = path
             raise
@@ -168,7 +168,7 @@ class Landing:
 
     def _head(self) -> str:
         cut = "".join(f"{unit.segments[0].file.sha256} {unit.segments[0].offset}," for unit in self.source.units)
-        cut += repr(Shard.of(self.manifest))
+        cut += repr(NodePart.of(self.manifest))
         boot = BOOT.read_text().strip() if BOOT.exists() else ""
         return f"{boot} {len(self.source.units)} {hashlib.sha256(cut.encode()).hexdigest()}"
 

@@ -3,12 +3,12 @@
 
     python -m harness.staging /project/cosmoflow /nvme/cosmoflow                       # one node
     srun --ntasks-per-node 1 python -m harness.staging /project/cosmoflow '/nvme/$USER/cosmoflow'
-    srun --ntasks-per-node 1 python -m harness.staging --shard /project/cosmoflow '/nvme/$USER/cosmoflow'
+    srun --ntasks-per-node 1 python -m harness.staging --node-part /project/cosmoflow '/nvme/$USER/cosmoflow'
     with run.staging():
         folder = stage(source, target, world=world)       # a collective; the data set's folder on this node
 
 Each node reads a part of the source, all exchange what they read, and each writes all of it: reading, sending and
-writing overlap. With --shard a node gets only its part of the samples, see harness/data/node_parts.py. Where staging was
+writing overlap. With --node-part a node gets only its part of the samples, see harness/data/node_parts.py. Where staging was
 killed, what is there already is not read again. The target gets its name when every file has been checked against
 the manifest; on a fault, no node's target does, and all ranks end. Variables of the environment in the target's name
 are each node's own.
@@ -27,13 +27,13 @@ from typing import Literal
 from rich import progress
 from rich.console import Console
 
-from harness.data.node_parts import Shard
+from harness.data.node_parts import NodePart
 from harness.distributed.world import World, launch
 from harness.staging.node_exchange import Nodes
-from harness.staging.partial_copy import Landing
+from harness.staging.partial_copy import PartialCopy
 from harness.staging.units import UNIT_BYTES, Source, StagingError
 
-Form = Literal["replica", "shard"]
+Form = Literal["replica", "node_part"]
 """What each node gets: the whole data set, or its part of the samples."""
 MAX_ROUND_BYTES = 1 << 30
 """What all nodes read at once: units are smaller where nodes are many."""
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="prepared data set, or its archives")
     parser.add_argument("target", type=Path, metavar="TARGET", help="folder on the node's own storage")
-    parser.add_argument("--shard", action="store_true", help="to each node only its part of the samples")
+    parser.add_argument("--node-part", "--shard", action="store_true", help="to each node only its part of the samples")
     options = parser.parse_args(arguments)
-    form = "shard" if options.shard else "replica"
+    form = "node_part" if options.node_part else "replica"
     with launch() as world:
         folder = stage(options.source, options.target, world=world, form=form)
         if world.rank == 0:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def stage(source: Path, target: Path, *, world: World | None = None, form: Form = "replica") -> Path:
-    """Bring the data set, or a shard of it, to every node; where it is there.
+    """Bring the data set, or a node part of it, to every node; where it is there.
 
     A collective of all ranks; StagingError on all of them where one node fails.
     """
@@ -86,16 +86,16 @@ def _stage_node(source: Path, target: Path, nodes: Nodes, *, form: Form, visible
     unit_bytes = max(MIN_UNIT_BYTES, min(UNIT_BYTES, MAX_ROUND_BYTES // nodes.count))
     with nodes.agreed():
         if form == "replica":
-            landing = Landing(Source.open(source, unit_bytes=unit_bytes), target)
+            landing = PartialCopy(Source.open(source, unit_bytes=unit_bytes), target)
         else:
-            opened = Source.open(source, unit_bytes=unit_bytes, num_shards=nodes.count)
-            landing = Landing(opened, target, Shard(index=nodes.index, count=nodes.count).cut(opened.manifest))
+            opened = Source.open(source, unit_bytes=unit_bytes, num_node_parts=nodes.count)
+            landing = PartialCopy(opened, target, NodePart(index=nodes.index, count=nodes.count).cut(opened.manifest))
     with landing:
         _transfer(landing, nodes, visible=visible)
         landing.complete()
 
 
-def _transfer(landing: Landing, nodes: Nodes, *, visible: bool) -> None:
+def _transfer(landing: PartialCopy, nodes: Nodes, *, visible: bool) -> None:
     """What several nodes miss is read once and exchanged; what only this one misses, it reads for itself."""
     units = landing.source.units
     common, own = nodes.divide(landing.missing, len(units))
@@ -109,7 +109,9 @@ def _transfer(landing: Landing, nodes: Nodes, *, visible: bool) -> None:
         nodes.agree(reader.fault or writers.fault)
 
 
-def _exchange(landing: Landing, nodes: Nodes, shares: list[list[int]], reader: "_Reader", writers: "_Writers") -> bool:
+def _exchange(
+    landing: PartialCopy, nodes: Nodes, shares: list[list[int]], reader: "_Reader", writers: "_Writers"
+) -> bool:
     """Rounds in which each node reads one unit and all get them all; False where a fault has ended them everywhere."""
     missing = set(landing.missing)
     for numbers in zip_longest(*shares):
@@ -157,7 +159,7 @@ class _Reader:
 class _Writers:
     """Threads that write what has come, a few units behind the exchange; after a fault they only drain."""
 
-    def __init__(self, landing: Landing, advance: Callable[[int], None]) -> None:
+    def __init__(self, landing: PartialCopy, advance: Callable[[int], None]) -> None:
         self.fault: StagingError | None = None
         self._landing, self._advance = landing, advance
         self._pool = ThreadPoolExecutor(NUM_WRITERS, thread_name_prefix="staging writes")

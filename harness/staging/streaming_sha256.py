@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checksum of a large file while its stretches arrive, so that it need not be read again when it is whole.
 
-    checksum = ArrivingChecksum()
+    checksum = StreamingSha256()
     checksum.add(offset, content)                      # from any thread, once the stretch is written
     found = checksum.finish(path)                      # when all of them are
 
@@ -18,7 +18,7 @@ MAX_AHEAD_BYTES = 64 << 20
 READ_BYTES = 1 << 20
 
 
-class ArrivingChecksum:
+class StreamingSha256:
     """See the module's head."""
 
     def __init__(self) -> None:

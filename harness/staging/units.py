@@ -64,13 +64,17 @@ class Source:
     units: tuple[Unit, ...]
 
     @classmethod
-    def open(cls, folder: Path, *, unit_bytes: int = UNIT_BYTES, num_shards: int = 1) -> "Source":
+    def open(cls, folder: Path, *, unit_bytes: int = UNIT_BYTES, num_node_parts: int = 1) -> "Source":
         """The data set in `folder`; ManifestError or ArchiveError where it says too little of itself.
 
-        Plain files of different shards are never in one unit.
+        Plain files of different node parts are never in one unit.
         """
         listed = Manifest.load(folder)
-        parts = [part for name, split in listed.splits.items() for part in node_parts.dealt(name, split, num_shards)]
+        parts = [
+            part
+            for name, split in listed.splits.items()
+            for part in node_parts.split_files(name, split, num_node_parts)
+        ]
         if archive.is_packed(folder):
             units = _frames(chain.from_iterable(parts), Index.load(folder))
         else:
@@ -97,7 +101,7 @@ class Source:
     def _read(self, name: str, offset: int, num_bytes: int) -> memoryview:
         path = self.folder / name
         try:
-            content = direct_io.read(path, offset, num_bytes)
+            content = direct_io.read_range(path, offset, num_bytes)
         except OSError as error:
             raise StagingError(f"{path}: cannot be read: {error.strerror}") from None
         if len(content) != num_bytes:

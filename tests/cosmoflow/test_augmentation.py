@@ -3,7 +3,7 @@ import itertools
 
 import torch
 
-from cosmoflow.augmentation import turn_randomly
+from cosmoflow.augmentation import random_cube_symmetry
 
 
 def all_symmetries(volume_CDHW):
@@ -23,7 +23,7 @@ def test_all_48_symmetries_come_up_about_equally_often():
     expected = {as_key(turned) for turned in all_symmetries(volume_CDHW)}
     assert len(expected) == 48
     torch.manual_seed(0)
-    turned_NCDHW = turn_randomly(volume_CDHW.expand(4800, 2, 3, 3, 3))
+    turned_NCDHW = random_cube_symmetry(volume_CDHW.expand(4800, 2, 3, 3, 3))
     counts = dict.fromkeys(expected, 0)
     for turned_CDHW in turned_NCDHW:
         counts[as_key(turned_CDHW)] += 1
@@ -34,4 +34,4 @@ def test_all_48_symmetries_come_up_about_equally_often():
 def test_samples_turn_independently_of_each_other():
     torch.manual_seed(0)
     volume_NCDHW = torch.arange(27, dtype=torch.int16).reshape(1, 1, 3, 3, 3).expand(8, 1, 3, 3, 3)
-    assert len({as_key(turned) for turned in turn_randomly(volume_NCDHW)}) > 1
+    assert len({as_key(turned) for turned in random_cube_symmetry(volume_NCDHW)}) > 1

@@ -118,13 +118,15 @@ def test_two_ranks_give_the_result_of_one(configure, universes, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shards", "num_ranks"),
+    ("spatial_parts", "num_ranks"),
     [("[2]", 2), pytest.param("[1, 2]", 4, marks=pytest.mark.slow), pytest.param("[2, 2]", 4, marks=pytest.mark.slow)],
 )
-def test_ranks_that_share_samples_give_the_result_of_one(configure, universes, tmp_path, shards, num_ranks):
-    fields = {"dropout": 0.5, "max_epochs": 1} if shards != "[1, 2]" else {"max_epochs": 1}  # 2 replicas draw 2 masks
+def test_ranks_that_share_samples_give_the_result_of_one(configure, universes, tmp_path, spatial_parts, num_ranks):
+    fields = (
+        {"dropout": 0.5, "max_epochs": 1} if spatial_parts != "[1, 2]" else {"max_epochs": 1}
+    )  # 2 replicas draw 2 masks
     alone = run_here(configure(**fields), universes, tmp_path / "alone.txt")
-    folder, log = configure(**fields, lines=f"spatial_shards = {shards}"), tmp_path / "together.txt"
+    folder, log = configure(**fields, lines=f"spatial_parts = {spatial_parts}"), tmp_path / "together.txt"
     run = train_command("--config", folder, "--data", universes, "--output", log, "--seed", 3, num_ranks=num_ranks)
     assert run.returncode == 0, run.stderr
     assert mllog.read(log).value("number_of_ranks") == num_ranks

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two TOML files become one Config, or one error that says what to mend."""
+"""Two TOML files become one Config, or one error that says what to fix."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from harness.optim import LAMB, cosine_annealing, ramped, set_learning_rate, step_decay
+from harness.optim import LAMB, cosine_annealing, deepcam_warmup, set_learning_rate, step_decay
 
 WEIGHTS = [torch.tensor([3.0, 4.0]), torch.tensor([[0.5]])]
 GRADIENTS = [torch.tensor([6.0, 8.0]), torch.tensor([[0.0]])]
@@ -147,7 +147,7 @@ def test_adam_as_deepcam_configures_it_by_hand(name):
 def curve(steps, *, warmup: float, factor: float, milestones=(6,), decay_rate=0.5) -> list[float]:
     peak = 2.0 * factor
     return [
-        ramped(
+        deepcam_warmup(
             step,
             step_decay(step - warmup, peak=peak, boundaries=milestones, factors=decay_rate),
             start=2.0,

@@ -53,7 +53,7 @@ def test_data_are_staged_and_cached_as_the_system_asks(source, tmp_path, staged,
     system = SimpleNamespace(staging_folder=target if staged else None, cache=cache)
     run = SimpleNamespace(config=SimpleNamespace(system=system), world=World())
     splits = Samples(source), Samples(source)
-    local_copy.bring(run, *splits)
+    local_copy.stage_and_cache(run, *splits)
     expected = ["moved"] * staged + ["cached"] * cache
     assert [split.done for split in splits] == [expected, expected]
     assert [split.folder for split in splits] == [target if staged else source] * 2

@@ -9,17 +9,17 @@ from harness.optim import (
     cosine_decay,
     decay_groups,
     linear_decay,
+    linear_warmup,
     polynomial_decay,
     set_learning_rate,
     step_decay,
-    warmed_up,
 )
 
 
 def curve(num_epochs, peak, warmup, warmup_factor, boundaries, factors):
     rates = [step_decay(epoch, peak=peak, boundaries=boundaries, factors=factors) for epoch in range(num_epochs)]
     return [
-        warmed_up(epoch, rate, peak=peak, warmup=warmup, warmup_factor=warmup_factor)
+        linear_warmup(epoch, rate, peak=peak, warmup=warmup, warmup_factor=warmup_factor)
         for epoch, rate in enumerate(rates)
     ]
 
@@ -77,7 +77,7 @@ def test_no_boundaries_means_no_decay():
 
 
 def test_no_warm_up_starts_at_the_peak():
-    assert warmed_up(0, 0.3, peak=0.3, warmup=0, warmup_factor=8) == 0.3
+    assert linear_warmup(0, 0.3, peak=0.3, warmup=0, warmup_factor=8) == 0.3
 
 
 def test_linear_decay_and_its_ends():

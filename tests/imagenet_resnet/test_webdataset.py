@@ -10,7 +10,7 @@ import pytest
 
 from harness.data.checks import DataError
 from imagenet_resnet import webdataset
-from imagenet_resnet.webdataset import ShardBatches, ShardSet, index_path, read_index, write_index, write_shard
+from imagenet_resnet.webdataset import NodePartBatches, ShardSet, index_path, read_index, write_index, write_shard
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_lengths_agree_with_what_comes():
     starts = np.array([0, 6, 12, 15])
     for num_ranks, shuffle, batch_size in itertools.product((1, 2, 4), (True, False), (2, 4, 7)):
         for rank in range(num_ranks):
-            batches = ShardBatches(
+            batches = NodePartBatches(
                 starts, **options(num_ranks=num_ranks, rank=rank, shuffle=shuffle, batch_size=batch_size)
             )
             assert len(batches) == len(batches.indices())

@@ -8,8 +8,8 @@ from functools import cached_property
 from itertools import chain, count
 from typing import Any
 
-from compliance.checks import limits_of
-from compliance.checks.registry import Limits
+from compliance.checks import rules_for
+from compliance.checks.registry import EntryRules
 from compliance.reports.pages.charts import Chart, Series, curves_chart
 from compliance.reports.pages.curves import MAX_CURVES, spread
 from compliance.reports.pages.links import Links
@@ -30,7 +30,7 @@ class EntryView:
 
     anchor: str
     entry: Entry
-    limits: Limits | None
+    limits: EntryRules | None
     """None for a benchmark that the rule set does not know."""
     score: Score | None
     runs: Sequence[RunView]
@@ -189,7 +189,7 @@ def entry_views(submission: Submission, ruleset: RuleSet, scores: Iterable[Score
     for entry in submission.entries:
         key = (entry.org, entry.system, entry.benchmark, entry.scaling == "weak")
         score = waiting[key].pop(0) if waiting.get(key) else None
-        limits = limits_of(entry, ruleset)
+        limits = rules_for(entry, ruleset)
         runs = run_views(entry, limits, score, links)
         anchor = _anchor(entry, taken)
         views.append(EntryView(anchor=anchor, entry=entry, limits=limits, score=score, runs=runs, links=links))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compliance.checks.registry import Limits
+from compliance.checks.registry import EntryRules
 from compliance.mllog import RunLog
 
 SHOWN_ELSEWHERE = ("submission_", "cache_clear", "seed", "tracked_stats", "staging_", "init_", "instance_id")
@@ -25,7 +25,7 @@ class Parameter:
     """Empty where the division sets no limit."""
 
 
-def parameters(logs: Sequence[RunLog], limits: Limits | None) -> list[Parameter]:
+def parameters(logs: Sequence[RunLog], limits: EntryRules | None) -> list[Parameter]:
     """Whatever the runs logged before the clock started, and whatever else the rules ask for; sorted by key."""
     constraints = {}
     if limits is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from compliance.checks.registry import Limits
+from compliance.checks.registry import EntryRules
 from compliance.mllog import RunLog
 from compliance.reports.pages.curves import Curve, curve
 from compliance.reports.pages.links import Links
@@ -62,13 +62,13 @@ def fates_of(score: Score | None) -> dict[str, str]:
     return FATES | VFLOPS_FATES if score and score.metric == "vflops" else FATES
 
 
-def run_views(entry: Entry, limits: Limits | None, score: Score | None, links: Links) -> list[RunView]:
+def run_views(entry: Entry, limits: EntryRules | None, score: Score | None, links: Links) -> list[RunView]:
     """Scored runs in the order of their files, then the pruned ones."""
     scored = [_run_view(log, kind, fate, limits, links) for log, kind, fate in _fates(entry, limits, score)]
     return scored + [_run_view(log, "pruned", FATES["pruned"], limits, links) for log in entry.pruned]
 
 
-def _fates(entry: Entry, limits: Limits | None, score: Score | None) -> Iterator[tuple[RunLog, str, str]]:
+def _fates(entry: Entry, limits: EntryRules | None, score: Score | None) -> Iterator[tuple[RunLog, str, str]]:
     dropped = dict(zip(score.dropped, ("fastest", "slowest"), strict=False)) if score else {}
     fates = fates_of(score)
     for log in entry.runs:
@@ -80,7 +80,7 @@ def _fates(entry: Entry, limits: Limits | None, score: Score | None) -> Iterator
         yield log, kind, fate
 
 
-def _run_view(log: RunLog, kind: str, fate: str, limits: Limits | None, links: Links) -> RunView:
+def _run_view(log: RunLog, kind: str, fate: str, limits: EntryRules | None, links: Links) -> RunView:
     stop = log.last("run_stop")
     status = stop.metadata.status if stop and stop.metadata else None
     return RunView(

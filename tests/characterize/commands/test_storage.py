@@ -7,7 +7,7 @@ import pytest
 
 from characterize.commands import storage
 from characterize.measure import sample_formats
-from characterize.measure.file_reads import Read, read_blocks, time_all
+from characterize.measure.file_reads import ReadTest, read_blocks, time_all
 from characterize.results.result import CharacterizeError
 
 
@@ -45,7 +45,7 @@ def test_a_file_system_without_direct_reads_is_told(tmp_path):
 
     path = tmp_path / "file"
     path.write_bytes(b"x" * 4096)
-    rows = list(time_all(Read(name="r", paths=(path,), read=lambda: 4096, direct=refuse), repeats=2))
+    rows = list(time_all(ReadTest(name="r", paths=(path,), read=lambda: 4096, direct=refuse), repeats=2))
     assert [row["state"] for row in rows] == ["cold", "warm", "direct"]
     assert rows[-1]["error"] == "Invalid argument"
 

@@ -16,7 +16,7 @@ from compliance.submissions import reader
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
 def test_every_rule_says_what_why_and_how_to_mend(rule):
     assert rule.severity in SEVERITIES
-    assert all(len(text) > 10 for text in (rule.summary, rule.why, rule.example, rule.mend))
+    assert all(len(text) > 10 for text in (rule.summary, rule.why, rule.example, rule.fix))
     assert rule.summary.endswith((".", ")"))
     assert all(need in RULES and need < rule.id and RULES[need].scope == rule.scope for need in rule.needs)
 

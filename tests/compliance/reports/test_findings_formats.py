@@ -17,10 +17,10 @@ from compliance.reports import findings_formats
 from compliance.review import Review, review
 from compliance.rulesets.ruleset import load
 from compliance.submissions.reader import Submission
-from compliance.submissions.rules_choice import Choice
+from compliance.submissions.rules_choice import RuleSetChoice
 
-CHOICE = Choice(ruleset=load("mlperf_hpc_2.0"), reason="given by --rules")
-FINDING_KEYS = ["rule", "severity", "path", "line", "message", "expected", "found", "mend"]
+CHOICE = RuleSetChoice(ruleset=load("mlperf_hpc_2.0"), reason="given by --rules")
+FINDING_KEYS = ["rule", "severity", "path", "line", "message", "expected", "found", "fix"]
 HOSTILE = "<script>alert(1)</script> | [x](javascript:1) \x1b[31m ]]> & =1+1"
 
 
@@ -45,7 +45,7 @@ def test_text_reads_as_in_the_contract(broken):
     (line,) = [line for line in lines if "L106" in line and folder in line]
     assert line.startswith(f"{folder}/result_3.txt:4: L106 error: submission_status is")
     assert lines[lines.index("== acme/box/strong/cosmoflow") + 1].startswith(folder)
-    assert any(line.startswith("R101  ") for line in lines), "how to mend"
+    assert any(line.startswith("R101  ") for line in lines), "how to fix"
     assert lines[-1] == "rules mlperf_hpc_2.0 (given by --rules)"
     assert lines[-2].startswith("FAILED: 2 errors, ")
     assert lines[-2].endswith(" in 25 logs of 3 entries")
@@ -70,7 +70,7 @@ def test_text_shortens_what_repeats_and_shows_it_on_demand(broken):
 def test_json_has_the_keys_of_the_contract(broken):
     document = json.loads(findings_formats.render(broken, "json"))
     assert list(document) == ["schema", "rules", "ok", "findings", "entries"]
-    assert (document["schema"], document["rules"], document["ok"]) == (1, "mlperf_hpc_2.0", False)
+    assert (document["schema"], document["rules"], document["ok"]) == (2, "mlperf_hpc_2.0", False)
     assert all(list(finding) == FINDING_KEYS for finding in document["findings"])
     found = {(one["rule"], one["path"]) for one in document["findings"] if one["severity"] == "error"}
     assert found == errors(broken)
@@ -145,7 +145,7 @@ def test_what_a_log_says_stays_data(broken):
     severity=st.sampled_from(["error", "warning", "manual", "waived"]),
 )
 def test_any_text_in_a_finding_leaves_every_format_readable(text, line, severity):
-    common = {"rule": "R101", "severity": severity, "path": "acme/result_0.txt", "line": line, "mend": "run again"}
+    common = {"rule": "R101", "severity": severity, "path": "acme/result_0.txt", "line": line, "fix": "run again"}
     finding = Finding(**common, message=text, expected=text, found=text)
     submission = Submission(root=Path("acme"), kind="organisation")
     reviewed = Review(submission=submission, choice=CHOICE, findings=[finding], scores=[])

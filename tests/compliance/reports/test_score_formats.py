@@ -11,13 +11,13 @@ from compliance.__main__ import main
 from compliance.reports import score_formats
 from compliance.rulesets.ruleset import load
 from compliance.scoring.score import Score
-from compliance.submissions.rules_choice import Choice
+from compliance.submissions.rules_choice import RuleSetChoice
 
 CONTRACT = [
     *("org", "system", "division", "benchmark", "metric", "runs", "unconverged", "dropped", "minutes", "scale_factor"),
     *("scaled_minutes", "valid"),
 ]
-CHOICE = Choice(ruleset=load("mlperf_hpc_2.0"), reason="given by --rules")
+CHOICE = RuleSetChoice(ruleset=load("mlperf_hpc_2.0"), reason="given by --rules")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@
 import pytest
 
 from compliance import mllog
-from compliance.checks import limits_of
+from compliance.checks import rules_for
 from compliance.rulesets import ruleset
 from compliance.scoring.phases import mean_phases, run_phases
 from compliance.scoring.score import score_entry
@@ -68,6 +68,6 @@ def test_published_shares(published_results, org, system, benchmark, phase, perc
     rules = ruleset.load("mlperf_hpc_0.7")
     folder = published_results / "hpc_results_v0.7" / org / "results" / system / benchmark
     (entry,) = reader.read(folder).entries
-    dropped = score_entry(entry, limits_of(entry, rules)).dropped
+    dropped = score_entry(entry, rules_for(entry, rules)).dropped
     mean = mean_phases(run_phases(log) for log in entry.runs if log.path.name not in dropped)
     assert 100 * getattr(mean, phase) / mean.total_minutes == pytest.approx(percent, abs=0.15)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compliance import mllog
-from compliance.checks import check, limits_of
+from compliance.checks import check, rules_for
 from compliance.rulesets import ruleset
 from compliance.scoring.convergence_comparison import Comparison, compare, epochs_to_converge
 from compliance.scoring.reference_convergence import (
@@ -203,7 +203,7 @@ def test_within_chance_is_scaled(tmp_path):
     read = _entry(tmp_path, [{"epochs": epochs, "batch": 2048} for epochs in (30, 33, 32, 33, 32)])
     assert _findings(read) == {"C105": "warning"}
     rules = ruleset.load("mlperf_hpc_2.0")
-    assert compare(read.entries[0], limits_of(read.entries[0], rules)).scale_factor == pytest.approx(32.875 / (97 / 3))
+    assert compare(read.entries[0], rules_for(read.entries[0], rules)).scale_factor == pytest.approx(32.875 / (97 / 3))
 
 
 def test_beyond_chance_is_refused(tmp_path):
@@ -244,7 +244,7 @@ def test_batch_below_every_point_and_faster_needs_the_reference(tmp_path):
 
 def test_between_two_points_is_interpolated(tmp_path):
     read = _entry(tmp_path, [{"epochs": 22, "batch": 640}] * 5)
-    comparison = compare(read.entries[0], limits_of(read.entries[0], ruleset.load("mlperf_hpc_2.0")))
+    comparison = compare(read.entries[0], rules_for(read.entries[0], ruleset.load("mlperf_hpc_2.0")))
     assert comparison.reference.kind == "interpolated"
     assert comparison.reference.point.mean == pytest.approx((19.75 + 24.375) / 2)
 
@@ -270,7 +270,7 @@ def test_throughput_is_compared_but_not_scaled(tmp_path):
 def test_round_without_points_compares_nothing(tmp_path):
     read = _entry(tmp_path, [{"epochs": 2, "batch": 2048}] * 5)
     demo = ruleset.load("mlperf_hpc_demo")
-    assert compare(read.entries[0], limits_of(read.entries[0], demo)) is None
+    assert compare(read.entries[0], rules_for(read.entries[0], demo)) is None
 
 
 # --- openfold counts training samples

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.data import node_parts
 from harness.data.manifest import DataFile, Manifest, Split
-from harness.data.node_parts import Shard, ShardBatches, ShardError
+from harness.data.node_parts import NodePart, NodePartBatches, NodePartError
 from harness.data.sampler import SamplerError
 from harness.distributed.world import World
 from tests.harness.ranks import spawn
@@ -30,7 +30,7 @@ def listed(num_train: int = 7, files_per_sample: int = 2) -> Manifest:
 
 def test_the_shards_together_are_the_data_set():
     whole = listed()
-    parts = [Shard(index=index, count=3).cut(whole) for index in range(3)]
+    parts = [NodePart(index=index, count=3).cut(whole) for index in range(3)]
     for name in ("train", "validation"):
         assert sum((part.splits[name].files for part in parts), ()) == whole.splits[name].files
         assert sum(part.splits[name].num_samples for part in parts) == whole.splits[name].num_samples
@@ -40,9 +40,9 @@ def test_the_shards_together_are_the_data_set():
 
 def test_a_shard_says_which_it_is_and_how_large_the_whole_is():
     whole = listed()
-    part = Shard(index=1, count=3).cut(whole)
-    assert Shard.of(part) == Shard(index=1, count=3)
-    assert Shard.of(whole) is None
+    part = NodePart(index=1, count=3).cut(whole)
+    assert NodePart.of(part) == NodePart(index=1, count=3)
+    assert NodePart.of(whole) is None
     assert len(Samples(part)) == 2
     assert node_parts.num_whole(Samples(part), "train") == node_parts.num_whole(Samples(whole), "train") == 7
 
@@ -61,28 +61,28 @@ class Samples:
     ("whole", "fault"),
     [
         (listed(num_train=2), "train: found 2 samples in 4 files, expected .* each of 3 nodes"),
-        (Shard(index=0, count=3).cut(listed()), "is a shard itself"),
+        (NodePart(index=0, count=3).cut(listed()), "is a node part itself"),
     ],
 )
 def test_what_cannot_be_cut_is_refused(whole, fault):
-    with pytest.raises(ShardError, match=fault):
-        Shard(index=0, count=3).cut(whole)
+    with pytest.raises(NodePartError, match=fault):
+        NodePart(index=0, count=3).cut(whole)
 
 
 def test_files_that_hold_many_samples_are_not_cut():
     whole = listed()
     year = Split(num_samples=500, files=whole.splits["train"].files)
-    with pytest.raises(ShardError, match="found 500 samples in 14 files"):
-        Shard(index=0, count=2).cut(Manifest(**{**vars(whole), "splits": {"train": year}}))
+    with pytest.raises(NodePartError, match="found 500 samples in 14 files"):
+        NodePart(index=0, count=2).cut(Manifest(**{**vars(whole), "splits": {"train": year}}))
 
 
 def all_ranks(num_whole: int, *, num_nodes: int, ranks_per_node: int, batch_size: int, epoch: int = 1):
     ranks = []
     for node in range(num_nodes):
         for rank in range(ranks_per_node):
-            batches = ShardBatches(
+            batches = NodePartBatches(
                 num_whole,
-                shard=Shard(index=node, count=num_nodes),
+                node_part=NodePart(index=node, count=num_nodes),
                 batch_size=batch_size,
                 num_ranks=ranks_per_node,
                 rank=rank,
@@ -103,7 +103,7 @@ def test_every_sample_once_an_epoch_and_all_ranks_step_together(num_nodes, ranks
     num_whole = num_nodes * ranks_per_node + more
     shape = {"num_nodes": num_nodes, "ranks_per_node": ranks_per_node, "batch_size": batch_size}
     ranks = all_ranks(num_whole, **shape)
-    seen = [index + b.shard.bounds(num_whole)[0] for b in ranks for batch in b for index in batch]
+    seen = [index + b.node_part.bounds(num_whole)[0] for b in ranks for batch in b for index in batch]
     assert sorted(seen) == list(range(num_whole))
     counts = np.array([[len(batch) for batch in batches] for batches in ranks])
     assert counts.min() >= 1
@@ -122,17 +122,17 @@ def test_the_order_within_a_node_changes_from_epoch_to_epoch():
 
 def test_a_shard_with_fewer_samples_than_its_ranks_is_refused():
     with pytest.raises(SamplerError, match="1 training samples cannot be shared by 2 ranks"):
-        ShardBatches(3, shard=Shard(index=1, count=2), batch_size=1, num_ranks=2)
+        NodePartBatches(3, node_part=NodePart(index=1, count=2), batch_size=1, num_ranks=2)
 
 
-def _check(world: World, holdings: list[Shard | None], complete: bool) -> None:
+def _check(world: World, holdings: list[NodePart | None], complete: bool) -> None:
     world = World(rank=world.rank, num_ranks=world.num_ranks, local_rank=0, ranks_per_node=1)  # each a node of its own
-    shard = holdings[world.rank]
-    manifest = shard.cut(listed()) if shard else listed()
+    node_part = holdings[world.rank]
+    manifest = node_part.cut(listed()) if node_part else listed()
     if complete:
         node_parts.check_complete(world, manifest)
         return
-    with pytest.raises(ShardError, match="stage again"):
+    with pytest.raises(NodePartError, match="stage again"):
         node_parts.check_complete(world, manifest)
 
 
@@ -140,10 +140,10 @@ def _check(world: World, holdings: list[Shard | None], complete: bool) -> None:
     ("holdings", "complete"),
     [
         ([None, None], True),
-        ([Shard(index=1, count=2), Shard(index=0, count=2)], True),
-        ([Shard(index=0, count=2), Shard(index=0, count=2)], False),
-        ([Shard(index=0, count=2), None], False),
-        ([Shard(index=0, count=3), Shard(index=1, count=3)], False),
+        ([NodePart(index=1, count=2), NodePart(index=0, count=2)], True),
+        ([NodePart(index=0, count=2), NodePart(index=0, count=2)], False),
+        ([NodePart(index=0, count=2), None], False),
+        ([NodePart(index=0, count=3), NodePart(index=1, count=3)], False),
     ],
 )
 def test_nodes_that_miss_a_part_are_refused_on_all_ranks(tmp_path, holdings, complete):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Staged shards: each node gets its samples and what all need, each a data set of its own, read once in all."""
+"""Staged node parts: each node gets its samples and what all need, each a data set of its own, read once in all."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ import pytest
 
 from harness.archive import archive
 from harness.data.manifest import Manifest, Split, describe
-from harness.data.node_parts import Shard
+from harness.data.node_parts import NodePart
 from harness.distributed.world import World
 from harness.staging import direct_io
 from harness.staging import stage as stage_module
-from harness.staging.partial_copy import Landing
+from harness.staging.partial_copy import PartialCopy
 from harness.staging.stage import stage
 from harness.staging.units import Source, StagingError
 from tests.harness.ranks import spawn
@@ -41,16 +41,16 @@ def source(tmp_path) -> Path:
 def stage_shard(world: World, source: Path, folder: Path) -> None:
     """Each rank is a node; what it reads is noted."""
     stage_module.UNIT_BYTES = stage_module.MIN_UNIT_BYTES
-    read, notes = direct_io.read, folder / f"reads_{world.rank}"
+    read, notes = direct_io.read_range, folder / f"reads_{world.rank}"
 
     def noting(path: Path, offset: int, num_bytes: int) -> bytes:
         with notes.open("a") as file:
             file.write(f"{path} {offset}\n")
         return read(path, offset, num_bytes)
 
-    direct_io.read = noting
+    direct_io.read_range = noting
     node = World(rank=world.rank, num_ranks=world.num_ranks, local_rank=0, ranks_per_node=1)
-    stage(source, folder / f"node_{world.rank}", world=node, form="shard")
+    stage(source, folder / f"node_{world.rank}", world=node, form="node_part")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -68,34 +68,34 @@ def test_two_nodes_get_their_samples_and_read_each_byte_once(source, tmp_path, m
         assert {path.relative_to(node).as_posix() for path in node.rglob("*") if path.is_file()} == names
     for name in ("train", "validation"):
         assert parts[0].splits[name].files + parts[1].splits[name].files == whole.splits[name].files
-    assert [Shard.of(part).index for part in parts] == [0, 1]
+    assert [NodePart.of(part).index for part in parts] == [0, 1]
     reads = [line for rank in range(2) for line in (tmp_path / f"reads_{rank}").read_text().splitlines()]
     assert len(reads) == len(set(reads))
 
 
 def test_one_node_gets_the_only_shard(source, tmp_path):
-    target = stage(source, tmp_path / "node", form="shard")
-    assert Shard.of(Manifest.load(target)) == Shard(index=0, count=1)
+    target = stage(source, tmp_path / "node", form="node_part")
+    assert NodePart.of(Manifest.load(target)) == NodePart(index=0, count=1)
     assert Manifest.load(target).splits == Manifest.load(source).splits
 
 
 def test_what_a_node_has_of_another_shard_is_not_taken_for_its_own(source, tmp_path):
-    opened = Source.open(source, num_shards=2)
-    landings = [Shard(index=index, count=2).cut(opened.manifest) for index in range(2)]
-    with Landing(opened, tmp_path / "node", landings[0]) as landing:
+    opened = Source.open(source, num_node_parts=2)
+    landings = [NodePart(index=index, count=2).cut(opened.manifest) for index in range(2)]
+    with PartialCopy(opened, tmp_path / "node", landings[0]) as landing:
         first = landing.missing
         for number in first:
             landing.take(number, memoryview(opened.read(opened.units[number])))
-    with Landing(opened, tmp_path / "node", landings[1]) as landing:
+    with PartialCopy(opened, tmp_path / "node", landings[1]) as landing:
         assert landing.missing
         assert not list((tmp_path / "node.partial/train").iterdir())
         for number in landing.missing:
             landing.take(number, memoryview(opened.read(opened.units[number])))
         landing.complete()
     with pytest.raises(StagingError, match="is another data set"):
-        Landing(opened, tmp_path / "node", landings[0])
+        PartialCopy(opened, tmp_path / "node", landings[0])
 
 
 def test_the_command_says_what_each_node_got(source, tmp_path, capsys):
-    stage_module.main(["--shard", str(source), str(tmp_path / "node")])
-    assert capsys.readouterr().out == f"{tmp_path}/node: staged on 1 nodes, on each a shard\n"
+    stage_module.main(["--node-part", str(source), str(tmp_path / "node")])
+    assert capsys.readouterr().out == f"{tmp_path}/node: staged on 1 nodes, on each a node part\n"

@@ -17,7 +17,7 @@ import zstandard
 from harness.archive import archive
 from harness.data.manifest import Manifest, Split, describe
 from harness.staging import stage as stage_module
-from harness.staging.partial_copy import Landing
+from harness.staging.partial_copy import PartialCopy
 from harness.staging.stage import stage
 from harness.staging.units import Source, StagingError
 
@@ -108,7 +108,7 @@ def test_a_file_that_is_in_no_archive_is_named(source, tmp_path):
 def test_staging_that_was_stopped_reads_only_what_is_missing(source, tmp_path):
     target = tmp_path / "data"
     opened = Source.open(source, unit_bytes=stage_module.MIN_UNIT_BYTES)
-    with Landing(opened, target) as landing:
+    with PartialCopy(opened, target) as landing:
         for number in landing.missing[:-1]:
             landing.take(number, memoryview(opened.read(opened.units[number])))
     assert not target.exists()
@@ -119,16 +119,16 @@ def test_staging_that_was_stopped_reads_only_what_is_missing(source, tmp_path):
 
 def test_what_another_boot_noted_is_not_trusted(source, tmp_path):
     opened = Source.open(source)
-    with Landing(opened, tmp_path / "data") as landing:
+    with PartialCopy(opened, tmp_path / "data") as landing:
         landing.take(0, memoryview(opened.read(opened.units[0])))
     journal = tmp_path / "data.partial/.journal"
     journal.write_text(journal.read_text().replace(journal.read_text()[:8], "00000000", 1))
-    with Landing(opened, tmp_path / "data") as landing:
+    with PartialCopy(opened, tmp_path / "data") as landing:
         assert landing.missing == list(range(len(opened.units)))
 
 
 def test_two_processes_do_not_stage_to_one_place(source, tmp_path):
-    with Landing(Source.open(source), tmp_path / "data"), pytest.raises(StagingError, match="another process"):
+    with PartialCopy(Source.open(source), tmp_path / "data"), pytest.raises(StagingError, match="another process"):
         stage(source, tmp_path / "data")
 
 
@@ -200,13 +200,13 @@ from harness.staging import direct_io, stage, units
 from harness.distributed.world import launch
 source, target, reads, pause = sys.argv[1:]
 stage.UNIT_BYTES = stage.MIN_UNIT_BYTES
-plain = direct_io.read
+plain = direct_io.read_range
 def noting(path, offset, num_bytes):
     with open(reads, "a") as notes:
         notes.write(f"{path} {offset}\\n")
     time.sleep(float(pause))
     return plain(path, offset, num_bytes)
-direct_io.read = noting
+direct_io.read_range = noting
 with launch(num_ranks=2, timeout_minutes=1) as world:
     try:
         stage.stage(Path(source), Path(target), world=world)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A benchmark trains from what was staged: a replica or a shard on each node, from files or from archives."""
+"""A benchmark trains from what was staged: a replica or a node part on each node, from files or from archives."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ import pytest
 from compliance import mllog
 from harness.archive import archive
 from harness.data.manifest import Manifest
-from harness.data.node_parts import Shard
+from harness.data.node_parts import NodePart
 
 ROOT = Path(__file__).parents[3]
 NUM_TRAIN, NUM_VALIDATION = 7, 3
@@ -101,12 +101,12 @@ def seen(tmp_path: Path, split: str) -> Counter:
 
 @pytest.mark.parametrize("form", ["data", "packed"])
 def test_two_nodes_train_on_a_shard_each_and_see_every_sample_once_an_epoch(train, data, tmp_path, form):
-    options = {"staging_folder": "$NODE/data", "staging_form": "shard"}
+    options = {"staging_folder": "$NODE/data", "staging_form": "node_part"}
     assert train(data.with_name(form), num_nodes=2, **options) == [(0, ""), (0, "")]
     log = mllog.read(tmp_path / "result_0.txt")
     assert (log.value("train_samples"), log.value("eval_samples")) == (NUM_TRAIN, NUM_VALIDATION)
-    shards = [Shard.of(Manifest.load(tmp_path / f"node_{rank}/data")) for rank in range(2)]
-    assert [(shard.index, shard.count) for shard in shards] == [(0, 2), (1, 2)]
+    parts = [NodePart.of(Manifest.load(tmp_path / f"node_{rank}/data")) for rank in range(2)]
+    assert [(node_part.index, node_part.count) for node_part in parts] == [(0, 2), (1, 2)]
     for split in ("train", "validation"):
         names = {path.stem for path in (data / split).iterdir()}
         assert seen(tmp_path, split) == Counter(dict.fromkeys(names, 1))
@@ -114,7 +114,7 @@ def test_two_nodes_train_on_a_shard_each_and_see_every_sample_once_an_epoch(trai
 
 def test_shards_that_were_staged_before_are_trained_from(train, data, tmp_path):
     for rank in range(2):
-        listed = Shard(index=rank, count=2).cut(Manifest.load(data))
+        listed = NodePart(index=rank, count=2).cut(Manifest.load(data))
         for split in listed.splits.values():
             for file in split.files:
                 path = tmp_path / f"node_{rank}/data" / file.path
@@ -123,10 +123,10 @@ def test_shards_that_were_staged_before_are_trained_from(train, data, tmp_path):
         listed.save(tmp_path / f"node_{rank}/data")
     assert train(tmp_path / "node_{rank}/data", num_nodes=2) == [(0, ""), (0, "")]
     log = mllog.read(tmp_path / "result_0.txt")
-    assert (log.value("train_samples"), log.value("staging_form")) == (NUM_TRAIN, "shard")
+    assert (log.value("train_samples"), log.value("staging_form")) == (NUM_TRAIN, "node_part")
     counts = seen(tmp_path, "train")
     assert counts.keys() == {path.stem for path in (data / "train").iterdir()}
     assert sum(counts.values()) == NUM_TRAIN + 2  # each node looks at its first sample before the run
     (code, printed), _ = train(tmp_path / "node_0/data", num_nodes=2)
     assert code == 2
-    assert "this node holds shard 0 of 2, and the 2 nodes together not each part once" in printed
+    assert "this node holds node part 0 of 2, and the 2 nodes together not each part once" in printed

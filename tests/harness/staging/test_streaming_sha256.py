@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from harness.staging import streaming_sha256
-from harness.staging.streaming_sha256 import ArrivingChecksum
+from harness.staging.streaming_sha256 import StreamingSha256
 
 CONTENT = bytes(range(256)) * 100
 STRETCH = 1000
@@ -20,7 +20,7 @@ def path(tmp_path):
     return tmp_path / "file"
 
 
-def add(checksum: ArrivingChecksum, offset: int) -> None:
+def add(checksum: StreamingSha256, offset: int) -> None:
     checksum.add(offset, memoryview(CONTENT)[offset : offset + STRETCH])
 
 
@@ -30,14 +30,14 @@ def test_the_order_of_arrival_does_not_matter(path, monkeypatch, max_ahead_bytes
     monkeypatch.setattr(streaming_sha256, "MAX_AHEAD_BYTES", max_ahead_bytes)
     offsets = list(range(0, len(CONTENT), STRETCH))
     random.Random(seed).shuffle(offsets)
-    checksum = ArrivingChecksum()
+    checksum = StreamingSha256()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda offset: add(checksum, offset), offsets))
     assert checksum.finish(path) == hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_what_came_in_order_is_not_read_again(tmp_path):
-    checksum = ArrivingChecksum()
+    checksum = StreamingSha256()
     for offset in range(0, len(CONTENT), STRETCH):
         add(checksum, offset)
     (tmp_path / "other").write_bytes(bytes(len(CONTENT)))
@@ -45,6 +45,6 @@ def test_what_came_in_order_is_not_read_again(tmp_path):
 
 
 def test_what_was_there_before_is_read(path):
-    checksum = ArrivingChecksum()
+    checksum = StreamingSha256()
     add(checksum, len(CONTENT) - STRETCH)
     assert checksum.finish(path) == hashlib.sha256(CONTENT).hexdigest()
