@@ -6,20 +6,23 @@ outcome.ok, outcome.findings, outcome.scores
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import msgspec
+
 from compliance import checks
-from compliance.checks import waivers
+from compliance.checks import check_entry, rules_for, waivers
 from compliance.checks.registry import Finding
-from compliance.judging import judge
+from compliance.processes import forked, num_children, shares
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import RuleSet
 from compliance.scoring import score
-from compliance.scoring.score import Score
+from compliance.scoring.score import Score, score_entry
 from compliance.submissions import reader, rules_choice
-from compliance.submissions.reader import Submission
+from compliance.submissions.reader import Entry, Submission
 from compliance.submissions.rules_choice import RuleSetChoice
 
 
@@ -72,3 +75,70 @@ def read_and_choose(path: Path, rules: str | None = None) -> tuple[Submission, R
         ruleset.load(rules)  # a misspelt name is said before a large tree is read
     read = reader.read(path)
     return read, rules_choice.choose(read, rules)
+
+
+MIN_BYTES_TO_SHARE = 4 << 20  # below, a fork costs more than it saves
+
+
+class LogSummary(msgspec.Struct, array_like=True):
+    """What is known of a log that another process has read; the names are RunLog's."""
+
+    error: str | None
+    num_events: int
+    fingerprint: bytes
+
+
+class EntryResult(msgspec.Struct, array_like=True):
+    """Of one entry."""
+
+    findings: list[Finding]
+    score: Score | None
+    """Unranked; None for a benchmark that the rule set does not know."""
+    logs: list[LogSummary]
+
+
+_JUDGEMENTS = msgspec.msgpack.Decoder(list[EntryResult])
+
+
+def judge(entries: Sequence[Entry], ruleset: RuleSet) -> list[EntryResult]:
+    """Judge every entry, in the order given."""
+    sizes = [sum(_size(log.path) for log in entry.logs) for entry in entries]
+    children = min(num_children(), len(entries) - 1) if sum(sizes) >= MIN_BYTES_TO_SHARE else 0
+    own, *others = shares(range(len(entries)), sizes, 1 + children)
+    judgements: dict[int, EntryResult] = {}
+
+    def pack(share: list[int]) -> bytes:
+        return msgspec.msgpack.encode([_judge(entries[number], ruleset) for number in share])
+
+    with forked(pack, others) as workers:
+        judgements |= {number: _judge(entries[number], ruleset) for number in own}
+        for share, worker in zip(others, workers, strict=True):
+            packed = worker.result()
+            if packed is None:
+                judgements |= {number: _judge(entries[number], ruleset) for number in share}
+                continue
+            for number, judgement in zip(share, _JUDGEMENTS.decode(packed), strict=True):
+                judgements[number] = judgement
+                _summarise(entries[number], judgement)
+    return [judgements[number] for number in range(len(entries))]
+
+
+def _judge(entry: Entry, ruleset: RuleSet) -> EntryResult:
+    limits = rules_for(entry, ruleset)
+    return EntryResult(
+        findings=check_entry(entry, ruleset, limits),
+        score=None if limits is None else score_entry(entry, limits),
+        logs=[LogSummary(log.error, log.num_events, log.fingerprint) for log in entry.logs],
+    )
+
+
+def _summarise(entry: Entry, judgement: EntryResult) -> None:
+    for log, summary in zip(entry.logs, judgement.logs, strict=True):
+        vars(log).update(msgspec.structs.asdict(summary))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -28,7 +28,7 @@ CHANNELS_FIRST = (3, 0, 1, 2)
 
 
 class Reader:
-    """Batches of one rank's current epoch, as cosmoflow.data.Loader hands them on. DataError where DALI cannot."""
+    """Batches of one rank's current epoch, as cosmoflow.loader hands them on. DataError where DALI cannot."""
 
     def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_threads: int):
         _check_readable(dataset)

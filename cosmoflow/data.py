@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CosmoFlow data set and its loaders: one interface over HDF5, numpy and TFRecord files.
+"""The CosmoFlow data set: one interface over HDF5, numpy and TFRecord files.
 
     dataset = open_split("data", "train")
-    batches = loader(dataset, batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True, num_workers=2)
-    for epoch in range(num_epochs):
-        batches.set_epoch(epoch)
-        for volume_NCDHW, target_N4 in batches:      # int16 and float32; log1p belongs to the device
-            ...
 
 A data set is a folder with `train/` and `validation/`, and the `manifest.json` that prepare.py and synthesize.py write;
 without a manifest the files found are the data set.
@@ -15,9 +10,8 @@ Shape legend: N samples, C = 4 redshifts, D = H = W voxels along each edge.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 import torch
@@ -25,12 +19,10 @@ import torch
 from cosmoflow import sample_files
 from cosmoflow.sample_files import FORMATS, SampleError, SampleFormat
 from harness.archive import archive
-from harness.data import checks, manifest, readers
+from harness.data import checks, manifest
 from harness.data.checks import DataError
-from harness.data.loader import Loader
 from harness.data.manifest import Manifest, ManifestError
 from harness.data.node_parts import NodePart
-from harness.data.sampler import EpochBatches, Order
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -132,33 +124,6 @@ class Dataset:
         target_N4 = np.empty((len(self), sample_files.NUM_TARGETS), dtype=np.float32)
         self._read(range(len(self)), volume_NCDHW, target_N4)
         self._cache = volume_NCDHW, target_N4
-
-
-def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **order: Unpack[Order]) -> Loader:
-    """Batches of a rank in the given order: `batch_size` samples each, every sample once an epoch; see EpochBatches.
-
-    Where the data set is a node's part, `num_ranks` and `rank` are counted on that node: see NodePartBatches.
-    kind "plain" reads in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of NVIDIA
-    DALI. Both give the same samples in the same order. Raises DataError.
-    """
-    batches = checks.batches(Path(dataset.stems[0]).parent, dataset, **order)
-    if kind == "plain":
-        return Loader(_Reader(dataset, batches, num_threads=num_workers), batches)
-    if kind == "dali":
-        from cosmoflow import dali  # only where asked for: the extra [dali] may be missing
-
-        return Loader(dali.Reader(dataset, batches, num_threads=max(1, num_workers)), batches)
-    raise DataError(f"loader kind: found {kind!r}, expected 'plain' or 'dali'")
-
-
-class _Reader:
-    """The plain reader: threads that read whole batches, since reading, inflating and transposing is done in C."""
-
-    def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_threads: int):
-        self.dataset, self.batches, self.num_threads = dataset, batches, num_threads
-
-    def __iter__(self) -> Iterator[Batch]:
-        return readers.in_threads(self.dataset.batch, self.batches.indices(), num_threads=self.num_threads)
 
 
 def _listed_stems(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:

@@ -22,7 +22,7 @@ from cosmoflow import data, tfrecord
 from cosmoflow.conversion import Conversion, Converted, convert, split_by_universe
 from cosmoflow.sample_files import FORMATS
 from cosmoflow.universe_file import UniverseFile
-from harness import bars, cli
+from harness import cli, progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Array, DataFile, Manifest, ManifestError, Split
 from harness.data.preparation import SPLITS, PrepareError
@@ -76,7 +76,7 @@ def describe(folder: Path) -> Manifest:
     datasets = {split: data.open_split(folder, split) for split in SPLITS}
     first = datasets["train"]
     compressed = first.sample_format.name == "tfrecord" and tfrecord.is_compressed(Path(f"{first.stems[0]}.tfrecord"))
-    with bars.counted("describing", sum(map(len, datasets.values()))) as advance:
+    with progress.counted("describing", sum(map(len, datasets.values()))) as advance:
         files = {split: list(_described_files(folder, datasets[split], compressed, advance)) for split in SPLITS}
     described = _described(
         files,

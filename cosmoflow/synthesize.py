@@ -26,7 +26,7 @@ from cosmoflow.synthetic import cosmology
 from cosmoflow.synthetic.cosmology import Cosmology
 from cosmoflow.universe_file import PARAMETER_NAMES, Universe
 from harness import cli
-from harness.data import manifest, synthesis
+from harness.data import manifest, preparation
 from harness.data.manifest import Array, DataFile, Manifest, Split
 
 LOWEST = Cosmology(omega_m=0.1, sigma_8=0.4, n_s=0.85, h_0=55.0)
@@ -85,13 +85,13 @@ def physical_parameters(targets: np.ndarray) -> dict[str, float]:
 def synthesize(folder: Path, simulation: Simulation, num_universes: dict[str, int], *, num_processes: int) -> Manifest:
     """Write the universes of every split, then the manifest; a finished data set of the same options is kept."""
     provenance = _provenance(simulation)
-    if kept := synthesis.finished(folder, provenance, num_universes):
+    if kept := preparation.finished(folder, provenance, num_universes):
         return kept
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
     for split in num_universes:
         _split_folder(folder, split).mkdir(parents=True, exist_ok=True)
     write = partial(_write, folder, simulation)
-    files = synthesis.made(write, num_universes, "simulating", num_processes=num_processes, chunksize=8)
+    files = preparation.made(write, num_universes, "simulating", num_processes=num_processes, chunksize=8)
     complete = _described(simulation.size, provenance, files)
     complete.save(folder)
     return complete

@@ -20,12 +20,14 @@ from torch.optim import SGD, Optimizer
 
 from cosmoflow.augmentation import random_cube_symmetry
 from cosmoflow.config import Hyperparameters, System
-from cosmoflow.data import Dataset, Loader, loader, open_split
+from cosmoflow.data import Dataset, open_split
+from cosmoflow.loader import loader
 from cosmoflow.model import CosmoFlow, log_counts
 from harness import cli, config, local_copy, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config
 from harness.data import node_parts
+from harness.data.loader import Loader
 from harness.data.node_parts import NodePart, NodePartError
 from harness.distributed import spatial
 from harness.distributed.spatial import Grid

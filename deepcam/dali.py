@@ -23,7 +23,7 @@ from harness.data.sampler import EpochBatches
 
 
 class Reader:
-    """Batches of one rank's current epoch, as deepcam.data.Loader hands them on. DataError where DALI cannot."""
+    """Batches of one rank's current epoch, as deepcam.loader hands them on. DataError where DALI cannot."""
 
     def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_threads: int) -> None:
         if pipeline_def is None:

@@ -1,13 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DeepCAM data set and its loaders: one interface over HDF5, numpy and fused numpy files.
+"""The DeepCAM data set: one interface over HDF5, numpy and fused numpy files.
 
     dataset = open_split("data", "train")
-    normalise = Normalise(dataset.statistics).to(device)
-    batches = loader(dataset, batch_size=2, num_ranks=8, rank=3, seed=1, shuffle=True, num_workers=4)
-    for epoch in range(num_epochs):
-        batches.set_epoch(epoch)
-        for fields_NHWC, labels_NHW in batches:      # float32 and uint8, as on disk
-            fields_NCHW = normalise(fields_NHWC.to(device))
 
 A data set is a folder with `train/`, `validation/` and `stats.h5`, and the `manifest.json` that prepare.py and
 synthesize.py write; without a manifest the files found are the data set.
@@ -18,7 +12,6 @@ Shape legend: N samples, H x W pixels, C = 16 channels.
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 import torch
@@ -29,11 +22,9 @@ from deepcam.channel_statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.channel_statistics import Statistics, StatisticsError
 from deepcam.sample_files import FORMATS, Sample, SampleError, SampleFormat
 from harness.archive import archive
-from harness.data import checks, manifest, readers
+from harness.data import checks, manifest
 from harness.data.checks import DataError
-from harness.data.loader import Loader
 from harness.data.manifest import Manifest, ManifestError
-from harness.data.sampler import Order
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 TOLERANCE = {"train": 0.01, "validation": 10.0}
@@ -160,22 +151,6 @@ class Dataset(torch.utils.data.Dataset):
             self._cache = [self[index] for index in range(len(self))]
         except SampleError as error:
             raise DataError(str(error)) from None
-
-
-def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **order: Unpack[Order]) -> Loader:
-    """Batches of a rank in the given order: `batch_size` samples each, every sample once an epoch; see EpochBatches.
-
-    kind "plain" reads in `num_workers` processes (0: in this one); "dali" in as many threads of NVIDIA DALI. Both give
-    the same samples in the same order. Raises DataError.
-    """
-    batches = checks.batches(dataset.folder / dataset.split, dataset, **order)
-    if kind == "plain":
-        return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
-    if kind == "dali":
-        from deepcam import dali  # only where asked for: the extra [dali] may be missing
-
-        return Loader(dali.Reader(dataset, batches, num_threads=max(1, num_workers)), batches)
-    raise DataError(f"loader kind: found {kind!r}, expected 'plain' or 'dali'")
 
 
 def _listed(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:

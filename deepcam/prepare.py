@@ -25,7 +25,7 @@ from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.channel_statistics import Statistics
 from deepcam.conversion import WrittenSample, describe_sample, finish, summary
 from deepcam.sample_files import FORMATS, SampleFormat
-from harness import bars, cli
+from harness import cli, progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Manifest
 from harness.data.preparation import PrepareError
@@ -131,7 +131,7 @@ def _in_splits(
     tasks: dict, splits: dict[str, list[Path]], title: str, num_processes: int
 ) -> dict[str, list[WrittenSample]]:
     """Do the tasks in parallel; the results by split, in the order of the names. The first broken sample ends all."""
-    done = dict(bars.tracked(preparation.in_processes(tasks, num_processes), title, total=len(tasks)))
+    done = dict(progress.tracked(preparation.in_processes(tasks, num_processes), title, total=len(tasks)))
     return {split: [done[split, path.name] for path in paths] for split, paths in splits.items()}
 
 

@@ -19,14 +19,16 @@ from torch.optim import Adam, AdamW, Optimizer
 
 from deepcam.channel_statistics import Normalise
 from deepcam.config import Hyperparameters, System
-from deepcam.data import Batch, Dataset, Loader, loader, open_split
+from deepcam.data import Batch, Dataset, open_split
 from deepcam.gradient_skipping import GradientSkipping
+from deepcam.loader import loader
 from deepcam.loss import weighted_cross_entropy
 from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
 from harness import cli, config, local_copy, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
+from harness.data.loader import Loader
 from harness.distributed import batch_norm
 from harness.distributed.world import World, launch
 from harness.optim import LAMB

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data set of Extreme Weather Analytics and its loader: year files, read lazily, one image at a time.
+"""The data set of Extreme Weather Analytics as year files, read lazily, one image at a time.
 
     dataset = open_split("data", "train")
-    batches = loader(dataset, batch_size=1, num_ranks=8, rank=3, seed=1, shuffle=True, num_workers=4)
-    for epoch in range(num_epochs):
-        batches.set_epoch(epoch)
-        for numbers_N, fields_NCHW, rows_NB5 in batches: ...
 
 A data set is a folder with `train/`, `validation/`, `statistics.json` and `manifest.json`, which prepare.py and
 synthesize.py write; each split holds whole years.
@@ -17,7 +13,6 @@ import os
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 import torch
@@ -26,11 +21,9 @@ from torch import Tensor
 from ewa_fasterrcnn.channel_statistics import FILE_NAME as STATISTICS_NAME
 from ewa_fasterrcnn.channel_statistics import Statistics, StatisticsError
 from ewa_fasterrcnn.year_files import UNUSED, YearError, YearFile
-from harness.data import checks, manifest, readers
+from harness.data import checks, manifest
 from harness.data.checks import DataError
-from harness.data.loader import Loader
 from harness.data.manifest import Manifest, ManifestError
-from harness.data.sampler import Order
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """(N,) numbers of the images in their split, (N, C, H, W) fields in the units of the files, (N, B, 5) rows of boxes."""
@@ -106,15 +99,6 @@ class Dataset(torch.utils.data.Dataset):
         if key not in self._open:
             self._open[key] = YearFile(path)
         return self._open[key]
-
-
-def loader(dataset: Dataset, *, num_workers: int = 0, **order: Unpack[Order]) -> Loader:
-    """Batches of a rank in the given order, read in `num_workers` processes (0: in this one).
-
-    `batch_size` images each, every image once an epoch: see EpochBatches. Raises DataError.
-    """
-    batches = checks.batches(dataset.paths[0].parent, dataset, **order)
-    return Loader(readers.in_processes(dataset, batches, num_processes=num_workers), batches)
 
 
 def _check_statistics_file(path: Path, listed: Manifest) -> None:

@@ -25,7 +25,7 @@ from compliance.files import atomic_write
 from ewa_fasterrcnn import channel_statistics, conversion
 from ewa_fasterrcnn.channel_statistics import Moments
 from ewa_fasterrcnn.year_files import CHANNELS, YearError, YearFile, year_of
-from harness import bars, cli
+from harness import cli, progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Manifest
 from harness.data.preparation import RECEIPTS_FOLDER, PrepareError
@@ -45,7 +45,7 @@ def prepare(raw: Path, out: Path, years: dict[str, list[int]], *, copy: bool, nu
     moments = _bring_all(out, targets, copy, num_workers)
     training = (moments[out / path] for path in paths["train"])
     channel_statistics.join(training).statistics().save(out / channel_statistics.FILE_NAME)
-    with bars.counted("computing checksums", len(sources)) as advance:
+    with progress.counted("computing checksums", len(sources)) as advance:
         provenance = {"source": str(raw), "copied": copy}
         provenance |= {f"{split}_years": ", ".join(map(str, years[split])) for split in years}
         described = conversion.data_set(
@@ -84,7 +84,7 @@ def _bring_all(out: Path, sources: dict[Path, Path], copy: bool, num_workers: in
     missing = {
         target: partial(bring, sources[target], target, copy=copy) for target in sources if target not in moments
     }
-    with bars.counted("preparing years", len(sources), done=len(moments)) as advance:
+    with progress.counted("preparing years", len(sources), done=len(moments)) as advance:
         for target, found in preparation.in_processes(missing, num_workers):
             _write_receipt(out, target, found)
             moments[target] = found

@@ -23,8 +23,8 @@ from ewa_fasterrcnn import channel_statistics, conversion
 from ewa_fasterrcnn.channel_statistics import Moments
 from ewa_fasterrcnn.synthetic.weather import make_image
 from ewa_fasterrcnn.year_files import CHANNELS, MOST_BOXES, SYNTHETIC
-from harness import bars, cli
-from harness.data import manifest, synthesis
+from harness import cli, progress
+from harness.data import manifest, preparation
 from harness.data.manifest import Manifest
 
 FIRST_YEAR = 1979
@@ -82,7 +82,7 @@ def synthesize(folder: Path, world: World, years: list[Year], *, num_processes: 
     """Write all years, then statistics and manifest; a finished data set of the same options is kept."""
     paths = {split: [year.path for year in years if year.split == split] for split in ("train", "validation")}
     counts = {split: sum(year.num_images for year in years if year.split == split) for split in paths}
-    kept = synthesis.finished(folder, asdict(world), counts)
+    kept = preparation.finished(folder, asdict(world), counts)
     if kept and all([file.path for file in kept.split(split).files] == paths[split] for split in paths):
         return kept
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def synthesize(folder: Path, world: World, years: list[Year], *, num_processes: 
         (folder / split).mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(num_processes) as pool:
         written = pool.map(partial(_write_year, folder, world), years)
-        moments = list(bars.tracked(written, "making up years", total=len(years)))
+        moments = list(progress.tracked(written, "making up years", total=len(years)))
     training = (one for one, year in zip(moments, years, strict=True) if year.split == "train")
     channel_statistics.join(training).statistics().save(folder / channel_statistics.FILE_NAME)
     described = conversion.data_set(

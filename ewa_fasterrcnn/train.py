@@ -21,8 +21,9 @@ from torch.optim import Optimizer
 
 from ewa_fasterrcnn.channel_statistics import Normalise
 from ewa_fasterrcnn.config import Hyperparameters, System
-from ewa_fasterrcnn.data import Dataset, Loader, loader, open_split
+from ewa_fasterrcnn.data import Dataset, open_split
 from ewa_fasterrcnn.gradient_exchange import GradientExchange
+from ewa_fasterrcnn.loader import loader
 from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model.box_head import Detections, Truth
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
@@ -31,6 +32,7 @@ from harness import cli, config, optim
 from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.data import manifest
+from harness.data.loader import Loader
 from harness.distributed import batch_norm
 from harness.distributed.world import World, launch
 from harness.precision import uses_bf16

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress: the bar of one epoch with throughput and loss, on stderr, silent when that is not a terminal.
+"""Progress on stderr, silent when that is not a terminal: the bar of an epoch, and bars for other long work.
 
 with run.progress(epoch, num_steps=len(loader)) as bar:
     for volume, target in loader:
         ...
         bar.update(num_samples=len(target), loss=loss)       # this rank's samples; the loss stays on the device
+
+with progress.counted("verifying", len(files)) as advance: ...
+for picture in progress.tracked(pictures, "drawing"): ...
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
+import rich.progress
 import torch
-from rich import progress
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LOSSES = 0.5  # reading a loss waits for the device
 
@@ -21,7 +26,7 @@ SECONDS_BETWEEN_LOSSES = 0.5  # reading a loss waits for the device
 class Progress:
     """Counts samples, and shows them on rank 0's terminal."""
 
-    def __init__(self, bar: progress.Progress, description: str, num_steps: int | None, num_ranks: int) -> None:
+    def __init__(self, bar: rich.progress.Progress, description: str, num_steps: int | None, num_ranks: int) -> None:
         self.num_samples = 0
         """Samples of this rank so far."""
         self._bar = bar
@@ -57,12 +62,33 @@ def show_progress(
     """A Progress that is drawn where `visible` and stderr is a terminal."""
     console = Console(stderr=True)
     columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[speed]}  {task.fields[loss]}"),
-        progress.TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}  {task.fields[loss]}"),
+        TimeRemainingColumn(),
     )
     hidden = not (visible and console.is_terminal)
-    with progress.Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+    with rich.progress.Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         yield Progress(bar, description, num_steps, num_ranks)
+
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def counted(description: str, total: int, *, done: int = 0) -> Iterator[Callable[[], None]]:
+    """Yields what advances the bar by one; `done` were there before."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=total, completed=done)
+        yield lambda: bar.advance(task)
+
+
+def tracked(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
+    """The items, one by one; `total` where they have no length."""
+    with counted(description, len(items) if total is None else total) as advance:
+        for item in items:
+            yield item
+            advance()

@@ -21,13 +21,14 @@ except ImportError:
 from harness.data.checks import DataError
 from harness.data.sampler import EpochBatches
 from imagenet_resnet import jpeg
-from imagenet_resnet.data import Batch, view_of
+from imagenet_resnet.data import Batch
 from imagenet_resnet.dataset import Dataset, Encoded
 from imagenet_resnet.jpeg import PictureError, View
+from imagenet_resnet.loader import view_of
 
 
 class Reader:
-    """Batches of one rank's current epoch, as imagenet_resnet.data.Loader hands them on. DataError without DALI."""
+    """Batches of one rank's current epoch, as imagenet_resnet.loader hands them on. DataError without DALI."""
 
     def __init__(
         self, dataset: Dataset, batches: EpochBatches, *, side: int, num_threads: int, device: torch.device | None

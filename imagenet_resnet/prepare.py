@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import bars, cli
+from harness import cli, progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Array, Manifest, Split
 from harness.data.preparation import SPLITS, PrepareError
@@ -51,7 +51,7 @@ def prepare(raw: Path, out: Path, sharding: Sharding, *, num_workers: int, offic
     """Write the shards of both splits below `out`; returns the manifest, which is written last."""
     source = Archives(raw)
     if official:
-        with bars.counted("checking the archives", len(ilsvrc_archives.MD5)) as advance:
+        with progress.counted("checking the archives", len(ilsvrc_archives.MD5)) as advance:
             source.check(advance)
     listed = {"train": source.training(), "validation": source.validation()}
     tasks = list(_tasks(out, source.classes, listed, sharding))
@@ -69,7 +69,7 @@ def index(folder: Path) -> int:
     paths = sorted(folder.rglob("*.tar"))
     if not paths:
         raise PrepareError(f"{folder}: found no shards *.tar there or below")
-    with bars.counted("indexing", len(paths)) as advance:
+    with progress.counted("indexing", len(paths)) as advance:
         for path in paths:
             webdataset.write_index(path)
             advance()

@@ -19,7 +19,7 @@ import numpy as np
 
 from compliance.files import atomic_write
 from harness import cli
-from harness.data import manifest, synthesis
+from harness.data import manifest, preparation
 from harness.data.manifest import Array, DataFile, Manifest, Split
 from imagenet_resnet import webdataset
 from imagenet_resnet.synthetic import gratings
@@ -33,12 +33,12 @@ SAMPLES_PER_SHARD = 1024
 def synthesize(folder: Path, drawing: Drawing, counts: dict[str, int], *, form: str, num_processes: int) -> Manifest:
     """Write the pictures of every split, then the manifest; a finished data set of the same options is kept."""
     provenance = {"source": "gratings drawn by imagenet_resnet.synthesize", **asdict(drawing)}
-    if (kept := synthesis.finished(folder, provenance, counts)) and kept.format == FORMS[form]:
+    if (kept := preparation.finished(folder, provenance, counts)) and kept.format == FORMS[form]:
         return kept
     (folder / manifest.FILE_NAME).unlink(missing_ok=True)
     write = partial({"folders": _write_picture, "shards": _write_shard}[form], folder, drawing, counts)
     step = {"folders": 1, "shards": SAMPLES_PER_SHARD}[form]
-    made = synthesis.made(write, counts, "drawing", num_processes=num_processes, step=step, chunksize=16 // step + 1)
+    made = preparation.made(write, counts, "drawing", num_processes=num_processes, step=step, chunksize=16 // step + 1)
     complete = Manifest(
         benchmark="imagenet_resnet",
         synthetic=True,

@@ -22,6 +22,7 @@ from torch.optim import SGD, Optimizer
 
 from harness import cli, config, optim
 from harness.checkpoint import Checkpoints
+from harness.data.loader import Loader
 from harness.distributed import batch_norm
 from harness.distributed.gradient_compression import compress_gradients
 from harness.distributed.world import launch
@@ -29,8 +30,9 @@ from harness.flops import training_flops
 from harness.run import Run
 from harness.train_command import TrainCommand
 from imagenet_resnet.config import Hyperparameters, System
-from imagenet_resnet.data import Loader, loader, open_split
+from imagenet_resnet.data import open_split
 from imagenet_resnet.dataset import Dataset
+from imagenet_resnet.loader import loader
 from imagenet_resnet.model import ResNet50, normalised
 from imagenet_resnet.precision import Precision
 

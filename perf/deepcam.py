@@ -20,7 +20,8 @@ from torch.nn.functional import cross_entropy
 
 from deepcam import sample_files
 from deepcam.channel_statistics import Statistics
-from deepcam.data import Dataset, loader
+from deepcam.data import Dataset
+from deepcam.loader import loader
 from deepcam.loss import CLASS_WEIGHTS, weighted_cross_entropy
 from deepcam.metric import confusion, sample_iou
 from deepcam.model import DeepCAM, Pyramid

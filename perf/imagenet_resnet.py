@@ -21,9 +21,10 @@ from torch.utils.data import DataLoader
 
 from harness.flops import training_flops
 from imagenet_resnet import dali
-from imagenet_resnet.data import loader, open_split
+from imagenet_resnet.data import open_split
 from imagenet_resnet.image_folder import PictureFolder
 from imagenet_resnet.jpeg import training_view
+from imagenet_resnet.loader import loader
 from imagenet_resnet.model import DEVIATION_C, MEAN_C, ResNet50, normalised
 from imagenet_resnet.synthesize import synthesize
 from imagenet_resnet.synthetic.gratings import Drawing

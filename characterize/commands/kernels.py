@@ -20,7 +20,7 @@ from characterize.models.kernel_time import held_out_error
 from characterize.pictures.kernels import draw
 from characterize.results.result import CharacterizeError, Result
 from characterize.results.tables import Table, percent, quantity, seconds, three_digits
-from harness.bars import tracked
+from harness.progress import tracked
 
 FAMILIES = ("gemm", "conv2d", "conv3d", "lstm", "gru", "rnn", "attention")
 SHAPES_A_BENCHMARK = 2

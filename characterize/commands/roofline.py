@@ -31,7 +31,7 @@ from characterize.models.roofline import Bound, Ceiling, System, Workload, attai
 from characterize.pictures.roofline import PlacedWorkload, draw
 from characterize.results.result import CharacterizeError, Result
 from characterize.results.tables import Table, percent, quantity
-from harness.bars import tracked
+from harness.progress import tracked
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
 STEP_PRECISION = "fp32"

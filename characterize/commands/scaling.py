@@ -24,7 +24,7 @@ from characterize.models.scaling import Point, efficiencies
 from characterize.pictures.scaling import draw
 from characterize.results.result import CharacterizeError, Result, load
 from characterize.results.tables import Table, percent, three_digits
-from harness.bars import tracked
+from harness.progress import tracked
 
 KINDS = ("weak", "strong")
 STEPS = {False: 4, True: 20}

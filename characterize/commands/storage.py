@@ -23,7 +23,7 @@ from characterize.measure.file_reads import ReadTest, read_blocks, read_direct, 
 from characterize.pictures.storage import draw
 from characterize.results.result import CharacterizeError, Result
 from characterize.results.tables import Table, percent, quantity, three_digits
-from harness.bars import tracked
+from harness.progress import tracked
 
 MIB = 1 << 20
 BLOCK_BYTES = 4 * MIB

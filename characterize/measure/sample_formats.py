@@ -30,9 +30,9 @@ class Format:
 
 def _batches(package: str, *, opening: dict | None = None, loading: dict | None = None) -> Callable[[Path], Iterable]:
     def read(folder: Path) -> Iterable:
-        data = import_module(f"{package}.data")
+        data, loader = (import_module(f"{package}.{name}") for name in ("data", "loader"))
         dataset = data.open_split(folder, "train", **(opening or {}))
-        return data.loader(dataset, batch_size=1, **(loading or {}))
+        return loader.loader(dataset, batch_size=1, **(loading or {}))
 
     return read
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from compliance.checks.registry import Fault, rule
 from compliance.checks.values import shown
-from compliance.files import toml_file
+from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.rulesets import hyperparameters_file
 from compliance.rulesets.hyperparameters_file import HyperparametersFile
@@ -137,7 +137,7 @@ def _toml_files(organisation: Organisation, benchmark: str, system: str) -> list
 def _read(path: Path, entry: Entry) -> Borrowing | None:
     """None where the file does not speak of borrowing, or is no TOML at all."""
     try:
-        if "borrowed" not in toml_file.load(path):
+        if "borrowed" not in toml.load(path):
             return None
     except (OSError, ValueError):
         return None

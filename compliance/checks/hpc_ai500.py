@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compliance.checks.registry import EntryRules, Fault, rule
-from compliance.files import toml_file
+from compliance.files import toml
 from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet, nearest
 from compliance.scoring.run_metrics import MS_PER_SECOND, training_seconds
@@ -202,7 +202,7 @@ def _layers(organisation: Organisation) -> Mapping[str, Any]:
     if file.is_symlink() or not file.is_file():
         return {}
     try:
-        layers = toml_file.load(file).get("layers")
+        layers = toml.load(file).get("layers")
     except (OSError, ValueError):
         return {}
     return layers if isinstance(layers, dict) else {}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance.checks.registry import RULES, Fault, Finding, rule
-from compliance.files import toml_file
+from compliance.files import toml
 from compliance.rulesets.ruleset import nearest
 from compliance.submissions.reader import Submission
 
@@ -75,7 +75,7 @@ def read(folder: Path) -> Waivers:
     if not file.path.is_file() or file.path.is_symlink():
         return file
     try:
-        tables = toml_file.load(file.path).get("waiver")
+        tables = toml.load(file.path).get("waiver")
     except (OSError, ValueError) as error:
         file.faults.append(f"not a readable TOML file: {error}")
         return file

@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from compliance.files import toml_text
+from compliance.files import toml
 from compliance.reports.tables import aligned
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import RuleSet, is_constraint
@@ -27,7 +27,7 @@ def text(rules: RuleSet, *, resolved: bool) -> str:
         value = _at(rules.values, path)
         has_own_lines = isinstance(value, Mapping) and value and not is_constraint(value)
         if (resolved or file_name == rules.file_name) and not has_own_lines:
-            lines.append((f"{toml_text.key(*path)} = {toml_text.value(value)}", file_name))
+            lines.append((f"{toml.key(*path)} = {toml.value(value)}", file_name))
     width = max((len(line) for line, _ in lines if len(line) <= 100), default=0)
     return "".join(f"{line:<{width}}  # {file_name}\n" for line, file_name in lines)
 

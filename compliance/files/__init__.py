@@ -2,7 +2,7 @@
 """Reading and writing files.
 
 errors.py           UserError
-toml_file.py, toml_text.py
+toml.py, toml.py
 atomic_write.py     a file appears whole or not at all
 
 Imports: the standard library.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compliance.files import toml_file
+from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.rulesets import ruleset
 from compliance.rulesets.constraint import Constraint
@@ -76,7 +76,7 @@ def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
 
 def read_toml(path: Path) -> dict[str, Any]:
     try:
-        return toml_file.load(path)
+        return toml.load(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compliance.files import toml_text
+from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.mllog import RunLog
 from compliance.rulesets import hyperparameters_file
@@ -149,14 +149,14 @@ def sha256(file: Path) -> str:
 def text_of(file: HyperparametersFile) -> str:
     """The file as TOML."""
     lines = ["# Hyperparameters of another submitter, borrowed as a group; [batch] is our own."]
-    lines += [f"rules = {toml_text.value(file.rules.name)}", f"division = {toml_text.value(file.division)}"]
+    lines += [f"rules = {toml.value(file.rules.name)}", f"division = {toml.value(file.division)}"]
     for name in ("hyperparameters", "batch", "borrowed"):
         lines += ["", f"[{name}]", *_lines(getattr(file, name))]
     return "\n".join(lines) + "\n"
 
 
 def _lines(table: Mapping[str, Any]) -> Iterator[str]:
-    return (f"{toml_text.key(key)} = {toml_text.value(value)}" for key, value in table.items())
+    return (f"{toml.key(key)} = {toml.value(value)}" for key, value in table.items())
 
 
 def differences(expected: Mapping[str, Any], log: RunLog) -> Iterator[tuple[str, Any]]:

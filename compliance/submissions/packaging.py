@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance import mllog
-from compliance.files import toml_text
+from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet
@@ -78,9 +78,7 @@ def package(runs: Iterable[Path], output: Path, options: Options) -> Packaged:
     unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
         packaged = [_package(logs, _tree(unfinished, name, logs, options), options, chosen) for name in benchmarks]
-        unfinished.joinpath(DECLARATION).write_text(
-            f"rules = {toml_text.value(chosen.ruleset.name)}\n", encoding="utf-8"
-        )
+        unfinished.joinpath(DECLARATION).write_text(f"rules = {toml.value(chosen.ruleset.name)}\n", encoding="utf-8")
         to_write = [line for _, lines in packaged for line in lines]
         to_write += _unfilled(unfinished, chosen.ruleset)
         unfinished.replace(output)
@@ -174,7 +172,7 @@ def _package(logs: list[RunLog], tree: EntryTree, options: Options, chosen: Rule
 def _layers(layers: Mapping[str, Any]) -> str:
     """HPC AI500's table of what each layer of the system under test was, to be filled in."""
     asked = {name: f"{template.PLACEHOLDER}: {layer['holds']}" for name, layer in layers.items()}
-    lines = (f"{name} = {toml_text.value(text)}" for name, text in asked.items())
+    lines = (f"{name} = {toml.value(text)}" for name, text in asked.items())
     return "\n".join(["[layers]", *lines]) + "\n"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance import mllog
-from compliance.files import toml_file
+from compliance.files import toml
 from compliance.mllog import RunLog, UnreadLog
 
 SCALINGS = ("strong", "weak")
@@ -154,7 +154,7 @@ def _read_declared(root: Path) -> dict[str, Any]:
     if file.is_symlink() or not file.is_file():
         return {}
     try:
-        return toml_file.load(file)
+        return toml.load(file)
     except (OSError, ValueError) as error:
         raise SubmissionError(f"{file}: not a readable TOML file: {error}") from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compliance.files import toml_file
+from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import RuleSet
@@ -74,7 +74,7 @@ def _declared_in(folder: Path) -> Iterator[str]:
     file = folder / "submission.toml"
     if file.is_file() and not file.is_symlink():
         try:
-            declared = toml_file.load(file)
+            declared = toml.load(file)
         except (OSError, ValueError) as error:
             raise UserError(f"{file}: not a readable TOML file: {error}") from error
         if "rules" in declared:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from compliance.files import atomic_write, toml_text
+from compliance.files import atomic_write, toml
 from compliance.files.errors import UserError
 from compliance.submissions.layout import DECLARATION, SCRIPTS, EntryTree
 from harness.config import Config
@@ -68,7 +68,7 @@ def _write_rules(path: Path, rules: str) -> None:
 
 def _layers(config: Config) -> bytes:
     """An organisation's own declaration under HPC AI500: what each layer of its system was."""
-    lines = [f"{name} = {toml_text.value(text)}" for name, text in config.layers.items()]
+    lines = [f"{name} = {toml.value(text)}" for name, text in config.layers.items()]
     return "\n".join([f'rules = "{config.rules.name}"', "", "[layers]", *lines, ""]).encode()
 
 

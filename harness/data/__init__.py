@@ -4,8 +4,8 @@
 manifest.py           what manifest.json says of a data set; checks.py: checks before it is read
 node_parts.py         the part of a data set that one node holds
 sampler.py            which samples a rank takes in which step
-loader.py, readers.py batches, read ahead by threads or processes
-preparation.py        what prepare commands share; synthesis.py: what synthesize commands share
+loader.py             batches, read ahead by threads or processes
+preparation.py        what prepare and synthesize commands share
 
 Imports: harness.distributed, harness.progress and harness.cli.
 """

@@ -18,9 +18,9 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from compliance.files import atomic_write
-from harness import bars
+from harness import progress
 from harness.data import manifest
-from harness.data.manifest import DataFile, Manifest
+from harness.data.manifest import DataFile, Manifest, ManifestError
 
 SPLITS = ("train", "validation")
 RECEIPTS_FOLDER, OPTIONS_FILE = ".progress", "options.json"
@@ -72,7 +72,7 @@ def completed(
     """What each task made, by its name; what an earlier, interrupted call has finished is not made again."""
     made = {name: receipt for name in tasks if (receipt := _receipt(out, name, kind))}
     missing = {name: task for name, task in tasks.items() if name not in made}
-    with bars.counted("preparing", len(tasks), done=len(made)) as advance:
+    with progress.counted("preparing", len(tasks), done=len(made)) as advance:
         for name, receipt in in_processes(missing, num_workers):
             atomic_write.write(_receipt_path(out, name), msgspec.json.encode(receipt))
             made[name] = receipt
@@ -100,7 +100,7 @@ def finish(out: Path, described: Manifest) -> None:
 def verify(folder: Path) -> Manifest:
     """Read every file of a prepared data set; ManifestError naming what differs or is missing."""
     listed = Manifest.load(folder)
-    with bars.counted("verifying", sum(len(split.files) for split in listed.splits.values())) as advance:
+    with progress.counted("verifying", sum(len(split.files) for split in listed.splits.values())) as advance:
         listed.verify(folder, checksums=True, advance=advance)
     return listed
 
@@ -120,3 +120,38 @@ def _receipt_path(out: Path, name: str) -> Path:
 
 def _is_whole(path: Path, file: DataFile) -> bool:
     return path.is_file() and path.stat().st_size == file.bytes
+
+
+Result = TypeVar("Result")
+
+
+def finished(folder: Path, options: Mapping[str, Any], counts: Mapping[str, int]) -> Manifest | None:
+    """The manifest in `folder`, where all files are whole and this version made these samples with these options."""
+    try:
+        found = Manifest.load(folder)
+        found.verify(folder)
+    except ManifestError:
+        return None
+    found_options = {name: found.provenance.get(name) for name in options}
+    found_counts = {name: split.num_samples for name, split in found.splits.items() if split.num_samples}
+    same = found_options == options and found_counts == counts
+    return found if same and found.tool_version == manifest.tool_version() else None
+
+
+def made(
+    write: Callable[[str, int], Result],
+    counts: Mapping[str, int],
+    title: str,
+    *,
+    num_processes: int,
+    step: int = 1,
+    chunksize: int = 1,
+) -> dict[str, list[Result]]:
+    """What `write(split, number)` made in each split, in processes, for every `step`-th number below its count."""
+    tasks = [(split, number) for split, count in counts.items() for number in range(0, count, step)]
+    results: dict[str, list[Result]] = {split: [] for split in counts}
+    with ProcessPoolExecutor(num_processes) as pool:
+        written = pool.map(write, *zip(*tasks, strict=True), chunksize=chunksize)
+        for (split, _), result in zip(tasks, progress.tracked(written, title, total=len(tasks)), strict=True):
+            results[split].append(result)
+    return results

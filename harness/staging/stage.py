@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with launch() as world:
         folder = stage(options.source, options.target, world=world, form=form)
         if world.rank == 0:
-            print(f"{folder}: staged on {world.num_nodes} nodes, on each a {form}")
+            print(f"{folder}: staged on {world.num_nodes} nodes, on each a {form.replace('_', ' ')}")
 
 
 def stage(source: Path, target: Path, *, world: World | None = None, form: Form = "replica") -> Path:

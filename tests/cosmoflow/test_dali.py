@@ -9,7 +9,8 @@ import torch
 
 from cosmoflow import dali, prepare
 from cosmoflow.conversion import Conversion
-from cosmoflow.data import loader, open_split
+from cosmoflow.data import open_split
+from cosmoflow.loader import loader
 from cosmoflow.synthesize import Simulation, synthesize
 from harness.data.checks import DataError
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from deepcam import sample_files
-from deepcam.data import Dataset, loader, open_split
+from deepcam.data import Dataset, open_split
+from deepcam.loader import loader
 from deepcam.sample_files import FORMATS, SampleError
 from harness.data import manifest
 from harness.data.checks import DataError

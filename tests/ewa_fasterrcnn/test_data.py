@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ewa_fasterrcnn.data import loader, open_split
+from ewa_fasterrcnn.data import open_split
+from ewa_fasterrcnn.loader import loader
 from ewa_fasterrcnn.year_files import YearError
 from harness.data.checks import DataError
 

@@ -64,3 +64,22 @@ def test_time_runs(monkeypatch):
     with show_progress("epoch 1", None) as bar:
         first = bar.seconds
         assert bar.seconds > first >= 0
+
+
+def test_tracked_is_silent_without_a_terminal(capfd):
+    assert list(progress.tracked(iter("abc"), "spelling", total=3)) == ["a", "b", "c"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("letters", "options"), [("abc", {}), (iter("abc"), {"total": 3})])
+def test_drawn_on_a_terminal(terminal, capfd, letters, options):
+    assert list(progress.tracked(letters, "spelling", **options)) == ["a", "b", "c"]
+    drawn = capfd.readouterr().err
+    assert "spelling" in drawn
+    assert "3/3" in drawn
+
+
+def test_what_was_done_before_counts(terminal, capfd):
+    with progress.counted("preparing", 9, done=4) as advance:
+        advance()
+    assert "5/9" in capfd.readouterr().err

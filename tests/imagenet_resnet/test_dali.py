@@ -8,7 +8,8 @@ import torch
 
 from harness.data.checks import DataError
 from imagenet_resnet import dali
-from imagenet_resnet.data import loader, open_split
+from imagenet_resnet.data import open_split
+from imagenet_resnet.loader import loader
 
 needs_dali = pytest.mark.skipif(dali.pipeline_def is None, reason="the extra [dali] is not installed")
 

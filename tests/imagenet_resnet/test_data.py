@@ -10,8 +10,10 @@ import torch
 
 from harness.data.checks import DataError
 from harness.data.manifest import FILE_NAME
-from imagenet_resnet import data, jpeg
-from imagenet_resnet.data import loader, open_split, view_of
+from imagenet_resnet import jpeg
+from imagenet_resnet import loader as loader_module
+from imagenet_resnet.data import open_split
+from imagenet_resnet.loader import loader, view_of
 
 SIDE = 24
 
@@ -166,7 +168,7 @@ def test_an_unreadable_picture_may_be_replaced_by_grey(copy, capsys):
     spoilt.write_bytes(spoilt.read_bytes()[:200])
     image_NHWC, label_N = joined(batches_of(copy, unreadable="grey"))
     assert len(label_N) == 22
-    assert int((image_NHWC == data.GREY).flatten(1).all(dim=1).sum()) == 1
+    assert int((image_NHWC == loader_module.GREY).flatten(1).all(dim=1).sum()) == 1
     assert str(spoilt) in capsys.readouterr().err
 
 

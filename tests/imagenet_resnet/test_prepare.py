@@ -13,9 +13,10 @@ from scipy.io import savemat
 from harness.data import preparation
 from harness.data.manifest import Manifest
 from imagenet_resnet import conversion, ilsvrc_archives, prepare
-from imagenet_resnet.data import loader, open_split
+from imagenet_resnet.data import open_split
 from imagenet_resnet.ilsvrc_archives import KIT, TRAINING, VALIDATION, ArchiveError, Archives
 from imagenet_resnet.jpeg import PictureError
+from imagenet_resnet.loader import loader
 
 CLASSES = {"n00000009": 1, "n00000002": 2, "n00000005": 3}
 """WordNet id -> number in meta.mat, which is not the order of the names."""

@@ -2,16 +2,19 @@
 """TOML from others: read as it is, refused where reading it would take memory or time."""
 
 import time
+import tomllib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compliance.__main__ import main
-from compliance.files import toml_file
+from compliance.files import toml
 
 
 def test_a_file_is_read(tmp_path):
     (tmp_path / "a.toml").write_text('rules = "x"\n[batch]\nvalues = [0.5, 0.25]\n')
-    assert toml_file.load(tmp_path / "a.toml") == {"rules": "x", "batch": {"values": [0.5, 0.25]}}
+    assert toml.load(tmp_path / "a.toml") == {"rules": "x", "batch": {"values": [0.5, 0.25]}}
 
 
 @pytest.mark.parametrize(
@@ -37,9 +40,9 @@ def test_a_file_to_choke_on_is_refused_at_once(valid_round, capsys, content, sai
 def test_the_last_size_that_is_read(tmp_path):
     path = tmp_path / "a.toml"
     path.write_bytes(b"#" * (1 << 20))
-    assert toml_file.load(path) == {}
+    assert toml.load(path) == {}
     path.write_bytes(b"a = " + b"'" + b"." * 256 + b"'")
-    assert len(toml_file.load(path)["a"]) == 256
+    assert len(toml.load(path)["a"]) == 256
 
 
 def test_a_declaration_behind_a_link_is_not_read(valid_round, tmp_path, capsys):
@@ -47,3 +50,24 @@ def test_a_declaration_behind_a_link_is_not_read(valid_round, tmp_path, capsys):
     (valid_round / "submission.toml").symlink_to(tmp_path / "elsewhere.toml")
     assert main(["check", str(valid_round)]) == 0
     assert "rules mlperf_hpc_2.0 (implied by" in capsys.readouterr().out
+
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
+NUMBERS = st.integers(-(2**62), 2**62) | st.floats(allow_nan=False)
+VALUES = st.recursive(
+    TEXTS | st.booleans() | NUMBERS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(path=st.lists(TEXTS, min_size=1, max_size=3), value=VALUES)
+def test_round_trip(path, value):
+    document = tomllib.loads(f"{toml.key(*path)} = {toml.value(value)}")
+    for part in path:
+        document = document[part]
+    assert document == value
+
+
+def test_plain_keys_stay_bare():
+    assert toml.key("benchmarks", "cosmoflow", "num_runs") == "benchmarks.cosmoflow.num_runs"

@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from compliance import checks, judging
-from compliance.judging import judge
+from compliance import checks
+from compliance import review as review_module
 from compliance.reports import findings_formats
-from compliance.review import review
+from compliance.review import judge, review
 from compliance.rulesets import ruleset
 from compliance.scoring.score import ranked, score
 from compliance.submissions import reader
@@ -20,8 +20,8 @@ RULES = "mlperf_hpc_2.0"
 @pytest.fixture
 def three_processes(monkeypatch):
     """However small the submission, and whatever other threads the test's process has."""
-    monkeypatch.setattr(judging, "MIN_BYTES_TO_SHARE", 0)
-    monkeypatch.setattr(judging, "num_children", lambda: 2)
+    monkeypatch.setattr(review_module, "MIN_BYTES_TO_SHARE", 0)
+    monkeypatch.setattr(review_module, "num_children", lambda: 2)
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def test_what_another_process_has_read_can_be_asked_for_more(valid_round, three_
 
 @pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: 1 / 0])
 def test_a_process_that_fails_is_done_without(faulty_round, three_processes, monkeypatch, end):
-    parent, judge_one = os.getpid(), judging._judge
+    parent, judge_one = os.getpid(), review_module._judge
 
     def judge_or_end(entry, rules):
         return judge_one(entry, rules) if os.getpid() == parent else end()
 
-    monkeypatch.setattr(judging, "_judge", judge_or_end)
+    monkeypatch.setattr(review_module, "_judge", judge_or_end)
     outcome = review(faulty_round, RULES)
     monkeypatch.undo()
     assert outcome.findings == review(faulty_round, RULES).findings
@@ -73,14 +73,14 @@ def test_a_process_that_fails_is_done_without(faulty_round, three_processes, mon
 
 
 def test_a_fault_in_the_own_share_leaves_no_process(valid_round, three_processes, monkeypatch):
-    parent, judge_one = os.getpid(), judging._judge
+    parent, judge_one = os.getpid(), review_module._judge
 
     def fail(entry, rules):
         if os.getpid() == parent:
             raise OSError("the disk has gone")
         return judge_one(entry, rules)
 
-    monkeypatch.setattr(judging, "_judge", fail)
+    monkeypatch.setattr(review_module, "_judge", fail)
     with pytest.raises(OSError, match="the disk has gone"):
         review(valid_round, RULES)
     with pytest.raises(ChildProcessError):

@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from harness.data import readers
+from harness.data import loader
 from harness.data.sampler import EpochBatches
 
 
@@ -22,23 +22,23 @@ class Squares(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize("num_threads", [0, 1, 3])
 def test_threads_keep_the_order(num_threads):
-    batches = readers.in_threads(lambda letter, number: letter * number, "abcdef", range(6), num_threads=num_threads)
+    batches = loader.in_threads(lambda letter, number: letter * number, "abcdef", range(6), num_threads=num_threads)
     assert list(batches) == ["", "b", "cc", "ddd", "eeee", "fffff"]
 
 
 def test_threads_are_at_most_two_batches_each_ahead():
     taken = []
     work = (taken.append(number) or number for number in range(100))
-    batches = readers.in_threads(abs, work, num_threads=3)
+    batches = loader.in_threads(abs, work, num_threads=3)
     assert next(batches) == 0
-    assert len(taken) == 3 * readers.BATCHES_AHEAD + 1
+    assert len(taken) == 3 * loader.BATCHES_AHEAD + 1
     batches.close()
-    assert len(taken) == 3 * readers.BATCHES_AHEAD + 1
+    assert len(taken) == 3 * loader.BATCHES_AHEAD + 1
 
 
 def test_an_epoch_that_is_given_up_leaves_no_threads():
     before = threading.active_count()
-    batches = readers.in_threads(abs, range(100), num_threads=3)
+    batches = loader.in_threads(abs, range(100), num_threads=3)
     next(batches)
     threads = [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
     batches.close()
@@ -48,7 +48,7 @@ def test_an_epoch_that_is_given_up_leaves_no_threads():
 
 @pytest.mark.parametrize("num_threads", [0, 2])
 def test_an_error_is_raised_in_its_place(num_threads):
-    batches = readers.in_threads(lambda number: 12 // number, [3, 2, 0, 1], num_threads=num_threads)
+    batches = loader.in_threads(lambda number: 12 // number, [3, 2, 0, 1], num_threads=num_threads)
     assert (next(batches), next(batches)) == (4, 6)
     with pytest.raises(ZeroDivisionError):
         next(batches)
@@ -57,7 +57,7 @@ def test_an_error_is_raised_in_its_place(num_threads):
 @pytest.mark.parametrize("num_processes", [0, 2])
 def test_processes_give_whole_batches_and_leave_the_random_state_alone(num_processes):
     batches = EpochBatches(10, batch_size=4, seed=3, shuffle=True)
-    reader = readers.in_processes(Squares(), batches, num_processes=num_processes)
+    reader = loader.in_processes(Squares(), batches, num_processes=num_processes)
     torch.manual_seed(1)
     state = torch.get_rng_state()
     assert [batch.tolist() for batch in reader] == [(indices**2).tolist() for indices in batches.indices()]
