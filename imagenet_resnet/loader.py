@@ -7,7 +7,7 @@
         for image_NHWC, label_N in batches:           # uint8 and int64
             ...
 
-Seed, epoch and sample alone decide which part of a picture is shown, with either kind of loader and any number of threads.
+Seed, epoch and sample decide which part of a picture is shown; the kind of loader and the number of threads do not.
 
 Shape legend: N samples, H = W pixels, C = red, green and blue.
 """

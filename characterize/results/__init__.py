@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results as JSON files (result.py), the machine that they were measured on (machine.py), and text tables (tables.py)."""
+"""Results as files.
+
+result.py   a result as a JSON file; machine.py: the machine that it was measured on
+tables.py   text tables
+"""

@@ -1,2 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated climate: fields (climate.py), storms in them (storms.py), their labels (labelling.py), pictures (preview.py)."""
+"""Simulated climate.
+
+climate.py    the fields
+storms.py     storms in them
+labelling.py  labels computed from the fields
+preview.py    pictures of samples
+"""

@@ -2,11 +2,11 @@
 """A node part: the part of a data set that one node holds, itself a data set with a manifest of its own.
 
     node_part = NodePart(index=2, count=8)
-    listed = node_part.cut(manifest)                    # neighbouring samples of the training and of the validation split
-    node_part = NodePart.of(Manifest.load(folder))         # None where the folder holds the whole data set
+    listed = node_part.cut(manifest)        # neighbouring samples of the training and of the validation split
+    node_part = NodePart.of(Manifest.load(folder))  # None if the folder holds the whole data set
 
-Where nodes hold node parts each rank draws from its node's (NodePartBatches): samples never move, only their order within a
-node changes from epoch to epoch, and over all ranks every sample is still seen exactly once in each. Which samples
+Each rank draws from its node's part (NodePartBatches): samples never move, and only their order within a node changes
+from epoch to epoch. Over all ranks every sample is seen exactly once in an epoch. Which samples
 share a node follows from the manifest's order; CosmoFlow's is that of universes drawn or hashed at random.
 """
 
@@ -90,7 +90,7 @@ def num_whole(samples: Samples, split: str) -> int:
 
 
 def check_complete(world: World, manifest: Manifest | None) -> None:
-    """Every node holds the whole data set, or each another part of the same one; NodePartError on all ranks where not."""
+    """Raise NodePartError on all ranks unless every node holds the whole data set, or each a different part of it."""
     node_part = NodePart.of(manifest)
     held = torch.zeros(world.num_nodes + 1, device=world.device)
     if world.local_rank == 0 and (node_part is None or node_part.count == world.num_nodes):

@@ -8,8 +8,9 @@
         folder = stage(source, target, world=world)       # a collective; the data set's folder on this node
 
 Each node reads a part of the source, all exchange what they read, and each writes all of it: reading, sending and
-writing overlap. With --node-part a node gets only its part of the samples, see harness/data/node_parts.py. Where staging was
-killed, what is there already is not read again. The target gets its name when every file has been checked against
+writing overlap. With --node-part a node gets only its part of the samples, see harness/data/node_parts.py. After an
+interrupted staging, files already copied are not read again.
+The target gets its name when every file has been checked against
 the manifest; on a fault, no node's target does, and all ranks end. Variables of the environment in the target's name
 are each node's own.
 """
