@@ -41,9 +41,10 @@ test: $(VENV)/installed-test ## the tests, without the slow ones
 test-slow: $(VENV)/installed-test ## the slow tests
 	$(BIN)/python -m pytest -m slow
 
-lint: $(VENV)/installed-test ## ruff
+lint: $(VENV)/installed-test ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(VENV)/installed-test ## measure against named peers in one run; writes docs/performance.md
 	$(BIN)/python -m perf
