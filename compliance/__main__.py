@@ -5,7 +5,7 @@
     python -m compliance score PATH            time to train, throughput or VFLOPS of every entry
     python -m compliance report PATH --output report.html
 
-PATH is a log, a result folder, an organisation's submission, or a round of several organisations.
+PATH is a log, a result folder, an organization's submission, or a round of several organizations.
 Exit codes: 0 no error, 1 errors found, 2 wrong usage or input that could not be read.
 """
 
@@ -118,7 +118,7 @@ def _add(verbs, name: str, help_text: str) -> argparse.ArgumentParser:
 
 
 def _add_path(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("path", type=Path, metavar="PATH", help="log, result folder, organisation or round")
+    verb.add_argument("path", type=Path, metavar="PATH", help="log, result folder, organization or round")
     verb.add_argument("--rules", metavar="NAME", help="rule set (submission.toml's, else what layout and logs imply)")
 
 

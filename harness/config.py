@@ -50,7 +50,7 @@ class Submission:
     """Who submits what; the keys submission_* of the event log."""
 
     org: str
-    """Organisation, as it is to be published."""
+    """Organization, as it is to be published."""
     platform: str
     """The system in a few words."""
     status: str

@@ -35,7 +35,7 @@ def measure() -> Measurement:
     return Measurement(
         name="compliance",
         title="Checker: a whole submission, parsed, checked and scored",
-        peer="`python -m mlperf_logging.package_checker`, once an organisation, on a copy of the same files",
+        peer="`python -m mlperf_logging.package_checker`, once an organization, on a copy of the same files",
         method="Wall time of whole processes with warm caches; ours the median of 5, the peer once (it takes minutes).",
         rows=rows,
         versions=("mlperf-logging", "msgspec"),
@@ -49,13 +49,13 @@ def _public_round() -> Path | None:
 
 def _against_peer(what: str, tree: Path, folder: Path) -> Row:
     megabytes = sum(file.stat().st_size for file in tree.rglob("*.txt")) / 1e6
-    organisations = [tree] if (tree / "results").is_dir() else sorted(path for path in tree.iterdir() if path.is_dir())
+    organizations = [tree] if (tree / "results").is_dir() else sorted(path for path in tree.iterdir() if path.is_dir())
     check = [sys.executable, "-m", "compliance", "check", str(tree), "--rules", "mlperf_hpc_2.0", "--format", "json"]
     ours = _median(lambda: _run(check), 5)
     # The peer writes its log into the working folder and scaling.json into what it checks: hence the copy.
     peer = sum(
         _run([sys.executable, "-m", "mlperf_logging.package_checker", str(path), "hpc", "2.0.0"], folder)
-        for path in organisations
+        for path in organizations
     )
     return Row(
         what=f"check, {what} ({megabytes:.0f} MB)",

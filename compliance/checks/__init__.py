@@ -59,10 +59,10 @@ def check_entry(entry: Entry, ruleset: RuleSet, limits: EntryRules | None) -> li
 
 
 def check_whole(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
-    """What the rules on organisations and on the whole submission find."""
+    """What the rules on organizations and on the whole submission find."""
     found = list(_run(_rules_of("submission"), submission, ruleset, earlier=earlier))
-    for organisation in submission.organisations:
-        found += _run(_rules_of("organisation"), organisation, ruleset)
+    for organization in submission.organizations:
+        found += _run(_rules_of("organization"), organization, ruleset)
     return found
 
 

@@ -17,7 +17,7 @@ from compliance.rulesets import hyperparameters_file
 from compliance.rulesets.hyperparameters_file import HyperparametersFile
 from compliance.rulesets.ruleset import RuleSetError
 from compliance.submissions.borrowing import differences, lendable_keys, sha256
-from compliance.submissions.reader import Entry, Organisation, Submission
+from compliance.submissions.reader import Entry, Organization, Submission
 
 KEYS = ("lender", "path", "sha256")
 
@@ -76,8 +76,8 @@ def borrowed_hyperparameters_are_the_lenders(submission: Submission) -> Iterator
         lender = _lender(borrowing.file, submission)
         if lender is None:
             continue
-        organisation, entry = lender
-        source = _file_of(borrowing.file, organisation, entry)
+        organization, entry = lender
+        source = _file_of(borrowing.file, organization, entry)
         if source is None or sha256(source) != borrowing.file.borrowed["sha256"]:
             found = "another file" if source else "no such file"
             yield Fault(borrowing.path, f"{borrowing.file.borrowed['path']} is {found}", expected="that sha256")
@@ -102,7 +102,7 @@ def lender_is_in_the_round(submission: Submission) -> Iterator[Fault]:
     """The lender's entry is part of what is checked.
 
     Why: borrowed hyperparameters can only be compared with logs that are there.
-    Example: an organisation's submission checked alone, though it borrowed from another.
+    Example: an organization's submission checked alone, though it borrowed from another.
     Fix: check the whole round, with the lender's submission beside this one.
     """
     for borrowing in _usable(submission):
@@ -112,9 +112,9 @@ def lender_is_in_the_round(submission: Submission) -> Iterator[Fault]:
 
 
 def _borrowings(submission: Submission) -> Iterator[Borrowing]:
-    for organisation in submission.organisations:
-        for entry in organisation.entries:
-            for path in _toml_files(organisation, entry.benchmark, entry.system):
+    for organization in submission.organizations:
+        for entry in organization.entries:
+            for path in _toml_files(organization, entry.benchmark, entry.system):
                 borrowing = _read(path, entry)
                 if borrowing is not None:
                     yield borrowing
@@ -124,9 +124,9 @@ def _usable(submission: Submission) -> Iterator[Borrowing]:
     return (borrowing for borrowing in _borrowings(submission) if borrowing.file is not None)
 
 
-def _toml_files(organisation: Organisation, benchmark: str, system: str) -> list[Path]:
+def _toml_files(organization: Organization, benchmark: str, system: str) -> list[Path]:
     """Real files in real folders: a link could lead out of the submission."""
-    folder = organisation.folder
+    folder = organization.folder
     for name in ("benchmarks", benchmark, system):
         folder = folder / name
         if folder.is_symlink() or not folder.is_dir():
@@ -150,22 +150,22 @@ def _read(path: Path, entry: Entry) -> Borrowing | None:
     return Borrowing(path, entry, None, fault) if missing else Borrowing(path, entry, file)
 
 
-def _lender(file: HyperparametersFile, submission: Submission) -> tuple[Organisation, Entry] | None:
+def _lender(file: HyperparametersFile, submission: Submission) -> tuple[Organization, Entry] | None:
     """The entry whose logs `path` names, or whose configuration it is."""
     org, *parts = file.borrowed["path"].split("/")
     if len(parts) < 4:
         return None
     system, benchmark = (parts[1], parts[-2]) if parts[0] == "results" else (parts[2], parts[1])
-    for organisation in submission.organisations:
-        for entry in organisation.entries if organisation.name == org else ():
+    for organization in submission.organizations:
+        for entry in organization.entries if organization.name == org else ():
             if (entry.system, entry.benchmark) == (system, benchmark) and entry.runs:
-                return organisation, entry
+                return organization, entry
     return None
 
 
-def _file_of(file: HyperparametersFile, organisation: Organisation, lender: Entry) -> Path | None:
+def _file_of(file: HyperparametersFile, organization: Organization, lender: Entry) -> Path | None:
     """The lender's file that `path` names, among those that were read; nothing else is opened."""
     known = [log.path for log in lender.logs]
-    known += _toml_files(organisation, lender.benchmark, lender.system)
-    by_name = {f"{organisation.name}/{path.relative_to(organisation.folder).as_posix()}": path for path in known}
+    known += _toml_files(organization, lender.benchmark, lender.system)
+    by_name = {f"{organization.name}/{path.relative_to(organization.folder).as_posix()}": path for path in known}
     return by_name.get(file.borrowed["path"])

@@ -45,7 +45,7 @@ def runs_learn_differently(entry: Entry) -> Iterator[Fault]:
 
 @rule("R132")
 def runs_are_not_copied_between_entries(submission: Submission) -> Iterator[Fault]:
-    """No log of an entry is a run of another entry of the same organisation and metric.
+    """No log of an entry is a run of another entry of the same organization and metric.
 
     Why: a run was done on one system, for one benchmark; it is one entry's result.
     Example: results/small/strong/deepcam/result_0.txt is results/large/strong/deepcam/result_0.txt.
@@ -74,11 +74,11 @@ def instances_are_not_timed_runs(submission: Submission) -> Iterator[Fault]:
 
 
 @rule("R134")
-def runs_are_not_copied_between_organisations(submission: Submission) -> Iterator[Fault]:
-    """No log of an organisation is a run of another organisation.
+def runs_are_not_copied_between_organizations(submission: Submission) -> Iterator[Fault]:
+    """No log of an organization is a run of another organization.
 
     Why: it shows a result on a system that never ran.
-    Example: acme/.../result_0.txt is another organisation's log with the organisation's name replaced.
+    Example: acme/.../result_0.txt is another organization's log with the organization's name replaced.
     Fix: submit logs of one's own runs.
     """
     for (source, original), (target, copy) in _copies_between_entries(submission):

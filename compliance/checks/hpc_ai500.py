@@ -10,7 +10,7 @@ from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet, nearest
 from compliance.scoring.run_metrics import MS_PER_SECOND, training_seconds
 from compliance.scoring.vflops import final_evaluation, images_per_second_per_rank, quality_factor, trial
-from compliance.submissions.reader import Entry, Organisation
+from compliance.submissions.reader import Entry, Organization
 
 LOG_RESOLUTION_S = 0.001  # a duration between two logged times may be shorter by so much
 CLOCK_KEYS = ("run_start", "epoch_start", "epoch_stop", "run_stop")
@@ -154,7 +154,7 @@ def energy_in_all_runs(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
 
 
 @rule("S501")
-def layers_are_declared(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+def layers_are_declared(organization: Organization, ruleset: RuleSet) -> Iterator[Fault]:
     """submission.toml declares each of the nine layers of the system under test.
 
     Why: section 4.1: a level puts some layers under test and keeps the others intact; a reader must see which is what.
@@ -162,8 +162,8 @@ def layers_are_declared(organisation: Organisation, ruleset: RuleSet) -> Iterato
     Fix: give every layer a line in submission.toml's [layers], such as ai_framework = "PyTorch 2.13".
     """
     known = ruleset.values.get("layers", {})
-    file, declared = organisation.folder / "submission.toml", _layers(organisation)
-    if not known or not _is_tree(organisation):
+    file, declared = organization.folder / "submission.toml", _layers(organization)
+    if not known or not _is_tree(organization):
         return
     for name in known:
         if not (isinstance(declared.get(name), str) and declared[name].strip()):
@@ -174,31 +174,31 @@ def layers_are_declared(organisation: Organisation, ruleset: RuleSet) -> Iterato
 
 
 @rule("S502")
-def hardware_level_keeps_framework(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+def hardware_level_keeps_framework(organization: Organization, ruleset: RuleSet) -> Iterator[Fault]:
     """At hardware level the framework is the reference implementation's.
 
     Why: the same model reaches another accuracy in another framework; section 6.2 frees it at system level only.
     Example: submission_division "hardware" and ai_framework = "TensorFlow 2.15".
     Fix: submit at system level, or train with the reference's framework.
     """
-    reference, framework = ruleset.values.get("reference_framework"), _layers(organisation).get("ai_framework")
+    reference, framework = ruleset.values.get("reference_framework"), _layers(organization).get("ai_framework")
     if reference is None or not isinstance(framework, str) or reference.casefold() in framework.casefold():
         return
-    for entry in organisation.entries:
+    for entry in organization.entries:
         if entry.division == "hardware":
-            file = organisation.folder / "submission.toml"
+            file = organization.folder / "submission.toml"
             message = f"{entry.system} {entry.benchmark} is at hardware level, with ai_framework {framework!r:.60}"
             yield Fault(file, message, expected=reference, found=f"{framework!r:.60}")
 
 
-def _is_tree(organisation: Organisation) -> bool:
+def _is_tree(organization: Organization) -> bool:
     """Whether it is a whole submission: a log or a folder of results has no submission.toml."""
-    return (organisation.folder / "results").is_dir()
+    return (organization.folder / "results").is_dir()
 
 
-def _layers(organisation: Organisation) -> Mapping[str, Any]:
+def _layers(organization: Organization) -> Mapping[str, Any]:
     """[layers] of submission.toml; empty where there is none that can be read."""
-    file = organisation.folder / "submission.toml"
+    file = organization.folder / "submission.toml"
     if file.is_symlink() or not file.is_file():
         return {}
     try:

@@ -6,7 +6,7 @@ from itertools import chain
 
 from compliance.checks.registry import Fault, rule
 from compliance.rulesets.ruleset import RuleSet, nearest
-from compliance.submissions.reader import RESULT_NAME, SCALINGS, Entry, Oddity, Organisation, Submission
+from compliance.submissions.reader import RESULT_NAME, SCALINGS, Entry, Oddity, Organization, Submission
 
 
 @rule("R108")
@@ -88,23 +88,23 @@ def links_are_not_followed(submission: Submission) -> Iterator[Fault]:
 
 
 @rule("R123")
-def results_stand_in_their_folders(organisation: Organisation) -> Iterator[Fault]:
+def results_stand_in_their_folders(organization: Organization) -> Iterator[Fault]:
     """A result_<i>.txt stands in a benchmark's folder, not above it.
 
     Why: a log that is in no benchmark's folder is neither checked nor scored.
     Example: results/<system>/strong/result_0.txt.
     Fix: move it to results/<system>/strong/<benchmark>/.
     """
-    if organisation.result_systems:
-        folders = {parent for entry in organisation.entries for parent in entry.folder.parents}
-        for folder in sorted(folder for folder in folders if folder.is_relative_to(organisation.folder)):
+    if organization.result_systems:
+        folders = {parent for entry in organization.entries for parent in entry.folder.parents}
+        for folder in sorted(folder for folder in folders if folder.is_relative_to(organization.folder)):
             for file in sorted(folder.glob("result_*.txt")):
                 if RESULT_NAME.fullmatch(file.name):
                     yield Fault(file, "a result outside of any benchmark's folder", 0, "in a benchmark's folder")
 
 
 @rule("R124", severity="warning")
-def layout_is_the_rounds(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+def layout_is_the_rounds(organization: Organization, ruleset: RuleSet) -> Iterator[Fault]:
     """Results stand in strong/ and weak/ since v1.0; v0.7 has neither.
 
     Why: the folder says which metric is meant.
@@ -112,7 +112,7 @@ def layout_is_the_rounds(organisation: Organisation, ruleset: RuleSet) -> Iterat
     Fix: move the results, or name the rule set of the round.
     """
     wanted = ruleset.values["layout"]["scaling_folders"]
-    for entry in organisation.entries if organisation.result_systems else ():
+    for entry in organization.entries if organization.result_systems else ():
         if (entry.folder.parent.name in SCALINGS) != wanted:
             expected = "in strong/ or weak/" if wanted else "without strong/ and weak/"
             yield Fault(entry.folder, f"not where {ruleset.name} has its results", 0, expected)

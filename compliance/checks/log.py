@@ -261,7 +261,7 @@ def epochs_stop_as_they_started(log: RunLog, limits: EntryRules) -> Iterator[Fau
 def values_are_filled_in(entry: Entry) -> Iterator[Fault]:
     """No value is still the placeholder of the code that it came from.
 
-    Why: a reader cannot tell which system or organisation is meant.
+    Why: a reader cannot tell which system or organization is meant.
     Example: submission_platform is "SUBMISSION_PLATFORM_PLACEHOLDER".
     Fix: fill in the submission's fields of the system configuration.
     """

@@ -8,38 +8,38 @@ from pathlib import Path
 
 from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.rulesets.ruleset import RuleSet
-from compliance.submissions.reader import MAX_JSON_BYTES, Entry, Organisation
+from compliance.submissions.reader import MAX_JSON_BYTES, Entry, Organization
 
 NODE_NAME = re.compile(r"node_\d{1,9}\.txt")
 
 
-def _places(organisation: Organisation) -> Iterator[tuple[Entry, Path]]:
+def _places(organization: Organization) -> Iterator[tuple[Entry, Path]]:
     """Every entry with its benchmarks/<benchmark>/<system>/, once, where there is a benchmarks/ at all."""
-    if not _is_folder(organisation.folder / "benchmarks"):
+    if not _is_folder(organization.folder / "benchmarks"):
         return
     places = {}
-    for entry in organisation.entries:
-        places.setdefault(organisation.folder / "benchmarks" / entry.benchmark / entry.system, entry)
+    for entry in organization.entries:
+        places.setdefault(organization.folder / "benchmarks" / entry.benchmark / entry.system, entry)
     for place, entry in places.items():
         yield entry, place
 
 
 @rule("P101", severity="warning")
-def code_is_submitted(organisation: Organisation) -> Iterator[Fault]:
-    """The organisation submits its code in benchmarks/.
+def code_is_submitted(organization: Organization) -> Iterator[Fault]:
+    """The organization submits its code in benchmarks/.
 
     Why: a result that nobody else can run cannot be reviewed. Archives of results alone have none.
     Example: a submission of systems/ and results/ only.
     Fix: `python -m compliance package` copies the code that ran.
     """
-    if organisation.result_systems and not _is_folder(organisation.folder / "benchmarks"):
+    if organization.result_systems and not _is_folder(organization.folder / "benchmarks"):
         yield Fault(
-            organisation.folder, "no benchmarks/", expected="benchmarks/<benchmark>/{<system>,implementations}/"
+            organization.folder, "no benchmarks/", expected="benchmarks/<benchmark>/{<system>,implementations}/"
         )
 
 
 @rule("P102")
-def systems_have_their_scripts(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+def systems_have_their_scripts(organization: Organization, ruleset: RuleSet) -> Iterator[Fault]:
     """benchmarks/<benchmark>/<system>/ holds the README and the scripts that prepare and run the benchmark there.
 
     Why: a reviewer repeats the run from them.
@@ -47,7 +47,7 @@ def systems_have_their_scripts(organisation: Organisation, ruleset: RuleSet) -> 
     Fix: add the file. A step that needs nothing has a script that says so.
     """
     names = ruleset.values["package"]["files"]
-    for entry, place in _places(organisation):
+    for entry, place in _places(organization):
         absent = [name for name in names if not _is_filled(place / name)]
         if absent:
             message = f"missing or empty for {entry.benchmark}: {', '.join(absent)}"
@@ -55,14 +55,14 @@ def systems_have_their_scripts(organisation: Organisation, ruleset: RuleSet) -> 
 
 
 @rule("P103")
-def systems_name_their_implementation(organisation: Organisation) -> Iterator[Fault]:
+def systems_name_their_implementation(organization: Organization) -> Iterator[Fault]:
     """benchmarks/<benchmark>/<system>/ holds <system>_<implementation>.json, and that implementation's code is there.
 
     Why: it says which code ran on which system.
     Example: dgx_n64_pytorch.json without benchmarks/cosmoflow/implementations/pytorch/.
     Fix: name the file after the system and the folder of the code.
     """
-    for entry, place in _places(organisation):
+    for entry, place in _places(organization):
         described = [
             path for path in _files(place) if path.match("*_*.json") and path.name.startswith(f"{entry.system}_")
         ]
@@ -75,14 +75,14 @@ def systems_name_their_implementation(organisation: Organisation) -> Iterator[Fa
 
 
 @rule("P104")
-def implementations_can_be_read(organisation: Organisation) -> Iterator[Fault]:
+def implementations_can_be_read(organization: Organization) -> Iterator[Fault]:
     """<system>_<implementation>.json is a JSON object.
 
     Why: what cannot be read says nothing.
     Example: a file cut off in the middle.
     Fix: correct the file; `python -m json.tool FILE` names the place.
     """
-    for _, place in _places(organisation):
+    for _, place in _places(organization):
         for path in _files(place):
             if path.suffix == ".json" and (reason := _not_an_object(path)):
                 yield Fault(path, reason, expected="a JSON object")

@@ -10,7 +10,7 @@
         Fix: move training work after run_start.
         \"\"\"
 
-The first parameter's name says what a rule looks at: `log`, `entry`, `organisation`, `submission`, or `waivers` (once
+The first parameter's name says what a rule looks at: `log`, `entry`, `organization`, `submission`, or `waivers` (once
 all others have run). The second, where there is one, is `limits` (of that log or entry), `ruleset`, or `earlier`
 (another round, where one is given). A rule whose prerequisite found something on the same thing is skipped.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from compliance.rulesets.ruleset import Benchmark, RuleSet
 
-SCOPES = ("log", "entry", "organisation", "submission", "waivers")
+SCOPES = ("log", "entry", "organization", "submission", "waivers")
 CONTEXTS = ("limits", "ruleset", "earlier")
 SEVERITIES = ("error", "warning", "manual")
 SECTIONS = re.compile(r"^(Why|Example|Fix): ", re.MULTILINE)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.mllog import RunLog
 from compliance.scoring.run_metrics import converged
-from compliance.submissions.reader import RESULT_NAME, Entry, Organisation
+from compliance.submissions.reader import RESULT_NAME, Entry, Organization
 
 
 @rule("R101")
@@ -141,15 +141,15 @@ def nothing_is_pruned_from_time_to_train(entry: Entry) -> Iterator[Fault]:
 
 
 @rule("R111", severity="warning")
-def throughput_comes_with_time_to_train(organisation: Organisation) -> Iterator[Fault]:
-    """A throughput entry comes with a time-to-train entry of the same benchmark and organisation.
+def throughput_comes_with_time_to_train(organization: Organization) -> Iterator[Fault]:
+    """A throughput entry comes with a time-to-train entry of the same benchmark and organization.
 
     Why: the rules ask for both; only a result that is re-used from an earlier round may come alone.
     Example: weak/oc20 without any strong/oc20.
     Fix: submit the time-to-train runs, or say which earlier result is re-used.
     """
-    timed = {entry.benchmark for entry in organisation.entries if entry.scaling == "strong"}
-    for entry in organisation.entries:
+    timed = {entry.benchmark for entry in organization.entries if entry.scaling == "strong"}
+    for entry in organization.entries:
         if entry.scaling == "weak" and entry.benchmark not in timed:
             yield Fault(entry.folder, f"no time-to-train entry of {entry.benchmark}", 0, "one in strong/")
 

@@ -8,64 +8,64 @@ from compliance.checks.values import shown
 from compliance.mllog import RunLog
 from compliance.rulesets.constraint import Constraint
 from compliance.rulesets.ruleset import RuleSet, nearest
-from compliance.submissions.reader import Entry, Organisation
+from compliance.submissions.reader import Entry, Organization
 
 CONSTRAINED = ("status", "number_of_nodes", "accelerators_per_node")
 MAX_COMPARED = 100  # names that a misspelt one is compared with: more would take quadratic time
 
 
 @rule("S101")
-def systems_are_described(organisation: Organisation) -> Iterator[Fault]:
+def systems_are_described(organization: Organization) -> Iterator[Fault]:
     """Every system with results has its description in systems/<system>.json.
 
     Why: a result without its system says nothing.
     Example: results/dgx_n64/ without systems/dgx_n64.json.
     Fix: write the description, named like the folder of results.
     """
-    for system in organisation.result_systems:
-        if system not in organisation.descriptions:
-            few = 0 < len(organisation.descriptions) <= MAX_COMPARED
-            near = f"; {nearest(system, organisation.descriptions)}" if few else ""
+    for system in organization.result_systems:
+        if system not in organization.descriptions:
+            few = 0 < len(organization.descriptions) <= MAX_COMPARED
+            near = f"; {nearest(system, organization.descriptions)}" if few else ""
             message = f"no description of {system!r}{near}"
-            yield Fault(organisation.folder / "results" / system, message, 0, f"systems/{system}.json")
+            yield Fault(organization.folder / "results" / system, message, 0, f"systems/{system}.json")
 
 
 @rule("S102")
-def descriptions_can_be_read(organisation: Organisation) -> Iterator[Fault]:
+def descriptions_can_be_read(organization: Organization) -> Iterator[Fault]:
     """A system description is a JSON object.
 
     Why: what cannot be read describes nothing.
     Example: a trailing comma after the last key.
     Fix: correct the file; `python -m json.tool FILE` names the place.
     """
-    for description in organisation.descriptions.values():
+    for description in organization.descriptions.values():
         if description.error is not None:
             yield Fault(description.path, f"cannot be read: {description.error}", expected="a JSON object")
 
 
 @rule("S103", severity="warning")
-def descriptions_are_complete(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+def descriptions_are_complete(organization: Organization, ruleset: RuleSet) -> Iterator[Fault]:
     """A system description has all keys that the rules list.
 
     Why: a reader compares systems key by key.
     Example: no system_type, as in most descriptions of the public rounds.
     Fix: add the key; an empty text says that it does not apply.
     """
-    for description in organisation.descriptions.values():
+    for description in organization.descriptions.values():
         absent = [key for key in ruleset.values["system_description"]["keys"] if key not in description.values]
         if absent and description.error is None:
             yield Fault(description.path, f"lacks {', '.join(absent)}", expected="all keys of the rules")
 
 
 @rule("S104", severity="warning")
-def descriptions_are_filled_in(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+def descriptions_are_filled_in(organization: Organization, ruleset: RuleSet) -> Iterator[Fault]:
     """The keys without which a system cannot be recognised are not empty.
 
     Why: nodes, processors, memory, network and framework are what a result is compared by.
     Example: "host_networking": "".
     Fix: fill the key in.
     """
-    for description in organisation.descriptions.values():
+    for description in organization.descriptions.values():
         values = description.values
         wanted = [*ruleset.values["system_description"]["filled_in"]]
         if _number(values.get("accelerators_per_node")):
@@ -76,7 +76,7 @@ def descriptions_are_filled_in(organisation: Organisation, ruleset: RuleSet) -> 
 
 
 @rule("S105")
-def descriptions_hold_allowed_values(organisation: Organisation, ruleset: RuleSet) -> Iterator[Fault]:
+def descriptions_hold_allowed_values(organization: Organization, ruleset: RuleSet) -> Iterator[Fault]:
     """Division, status and counts of a system description are of the kind that the rules name.
 
     Why: the division decides which rules hold, the counts which scale.
@@ -86,7 +86,7 @@ def descriptions_hold_allowed_values(organisation: Organisation, ruleset: RuleSe
     words = ruleset.values["system_description"]
     constraints = {key: Constraint.from_toml(words[key]) for key in CONSTRAINED}
     constraints["division"] = Constraint(one_of=tuple(ruleset.values["divisions"]))
-    for description in organisation.descriptions.values():
+    for description in organization.descriptions.values():
         for key, constraint in constraints.items():
             value = description.values.get(key)
             if isinstance(value, str):
@@ -173,35 +173,35 @@ def _number(value: object) -> int | None:
 
 
 @rule("S109", severity="warning")
-def described_systems_have_results(organisation: Organisation) -> Iterator[Fault]:
+def described_systems_have_results(organization: Organization) -> Iterator[Fault]:
     """Every described system has results.
 
     Why: a description without results is left over, or its results got lost.
     Example: systems/dgx_n128.json without results/dgx_n128/.
     Fix: add the results or remove the description.
     """
-    for system, description in organisation.descriptions.items():
-        if system not in organisation.result_systems:
+    for system, description in organization.descriptions.items():
+        if system not in organization.result_systems:
             yield Fault(description.path, f"no results of {system!r}", expected=f"results/{system}/")
 
 
 @rule("S110", severity="warning")
-def organisation_is_the_logs(entry: Entry) -> Iterator[Fault]:
-    """submission_org is the organisation whose folder the results lie in.
+def organization_is_the_logs(entry: Entry) -> Iterator[Fault]:
+    """submission_org is the organization whose folder the results lie in.
 
     Why: a result belongs to who submits it; another name is a copied or an unfilled configuration.
     Example: submission_org "LBNL" in TACC's folder.
-    Fix: set the organisation in the submission's configuration before running.
+    Fix: set the organization in the submission's configuration before running.
     """
     folder = _letters(entry.org)
-    odd = [log for log in entry.logs if folder and not _same_organisation(log.value("submission_org"), folder)]
+    odd = [log for log in entry.logs if folder and not _same_organization(log.value("submission_org"), folder)]
     if odd:
         event = odd[0].first("submission_org")
         message = f"submission_org is {shown(event.value)} in {len(odd)} of {len(entry.logs)} logs"
         yield Fault(odd[0].path, message, event.line, entry.org, shown(event.value))
 
 
-def _same_organisation(logged: object, folder: str) -> bool:
+def _same_organization(logged: object, folder: str) -> bool:
     """One name holds the other ('Fujitsu' in 'Fujitsu+RIKEN'); what is no text is another rule's matter."""
     name = _letters(logged) if isinstance(logged, str) else ""
     return not name or name in folder or folder in name

@@ -5,30 +5,30 @@ from collections.abc import Iterator
 
 from compliance.checks.registry import Fault, rule
 from compliance.submissions import template
-from compliance.submissions.reader import Organisation
+from compliance.submissions.reader import Organization
 
 
 @rule("P953")
-def template_is_filled_in(organisation: Organisation) -> Iterator[Fault]:
+def template_is_filled_in(organization: Organization) -> Iterator[Fault]:
     """No file of the submission still asks to be filled in, and none has the template's name.
 
     Why: a reviewer repeats the runs from these texts.
     Example: "FILL IN: where the data set comes from" in benchmarks/cosmoflow/dgx_n64/README.md.
     Fix: write what the line asks for in its place; rename files and folders to your own names.
     """
-    if organisation.folder.is_dir():
-        for place in template.unfilled(organisation.folder):
+    if organization.folder.is_dir():
+        for place in template.unfilled(organization.folder):
             yield Fault(place.path, place.text, place.line)
 
 
 @rule("P954")
-def submission_holds_results(organisation: Organisation) -> Iterator[Fault]:
-    """An organisation's submission holds at least one entry.
+def submission_holds_results(organization: Organization) -> Iterator[Fault]:
+    """An organization's submission holds at least one entry.
 
     Why: a folder in which nothing was found would pass every other rule.
     Example: results/ without a folder <system>/strong/<benchmark>/, as in the template.
     Fix: put the logs where the layout wants them, or check another folder.
     """
-    if not organisation.entries:
+    if not organization.entries:
         expected = "results/<system>/{strong,weak}/<benchmark>/result_<i>.txt"
-        yield Fault(organisation.folder, "no entry", expected=expected)
+        yield Fault(organization.folder, "no entry", expected=expected)

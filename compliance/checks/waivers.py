@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waivers: findings that a review has accepted, in waivers.toml at an organisation's root.
+"""Waivers: findings that a review has accepted, in waivers.toml at an organization's root.
 
     [[waiver]]
     rule = "T102"
@@ -30,7 +30,7 @@ class Waiver:
 
     rule: str
     path: Path
-    """Beneath the organisation's folder, joined to it."""
+    """Beneath the organization's folder, joined to it."""
     reason: str
     approver: str
     num_used: int = 0
@@ -42,7 +42,7 @@ class Waiver:
 
 @dataclass(kw_only=True)
 class Waivers:
-    """An organisation's waivers.toml."""
+    """An organization's waivers.toml."""
 
     path: Path
     waivers: list[Waiver] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Waivers:
 
 def apply(submission: Submission, findings: list[Finding]) -> list[Finding]:
     """The findings with the waived ones marked, and what there is to say of the waivers themselves."""
-    files = [read(organisation.folder) for organisation in submission.organisations if organisation.folder.is_dir()]
+    files = [read(organization.folder) for organization in submission.organizations if organization.folder.is_dir()]
     waivers = [waiver for file in files for waiver in file.waivers]
     marked = [_marked(finding, waivers) for finding in findings] if waivers else list(findings)
     rules = [rule for rule in RULES.values() if rule.scope == "waivers"]
@@ -70,7 +70,7 @@ def _marked(finding: Finding, waivers: list[Waiver]) -> Finding:
 
 
 def read(folder: Path) -> Waivers:
-    """The organisation's waivers; none where there is no file. A link is not followed out of the submission."""
+    """The organization's waivers; none where there is no file. A link is not followed out of the submission."""
     file = Waivers(path=folder / FILE_NAME)
     if not file.path.is_file() or file.path.is_symlink():
         return file
@@ -103,7 +103,7 @@ def _faults(table: Any) -> Iterator[str]:
     if isinstance(name, str) and name not in RULES:
         yield f"no rule {name!r}; {nearest(name, RULES)}"
     if isinstance(path, str) and (Path(path).is_absolute() or ".." in Path(path).parts):
-        yield f"path = {path!r}, expected a path beneath the organisation's folder"
+        yield f"path = {path!r}, expected a path beneath the organization's folder"
 
 
 @rule("P951")

@@ -70,9 +70,9 @@ def _shown(findings: Iterable[Finding], show_all: bool) -> Iterator[str]:
 
 
 def grouped(submission: Submission, findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
-    """Findings by the entry, organisation or submission whose folder holds their path, in the order of the paths."""
+    """Findings by the entry, organization or submission whose folder holds their path, in the order of the paths."""
     labels = {submission.root: str(submission.root)}
-    labels |= {one.folder: one.name for one in submission.organisations if one.name}
+    labels |= {one.folder: one.name for one in submission.organizations if one.name}
     labels |= {entry.folder: entry.label for entry in submission.entries}
     groups: dict[str, list[Finding]] = {}
     for finding in findings:

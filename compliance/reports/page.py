@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report page: one self-contained HTML file for a log, an entry, an organisation or a whole round.
+"""The report page: one self-contained HTML file for a log, an entry, an organization or a whole round.
 
     write(submission, ruleset, findings, scores, Path("report.html"))
 
@@ -57,7 +57,7 @@ def render(
             rule_files=_rule_files(ruleset),
             links=links,
             title=str(ruleset.values.get("title", ruleset.name)),
-            organisations=sorted({entry.org for entry in submission.entries if entry.org}),
+            organizations=sorted({entry.org for entry in submission.entries if entry.org}),
             is_synthetic=ruleset.values.get("synthetic") is True,
             benchmarks=benchmarks,
             entries=_in_page_order(entries, benchmarks),

@@ -131,7 +131,7 @@ def _lender_of_file(file: HyperparametersFile) -> Lender:
 
 
 def path_in_round(file: Path) -> str:
-    """From the organisation's folder on, where the file lies in a submission; else as it was given."""
+    """From the organization's folder on, where the file lies in a submission; else as it was given."""
     parts = file.absolute().parts
     for index in range(len(parts) - 1, 0, -1):
         if parts[index] in ROUND_PARTS:

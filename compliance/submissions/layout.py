@@ -23,7 +23,7 @@ class EntryTree:
     root: Path
     """What `compliance check` is given."""
     org: str
-    """Folder of the organisation."""
+    """Folder of the organization."""
     system: str
     """Folder of the system."""
     benchmark: str
@@ -33,25 +33,25 @@ class EntryTree:
     """strong (time to train) or weak (throughput)."""
 
     @property
-    def organisation(self) -> Path:
+    def organization(self) -> Path:
         return self.root / self.org
 
     @property
     def declaration(self) -> Path:
-        """What the organisation declares of all its entries: HPC AI500's layers."""
-        return self.organisation / DECLARATION
+        """What the organization declares of all its entries: HPC AI500's layers."""
+        return self.organization / DECLARATION
 
     @property
     def description(self) -> Path:
-        return self.organisation / "systems" / f"{self.system}.json"
+        return self.organization / "systems" / f"{self.system}.json"
 
     @property
     def results(self) -> Path:
-        return self.organisation / "results" / self.system / self.scaling / self.benchmark
+        return self.organization / "results" / self.system / self.scaling / self.benchmark
 
     @property
     def benchmark_folder(self) -> Path:
-        return self.organisation / "benchmarks" / self.benchmark
+        return self.organization / "benchmarks" / self.benchmark
 
     @property
     def system_folder(self) -> Path:

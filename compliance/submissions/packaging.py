@@ -22,7 +22,7 @@ from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet
 from compliance.submissions import rules_choice, source_code, template
 from compliance.submissions.layout import DECLARATION, SCRIPTS, EntryTree, folder_name
-from compliance.submissions.reader import Entry, Organisation, Submission
+from compliance.submissions.reader import Entry, Organization, Submission
 from compliance.submissions.rules_choice import RuleSetChoice
 from compliance.submissions.source_code import Source
 
@@ -69,7 +69,7 @@ class Packaged:
 
 
 def package(runs: Iterable[Path], output: Path, options: Options) -> Packaged:
-    """Lay out the runs' logs as a submission. UserError where they are not one organisation's on one system."""
+    """Lay out the runs' logs as a submission. UserError where they are not one organization's on one system."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output}: exists already; nothing is overwritten, name another --output")
     logs = sorted(_logs(runs), key=lambda log: log.first("run_start").time_ms)
@@ -134,15 +134,15 @@ def _choose(logs: list[RunLog], benchmarks: list[str], options: Options) -> Rule
         Entry(org="", system="", benchmark=name, scaling=options.scaling, folder=Path(), runs=tuple(logs))
         for name in benchmarks
     ]
-    organisation = Organisation(name="", folder=Path(), entries=entries)
-    return rules_choice.choose(Submission(root=Path(), kind="folder", organisations=[organisation]), options.rules)
+    organization = Organization(name="", folder=Path(), entries=entries)
+    return rules_choice.choose(Submission(root=Path(), kind="folder", organizations=[organization]), options.rules)
 
 
 def _tree(root: Path, benchmark: str, logs: list[RunLog], options: Options) -> EntryTree:
     platform = options.system or _same(logs, "submission_platform", "name the system with --system")
     return EntryTree(
         root=root,
-        org=folder_name(_same(logs, "submission_org", "package one organisation's runs at a time")),
+        org=folder_name(_same(logs, "submission_org", "package one organization's runs at a time")),
         system=folder_name(platform),
         benchmark=folder_name(benchmark),
         implementation=folder_name(options.implementation),
@@ -158,7 +158,7 @@ def _package(logs: list[RunLog], tree: EntryTree, options: Options, chosen: Rule
         shutil.copyfile(log.path, tree.result(index))
     filled = replace(tree, root=tree.root / ".template")
     template.instantiate(filled)
-    _merge(filled.organisation, tree.organisation)
+    _merge(filled.organization, tree.organization)
     shutil.rmtree(filled.root)
     _write_json(tree.description, _description(of_benchmark[0], options, chosen.ruleset))
     if layers := chosen.ruleset.values.get("layers"):
@@ -177,7 +177,7 @@ def _layers(layers: Mapping[str, Any]) -> str:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move what is not there yet: the second benchmark shares the organisation's files with the first."""
+    """Move what is not there yet: the second benchmark shares the organization's files with the first."""
     for file in (path for path in source.rglob("*") if path.is_file()):
         place = target / file.relative_to(source)
         if not place.exists():
@@ -245,11 +245,11 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def _unfilled(root: Path, rules: RuleSet) -> Iterator[str]:
     """Empty keys of the system descriptions, and what the template asks for."""
-    for organisation in sorted(root.iterdir()):
-        for description in sorted(organisation.glob("systems/*.json")):
+    for organization in sorted(root.iterdir()):
+        for description in sorted(organization.glob("systems/*.json")):
             values = json.loads(description.read_bytes())
             empty = [key for key in rules.values["system_description"]["keys"] if values.get(key, "") == ""]
             if empty:
                 yield f"{description}: {', '.join(empty)}"
-        if organisation.is_dir():
-            yield from (f"{place.path}:{place.line}: {place.text}" for place in template.unfilled(organisation))
+        if organization.is_dir():
+            yield from (f"{place.path}:{place.line}: {place.text}" for place in template.unfilled(organization))

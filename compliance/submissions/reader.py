@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Submission: a log, a result folder, an organisation's tree or a round of several, as entries with their logs.
+"""Submission: a log, a result folder, an organization's tree or a round of several, as entries with their logs.
 
     submission = read(Path("acme"))
     for entry in submission.entries: entry.org, entry.system, entry.benchmark, entry.runs
@@ -25,7 +25,7 @@ SCALINGS = ("strong", "weak")
 DIVISIONS = ("closed", "open", "hardware", "system", "free")
 RESULT_NAME = re.compile(r"result_(\d{1,9})\.txt")
 MAX_JSON_BYTES = 4 << 20
-NO_ORGANISATION = ""
+NO_ORGANIZATION = ""
 
 
 class SubmissionError(ValueError):
@@ -90,8 +90,8 @@ class Oddity:
 
 
 @dataclass(kw_only=True)
-class Organisation:
-    """One organisation's tree."""
+class Organization:
+    """One organization's tree."""
 
     name: str
     folder: Path
@@ -107,15 +107,15 @@ class Submission:
 
     root: Path
     kind: str
-    """log, folder, organisation or round."""
-    organisations: list[Organisation] = field(default_factory=list)
+    """log, folder, organization or round."""
+    organizations: list[Organization] = field(default_factory=list)
     oddities: list[Oddity] = field(default_factory=list)
     declared: dict[str, Any] = field(default_factory=dict)
     """submission.toml at PATH's root."""
 
     @property
     def entries(self) -> list[Entry]:
-        return [entry for organisation in self.organisations for entry in organisation.entries]
+        return [entry for organization in self.organizations for entry in organization.entries]
 
     @property
     def has_scaling_folders(self) -> bool:
@@ -133,18 +133,18 @@ def read(path: Path) -> Submission:
         return _single_log(path)
     submission = Submission(root=path, kind="folder", declared=_read_declared(path))
     if (path / "results").is_dir():
-        submission.kind = "organisation"
-        submission.organisations.append(_organisation(path, submission.oddities))
-    elif organisations := [child for child in _folders(path, submission.oddities) if (child / "results").is_dir()]:
+        submission.kind = "organization"
+        submission.organizations.append(_organization(path, submission.oddities))
+    elif organizations := [child for child in _folders(path, submission.oddities) if (child / "results").is_dir()]:
         submission.kind = "round"
-        submission.organisations += [_organisation(child, submission.oddities) for child in organisations]
+        submission.organizations += [_organization(child, submission.oddities) for child in organizations]
     elif any(RESULT_NAME.fullmatch(child.name) for child in _children(path)):
         submission.oddities.clear()
-        submission.organisations.append(_result_folder(path, submission.oddities))
+        submission.organizations.append(_result_folder(path, submission.oddities))
     else:
         raise SubmissionError(
-            f"{path}: found neither results/, nor organisations with results/, nor result_<i>.txt; "
-            "expected a log, a result folder, an organisation's submission or a round"
+            f"{path}: found neither results/, nor organizations with results/, nor result_<i>.txt; "
+            "expected a log, a result folder, an organization's submission or a round"
         )
     return submission
 
@@ -174,43 +174,43 @@ def _single_log(path: Path) -> Submission:
         runs=(log,),
         is_single_log=True,
     )
-    return Submission(root=path, kind="log", organisations=[Organisation(name=org, folder=path, entries=[entry])])
+    return Submission(root=path, kind="log", organizations=[Organization(name=org, folder=path, entries=[entry])])
 
 
-def _result_folder(folder: Path, oddities: list[Oddity]) -> Organisation:
+def _result_folder(folder: Path, oddities: list[Oddity]) -> Organization:
     org, system, scaling = _place(folder)
     entry = _entry(folder, org=org, system=system, scaling=scaling, description=None, oddities=oddities)
-    return Organisation(name=org, folder=folder, entries=[entry])
+    return Organization(name=org, folder=folder, entries=[entry])
 
 
 def _place(folder: Path) -> tuple[str, str, str]:
-    """(organisation, system, scaling) that a result folder's own parents tell."""
+    """(organization, system, scaling) that a result folder's own parents tell."""
     parents = folder.absolute().parts
     scaling = parents[-2] if len(parents) > 1 and parents[-2] in SCALINGS else None
     rest = parents[:-2] if scaling else parents[:-1]
     if len(rest) >= 3 and rest[-2] == "results":
         return rest[-3], rest[-1], scaling or "strong"
-    return NO_ORGANISATION, "", scaling or "strong"
+    return NO_ORGANIZATION, "", scaling or "strong"
 
 
-def _organisation(folder: Path, oddities: list[Oddity]) -> Organisation:
-    organisation = Organisation(name=folder.absolute().name, folder=folder)
+def _organization(folder: Path, oddities: list[Oddity]) -> Organization:
+    organization = Organization(name=folder.absolute().name, folder=folder)
     for file in _children(folder / "systems"):
         if file.suffix == ".json":
-            organisation.descriptions[file.stem] = _description(file)
+            organization.descriptions[file.stem] = _description(file)
     for system_folder in _folders(folder / "results", oddities):
-        organisation.result_systems.append(system_folder.name)
+        organization.result_systems.append(system_folder.name)
         for scaling, benchmark_folder in _benchmark_folders(system_folder, oddities):
             entry = _entry(
                 benchmark_folder,
-                org=organisation.name,
+                org=organization.name,
                 system=system_folder.name,
                 scaling=scaling,
-                description=organisation.descriptions.get(system_folder.name),
+                description=organization.descriptions.get(system_folder.name),
                 oddities=oddities,
             )
-            organisation.entries.append(entry)
-    return organisation
+            organization.entries.append(entry)
+    return organization
 
 
 def _benchmark_folders(system_folder: Path, oddities: list[Oddity]) -> Iterator[tuple[str, Path]]:

@@ -34,7 +34,7 @@ class RuleSetChoice:
 def choose(submission: Submission, name: str | None = None) -> RuleSetChoice:
     """The rule set called `name`, else the first that anything in the submission speaks for.
 
-    Raises RuleSetError for a name that no rule set has, UserError where a round's organisations declare different ones.
+    Raises RuleSetError for a name that no rule set has, UserError where a round's organizations declare different ones.
     """
     if name is not None:
         return RuleSetChoice(ruleset=ruleset.load(name), reason="given by --rules")
@@ -48,26 +48,26 @@ def _candidates(submission: Submission) -> Iterator[tuple[str, str]]:
     yield from _declared(submission)
     yield from _from_benchmarks(submission)
     yield from _from_folder_name(submission)
-    if submission.kind in ("organisation", "round") and submission.entries and not submission.has_scaling_folders:
+    if submission.kind in ("organization", "round") and submission.entries and not submission.has_scaling_folders:
         yield WITHOUT_SCALING_FOLDERS, "implied by results/<system>/<benchmark> without strong or weak"
     yield from _from_year(submission)
 
 
 def _declared(submission: Submission) -> Iterator[tuple[str, str]]:
-    """submission.toml at the root; in a round without one, what its organisations agree on."""
+    """submission.toml at the root; in a round without one, what its organizations agree on."""
     if "rules" in submission.declared:
         yield _checked(submission.declared["rules"], submission.root), f"named by {submission.root / 'submission.toml'}"
     elif submission.kind == "round":
         names = {folder.name: name for folder in submission_folders(submission) for name in _declared_in(folder)}
         if len(set(names.values())) > 1:
             each = ", ".join(f"{org}: {name}" for org, name in sorted(names.items()))
-            raise UserError(f"{submission.root}: its organisations name different rules ({each}); give --rules NAME")
-        if len(names) == len(submission.organisations):
-            yield next(iter(names.values())), "named by every organisation's submission.toml"
+            raise UserError(f"{submission.root}: its organizations name different rules ({each}); give --rules NAME")
+        if len(names) == len(submission.organizations):
+            yield next(iter(names.values())), "named by every organization's submission.toml"
 
 
 def submission_folders(submission: Submission) -> list[Path]:
-    return [organisation.folder for organisation in submission.organisations]
+    return [organization.folder for organization in submission.organizations]
 
 
 def _declared_in(folder: Path) -> Iterator[str]:

@@ -2,7 +2,7 @@
 """submission_template/: a copy of it with an entry's names, and what a copy still asks to be filled in.
 
 instantiate(tree)                             # writes <root>/<org>/...
-for place in unfilled(tree.organisation): ...
+for place in unfilled(tree.organization): ...
 """
 
 import re
@@ -16,7 +16,7 @@ from compliance.submissions.layout import DECLARATION, EntryTree
 
 TEMPLATE = Path(compliance.__file__).parent.parent / "submission_template"  # beside it, in a checkout and in a wheel
 PLACEHOLDER = "FILL IN"
-NAMES = {"ORGANISATION": "org", "SYSTEM": "system", "BENCHMARK": "benchmark", "IMPLEMENTATION": "implementation"}
+NAMES = {"ORGANIZATION": "org", "SYSTEM": "system", "BENCHMARK": "benchmark", "IMPLEMENTATION": "implementation"}
 TEMPLATE_STEMS = {*NAMES, "SYSTEM_IMPLEMENTATION"}
 MAX_BYTES = 1 << 20  # of a text that a submitter writes
 TEXTS = ("README.md", "*.sh", DECLARATION)
@@ -33,11 +33,11 @@ class Place:
 
 
 def instantiate(tree: EntryTree) -> None:
-    """Write the template's organisation with the entry's names in place of its own."""
-    template = TEMPLATE / "ORGANISATION"
+    """Write the template's organization with the entry's names in place of its own."""
+    template = TEMPLATE / "ORGANIZATION"
     if not template.is_dir():
         raise UserError(f"{template}: found no such folder; install the whole package, or run from a checkout")
-    _copy(template, tree.organisation, tree)
+    _copy(template, tree.organization, tree)
 
 
 def _copy(source: Path, target: Path, tree: EntryTree) -> None:
@@ -55,24 +55,24 @@ def _named(text: str, tree: EntryTree) -> str:
     return re.sub("|".join(NAMES), lambda match: getattr(tree, NAMES[match[0]]), text)
 
 
-def unfilled(organisation: Path) -> Iterator[Place]:
-    """Names of the template, and lines that say FILL IN, of one organisation's submission."""
-    for path in (*_own_paths(organisation), *_benchmark_paths(organisation)):
+def unfilled(organization: Path) -> Iterator[Place]:
+    """Names of the template, and lines that say FILL IN, of one organization's submission."""
+    for path in (*_own_paths(organization), *_benchmark_paths(organization)):
         if path.stem in TEMPLATE_STEMS:
             yield Place(path, 0, "still has the template's name")
         if path.is_file() and any(map(path.match, TEXTS)):
             yield from _lines(path)
 
 
-def _own_paths(organisation: Path) -> Iterator[Path]:
-    """The organisation, its declaration, and the files of systems/."""
-    declarations = [child for child in _children(organisation) if child.name == DECLARATION]
-    yield from (organisation, *declarations, *_children(organisation / "systems"))
+def _own_paths(organization: Path) -> Iterator[Path]:
+    """The organization, its declaration, and the files of systems/."""
+    declarations = [child for child in _children(organization) if child.name == DECLARATION]
+    yield from (organization, *declarations, *_children(organization / "systems"))
 
 
-def _benchmark_paths(organisation: Path) -> Iterator[Path]:
+def _benchmark_paths(organization: Path) -> Iterator[Path]:
     """<benchmark>, <benchmark>/<system>, its files, and the README of each implementation."""
-    for benchmark in _children(organisation / "benchmarks"):
+    for benchmark in _children(organization / "benchmarks"):
         yield benchmark
         for child in _children(benchmark):
             yield child

@@ -33,7 +33,7 @@ def write(tree: EntryTree, config: Config, packages: list[Path], description: di
         raise EntryError(f"{missing[0]}: missing; a submission needs {', '.join(SCRIPTS)}")
     _write_rules(tree.root / DECLARATION, config.rules.name)
     if config.layers:
-        _write_once(tree.organisation / DECLARATION, _layers(config))
+        _write_once(tree.organization / DECLARATION, _layers(config))
     _copy_bound(tree, [*_configuration(tree, config), *_sources(tree, packages)])
     for source, target in scripts:
         _write_once(target, source.read_bytes(), executable=True)
@@ -67,7 +67,7 @@ def _write_rules(path: Path, rules: str) -> None:
 
 
 def _layers(config: Config) -> bytes:
-    """An organisation's own declaration under HPC AI500: what each layer of its system was."""
+    """An organization's own declaration under HPC AI500: what each layer of its system was."""
     lines = [f"{name} = {toml.value(text)}" for name, text in config.layers.items()]
     return "\n".join([f'rules = "{config.rules.name}"', "", "[layers]", *lines, ""]).encode()
 

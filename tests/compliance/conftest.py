@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run logs and submissions to change: `run_log` makes a valid log, `valid_round` a valid round of two organisations."""
+"""Run logs and submissions to change: `run_log` makes a valid log, `valid_round` a valid round of two organizations."""
 
 import json
 import shutil
@@ -163,8 +163,8 @@ def _epochs(run: RunText, benchmark: str, seed: int, num_epochs: int) -> None:
         run.stop("epoch", epoch_num=epoch)
 
 
-def build_organisation(root: Path, org: str, entries: list[tuple[str, str, str, int, int]]) -> Path:
-    """An organisation's tree from (system, scaling, benchmark, runs, epochs) each."""
+def build_organization(root: Path, org: str, entries: list[tuple[str, str, str, int, int]]) -> Path:
+    """An organization's tree from (system, scaling, benchmark, runs, epochs) each."""
     folder = root / org
     for number, (system, scaling, benchmark, num_runs, num_epochs) in enumerate(entries):
         _describe(folder, org, system, num_nodes=64 * (num_runs + 1) if scaling == "weak" else 64)
@@ -232,8 +232,8 @@ def valid_round(tmp_path: Path, pristine_round: Path) -> Path:
 @pytest.fixture(scope="session")
 def pristine_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pristine") / "round"
-    build_organisation(root, "acme", [("box", "strong", "cosmoflow", 10, 24), ("cluster", "weak", "cosmoflow", 10, 24)])
-    build_organisation(root, "beta", [("rack", "strong", "deepcam", 5, 12)])
+    build_organization(root, "acme", [("box", "strong", "cosmoflow", 10, 24), ("cluster", "weak", "cosmoflow", 10, 24)])
+    build_organization(root, "beta", [("rack", "strong", "deepcam", 5, 12)])
     return root
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to break a valid round of two organisations, and the rule that catches each; the untouched round is clean."""
+"""Ways to break a valid round of two organizations, and the rule that catches each; the untouched round is clean."""
 
 import json
 import os
@@ -117,7 +117,7 @@ def jitter(root: Path, edit: Callable) -> None:
     edit(root / TIMED / "result_3.txt", lambda run: (run.set("seed", 987_654), moved(run, "eval_error", 3, nth=7)))
 
 
-def other_organisation(root: Path, edit: Callable) -> None:
+def other_organization(root: Path, edit: Callable) -> None:
     """beta shows a log of acme's under its own name."""
     target = root / "beta/results/rack/strong/cosmoflow/result_0.txt"
     target.parent.mkdir(parents=True)
@@ -141,7 +141,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "run_stop removed": ("L104", log(lambda run: run.drop("run_stop"))),
     "run_start removed": ("L104", log(lambda run: run.drop("run_start"))),
     "cache_clear removed": ("L104", log(lambda run: run.drop("cache_clear"))),
-    "organisation removed": ("L104", log(lambda run: run.drop("submission_org"))),
+    "organization removed": ("L104", log(lambda run: run.drop("submission_org"))),
     "batch size removed": ("L104", log(lambda run: run.drop("global_batch_size"))),
     "nodes removed": ("L104", log(lambda run: run.drop("number_of_nodes"))),
     "two clocks": ("L105", log(lambda run: run.copy("run_start"))),
@@ -243,7 +243,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
         tree(lambda root: shutil.copytree(root / "acme/results/box", root / "acme/results/box2")),
     ),
     "instance as a timed run": ("R133", copied(f"{INSTANCES}/result_4.txt", f"{TIMED}/result_4.txt")),
-    "run of another organisation": ("R134", other_organisation),
+    "run of another organization": ("R134", other_organization),
     # Quality
     "success above the target": ("Q101", log(lambda run: run.set("eval_error", 0.1246, 23))),
     "success without evaluations": ("Q101", log(lambda run: run.drop("eval_error"))),
@@ -294,7 +294,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "fewer nodes described": ("S108", description(lambda values: values.update(number_of_nodes=32))),
     "other accelerators described": ("S108", description(lambda values: values.update(accelerators_per_node="4"))),
     "described without results": ("S109", copied(BOX, "acme/systems/spare.json")),
-    "another organisation's name": ("S110", logs(lambda run: run.set("submission_org", "zeta"))),
+    "another organization's name": ("S110", logs(lambda run: run.set("submission_org", "zeta"))),
     "more instances than accelerators": (
         "S111",
         description(lambda values: values.update(number_of_nodes=640), "acme/systems/cluster.json"),

@@ -20,16 +20,16 @@ def written(root: Path) -> EntryTree:
     return tree
 
 
-def test_layers_stand_in_the_organisations_declaration(tmp_path):
+def test_layers_stand_in_the_organizations_declaration(tmp_path):
     tree = written(tmp_path)
-    declared = tomllib.loads((tree.organisation / "submission.toml").read_text())
+    declared = tomllib.loads((tree.organization / "submission.toml").read_text())
     assert declared["rules"] == "hpc_ai500_demo"
     assert declared["layers"] == tomllib.loads((PACKAGE / "configs/demo/system.toml").read_text())["layers"]
     assert tomllib.loads((tmp_path / "submission.toml").read_text()) == {"rules": "hpc_ai500_demo"}
 
 
 def test_what_a_submitter_wrote_about_layers_is_kept(tmp_path):
-    file = written(tmp_path).organisation / "submission.toml"
+    file = written(tmp_path).organization / "submission.toml"
     file.write_text("# mine")
     written(tmp_path)
     assert file.read_text() == "# mine"

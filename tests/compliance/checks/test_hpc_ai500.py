@@ -103,7 +103,7 @@ def _log(
 def _write(
     root: Path, runs=({},) * 10, *, level: str = "system", layers=LAYERS, system: str = "big"
 ) -> reader.Submission:
-    """An organisation's tree with one entry; each of `runs` holds keyword arguments of _log."""
+    """An organization's tree with one entry; each of `runs` holds keyword arguments of _log."""
     folder = root / "acme/results" / system / "strong/imagenet_resnet"
     folder.mkdir(parents=True)
     for number, run in enumerate(runs):

@@ -70,7 +70,7 @@ def test_optional_keys_may_be_empty_and_missing_ones_are_named(valid_round, desc
     ("logged", "expected"),
     [("ACME", []), ("Acme Inc.", []), ("acme", []), ("ac me", []), ("zeta", ["S110"])],
 )
-def test_organisation_may_be_written_in_other_ways(valid_round, findings, edit_log, logged, expected):
+def test_organization_may_be_written_in_other_ways(valid_round, findings, edit_log, logged, expected):
     for path in (valid_round / "acme/results/box/strong/cosmoflow").iterdir():
         edit_log(path, lambda run: run.set("submission_org", logged))
     assert [finding.rule for finding in findings(valid_round)] == expected

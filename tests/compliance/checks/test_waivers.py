@@ -50,7 +50,7 @@ def test_a_waiver_for_something_else_covers_nothing_and_is_named(one_run_short, 
     assert "covers no finding" in unused.message
 
 
-def test_a_waiver_reaches_no_other_organisation(one_run_short):
+def test_a_waiver_reaches_no_other_organization(one_run_short):
     (one_run_short / "beta" / "waivers.toml").write_text(WAIVER.format(rule="R101", path="."))
     reviewed = review(one_run_short, "mlperf_hpc_2.0")
     assert not reviewed.ok
@@ -61,8 +61,8 @@ def test_a_waiver_reaches_no_other_organisation(one_run_short):
     ("change", "said"),
     [
         ({"rule": "R1O1"}, "no rule 'R1O1'; did you mean 'R1"),
-        ({"path": "../beta"}, "expected a path beneath the organisation's folder"),
-        ({"path": "/"}, "expected a path beneath the organisation's folder"),
+        ({"path": "../beta"}, "expected a path beneath the organization's folder"),
+        ({"path": "/"}, "expected a path beneath the organization's folder"),
         ({"rule": " "}, "expected a text"),
     ],
 )

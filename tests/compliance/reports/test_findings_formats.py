@@ -147,7 +147,7 @@ def test_what_a_log_says_stays_data(broken):
 def test_any_text_in_a_finding_leaves_every_format_readable(text, line, severity):
     common = {"rule": "R101", "severity": severity, "path": "acme/result_0.txt", "line": line, "fix": "run again"}
     finding = Finding(**common, message=text, expected=text, found=text)
-    submission = Submission(root=Path("acme"), kind="organisation")
+    submission = Submission(root=Path("acme"), kind="organization")
     reviewed = Review(submission=submission, choice=CHOICE, findings=[finding], scores=[])
     assert json.loads(findings_formats.render(reviewed, "json"))["findings"][0]["message"] == text
     assert json.loads(findings_formats.render(reviewed, "sarif"))["runs"][0]["results"][0]["message"][

@@ -131,7 +131,7 @@ def test_code_of_another_benchmark_is_the_submitters_to_add(runs, output, edit_l
     assert any("this repository has no oc20" in line for line in packaged.to_write)
 
 
-def test_two_benchmarks_share_an_organisation(runs, output, run_log):
+def test_two_benchmarks_share_an_organization(runs, output, run_log):
     for index in range(5):
         run_log("deepcam", seed=90 + index).write(runs / f"deepcam_{index}.txt")
     packaged = package([runs], output, Options(system="box"))
@@ -175,7 +175,7 @@ def test_a_failure_leaves_nothing_behind(runs, output, tmp_path):
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        ("submission_org", "package one organisation's runs at a time"),
+        ("submission_org", "package one organization's runs at a time"),
         ("submission_platform", "name the system with --system"),
     ],
 )

@@ -31,9 +31,9 @@ def test_a_round(valid_round):
     assert found.oddities == []
 
 
-def test_an_organisation(valid_round):
+def test_an_organization(valid_round):
     found = read(valid_round / "beta")
-    assert (found.kind, entries(found)) == ("organisation", [("beta", "rack", "strong", "deepcam", 5)])
+    assert (found.kind, entries(found)) == ("organization", [("beta", "rack", "strong", "deepcam", 5)])
     assert found.entries[0].description.values["submitter"] == "beta"
 
 
@@ -128,7 +128,7 @@ def test_what_is_no_submission_says_what_was_expected(tmp_path):
     with pytest.raises(SubmissionError, match="no such file or folder"):
         read(tmp_path / "missing")
     with pytest.raises(
-        SubmissionError, match="expected a log, a result folder, an organisation's submission or a round"
+        SubmissionError, match="expected a log, a result folder, an organization's submission or a round"
     ):
         read(tmp_path)
 

@@ -41,20 +41,20 @@ def test_a_declaration_that_no_rule_set_has(valid_round, line, said):
     assert said in str(caught.value)
 
 
-def test_organisations_of_a_round_that_agree(valid_round):
+def test_organizations_of_a_round_that_agree(valid_round):
     for org in ("acme", "beta"):
         (valid_round / org / "submission.toml").write_text('rules = "mlperf_hpc_1.0"\n')
     assert choose(read(valid_round)).ruleset.name == "mlperf_hpc_1.0"
 
 
-def test_organisations_of_a_round_that_do_not_agree(valid_round):
+def test_organizations_of_a_round_that_do_not_agree(valid_round):
     (valid_round / "acme" / "submission.toml").write_text('rules = "mlperf_hpc_1.0"\n')
     (valid_round / "beta" / "submission.toml").write_text('rules = "mlperf_hpc_2.0"\n')
     with pytest.raises(UserError, match=r"acme: mlperf_hpc_1.0, beta: mlperf_hpc_2.0"):
         choose(read(valid_round))
 
 
-def test_one_organisation_alone_does_not_speak_for_a_round(valid_round):
+def test_one_organization_alone_does_not_speak_for_a_round(valid_round):
     (valid_round / "acme" / "submission.toml").write_text('rules = "mlperf_hpc_1.0"\n')
     assert choose(read(valid_round)).reason == "implied by runs that started in 2022"
 

@@ -42,7 +42,7 @@ def test_a_submission_without_an_entry_does_not_pass(tmp_path):
 
 def test_the_empty_template_names_every_place_to_fill_in():
     named = {(Path(one.path).name, one.line) for one in findings(TEMPLATE, "P953")}
-    expected = {(name, 0) for name in ("ORGANISATION", "BENCHMARK", "SYSTEM", "IMPLEMENTATION", "SYSTEM.json")}
+    expected = {(name, 0) for name in ("ORGANIZATION", "BENCHMARK", "SYSTEM", "IMPLEMENTATION", "SYSTEM.json")}
     expected |= {("SYSTEM_IMPLEMENTATION.json", 0)}
     for path in (*TEMPLATE.rglob("*/README.md"), *TEMPLATE.rglob("*.sh")):
         lines = path.read_text().splitlines()
@@ -58,13 +58,13 @@ def test_the_empty_template_names_every_required_field_of_the_system():
 
 
 def test_the_template_has_all_keys_of_a_system_description():
-    values = json.loads((TEMPLATE / "ORGANISATION" / "systems" / "SYSTEM.json").read_text())
+    values = json.loads((TEMPLATE / "ORGANIZATION" / "systems" / "SYSTEM.json").read_text())
     assert list(values) == load("mlperf_hpc_3.0").values["system_description"]["keys"]
     assert set(values.values()) == {""}
 
 
 def test_the_filled_template_passes(tree, run_log):
-    for place in list(template.unfilled(tree.organisation)):
+    for place in list(template.unfilled(tree.organization)):
         place.path.write_text(place.path.read_text().replace("FILL IN:", "Here:"))
     values = json.loads(tree.description.read_text())
     known = {"division": "closed", "status": "onprem", "number_of_nodes": "64", "accelerators_per_node": "8"}
@@ -89,10 +89,10 @@ def test_a_copy_has_the_entrys_names_everywhere(tree):
 
 def test_what_is_left_is_named_by_line_and_goes_away_when_written(tree):
     readme = tree.system_folder / "README.md"
-    before = [place for place in template.unfilled(tree.organisation) if place.path == readme]
+    before = [place for place in template.unfilled(tree.organization) if place.path == readme]
     assert [place.line for place in before] == [7, 9, 11]
     readme.write_text(readme.read_text().replace("FILL IN: how to start the runs", "sbatch"))
-    after = [place for place in template.unfilled(tree.organisation) if place.path == readme]
+    after = [place for place in template.unfilled(tree.organization) if place.path == readme]
     assert [place.line for place in after] == [9, 11]
 
 
@@ -101,7 +101,7 @@ def test_a_link_is_not_followed(tree, tmp_path_factory):
     (elsewhere / "README.md").write_text("FILL IN: a secret\n")
     (tree.benchmark_folder / "other").symlink_to(elsewhere)
     (tree.system_folder / "more.sh").symlink_to(elsewhere / "README.md")
-    assert not any("secret" in place.text for place in template.unfilled(tree.organisation))
+    assert not any("secret" in place.text for place in template.unfilled(tree.organization))
 
 
 @pytest.mark.parametrize(
