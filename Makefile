@@ -1,4 +1,4 @@
-# HPC AI Bench. `make demo` trains, checks and scores; `make test` runs the tests; each sets up all that it needs.
+# HPC AI Bench. `make demo` trains, checks and scores; `make review` is enough to check and score; each sets up what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,25 +6,34 @@ BIN := $(VENV)/bin
 #   make demo PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'
 PIP_ARGS ?=
 EXTRAS ?= test
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt
 DEMO := output/demo
 
-.PHONY: help venv demo test test-slow lint bench clean
+.PHONY: help venv review demo test test-slow lint bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-venv: $(VENV)/installed ## .venv with what training, checking and scoring need
+venv: $(VENV)/installed ## .venv with everything that training, checking and scoring need
 
-$(VENV)/installed: setup.cfg constraints.txt
+review: $(VENV)/installed-review ## .venv with the checker alone: no PyTorch
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is older than 3.11; name a newer one: make venv PYTHON=python3.12" >&2; exit 2; }
+	  { echo "$(PYTHON) is older than 3.11; name a newer one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable .
+
+$(VENV)/installed-review: setup.cfg constraints.txt | $(BIN)/python
+	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[$(EXTRAS)]'
+$(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[train]'
+	@touch $@
+
+$(VENV)/installed-test: setup.cfg constraints.txt | $(BIN)/python
+	$(INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: venv ## simulate universes, train CosmoFlow from ten seeds, check, score, report: under 6 minutes on 2 cores
