@@ -46,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from compliance.commands import USER_ERRORS
+    from compliance.files.errors import UserError
 
     try:
         return import_module(f"compliance.commands.{arguments.verb}").run(arguments)
     except BrokenPipeError:
         raise
-    except USER_ERRORS as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -35,6 +35,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.rulesets import hyperparameters_file, ruleset
 from compliance.rulesets.constraint import Constraint
@@ -108,7 +109,7 @@ def load(
     benchmark = benchmark or hyperparameters_type.__module__.partition(".")[0]
     file = hyperparameters_file.read(Path(hyperparameters_path or Path(folder, "hyperparameters.toml")), benchmark)
     system_path = Path(system_path or Path(folder, "system.toml"))
-    system_tables = _fill(_SystemFile, hyperparameters_file.read_toml(system_path), system_path)
+    system_tables = _fill(_SystemFile, toml.load(system_path), system_path)
     config = Config(
         benchmark=file.benchmark,
         rules=file.rules,

@@ -15,7 +15,6 @@ from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.rulesets import hyperparameters_file
 from compliance.rulesets.hyperparameters_file import HyperparametersFile
-from compliance.rulesets.ruleset import RuleSetError
 from compliance.submissions.borrowing import differences, lendable_keys, sha256
 from compliance.submissions.reader import Entry, Organization, Submission
 
@@ -139,11 +138,11 @@ def _read(path: Path, entry: Entry) -> Borrowing | None:
     try:
         if "borrowed" not in toml.load(path):
             return None
-    except (OSError, ValueError):
+    except UserError:
         return None
     try:
         file = hyperparameters_file.read(path, entry.benchmark)
-    except (UserError, RuleSetError) as error:
+    except UserError as error:
         return Borrowing(path, entry, None, str(error).removeprefix(f"{path}: "))
     missing = [key for key in KEYS if not isinstance(file.borrowed.get(key), str) or not file.borrowed[key]]
     fault = f"[borrowed] lacks {', '.join(missing)}"

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compliance.checks.registry import EntryRules, Fault, rule
-from compliance.files import toml
 from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet, nearest
 from compliance.scoring.run_metrics import MS_PER_SECOND, training_seconds
@@ -198,13 +197,7 @@ def _is_tree(organization: Organization) -> bool:
 
 def _layers(organization: Organization) -> Mapping[str, Any]:
     """[layers] of submission.toml; empty where there is none that can be read."""
-    file = organization.folder / "submission.toml"
-    if file.is_symlink() or not file.is_file():
-        return {}
-    try:
-        layers = toml.load(file).get("layers")
-    except (OSError, ValueError):
-        return {}
+    layers = organization.declaration.values.get("layers")
     return layers if isinstance(layers, dict) else {}
 
 

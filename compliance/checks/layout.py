@@ -37,6 +37,7 @@ def metric_is_scored(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
 
 ODDITIES = {
     "unreadable": ("the file cannot be read", "a readable result file"),
+    "unlisted_folder": ("the folder cannot be listed", "a folder that can be read"),
     "not_a_file": ("is named like a result file and is none", "a regular file"),
     "empty_folder": ("holds no result_<i>.txt", "result files"),
     "link": ("a link, which is not followed", "a file or folder of the submission itself"),
@@ -62,7 +63,8 @@ def result_files_can_be_read(submission: Submission) -> Iterator[Fault]:
     """
     logs = (log for entry in submission.entries for log in entry.logs)
     unreadable = (Oddity(log.path, "unreadable") for log in logs if log.error)
-    yield from _oddities(chain(submission.oddities, unreadable), "unreadable", "not_a_file", "empty_folder")
+    kinds = ("unreadable", "unlisted_folder", "not_a_file", "empty_folder")
+    yield from _oddities(chain(submission.oddities, unreadable), *kinds)
 
 
 @rule("R121", severity="warning")

@@ -127,6 +127,19 @@ def power_covers_the_nodes(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
                 yield Fault(folder, f"power of {found} nodes", 0, f"of {nodes}, as {log.path.name} logs", str(found))
 
 
+@rule("P955")
+def declaration_can_be_read(organization: Organization) -> Iterator[Fault]:
+    """An organization's submission.toml is readable TOML.
+
+    Why: it names the rule set, and under HPC AI500 the layers of the system.
+    Example: a file cut off in the middle, or a link.
+    Fix: correct the file; the message names the line.
+    """
+    declaration = organization.declaration
+    if declaration.error:
+        yield Fault(declaration.path, declaration.error, expected="a TOML file")
+
+
 @rule("P901", severity="manual")
 def code_is_equivalent(entry: Entry, limits: EntryRules) -> Iterator[Fault]:
     """Closed code computes what the reference computes: model, loss, metric, optimizer and order of the data.

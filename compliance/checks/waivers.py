@@ -17,6 +17,7 @@ from typing import Any
 
 from compliance.checks.registry import RULES, Fault, Finding, rule
 from compliance.files import toml
+from compliance.files.errors import UserError
 from compliance.rulesets.ruleset import nearest
 from compliance.submissions.reader import Submission
 
@@ -76,8 +77,8 @@ def read(folder: Path) -> Waivers:
         return file
     try:
         tables = toml.load(file.path).get("waiver")
-    except (OSError, ValueError) as error:
-        file.faults.append(f"not a readable TOML file: {error}")
+    except UserError as error:
+        file.faults.append(str(error).removeprefix(f"{file.path}: "))
         return file
     if not isinstance(tables, list):
         file.faults.append("no [[waiver]] table")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and writing files.
+"""Reading and writing of files.
 
-errors.py           UserError
-toml.py, toml.py
-atomic_write.py     a file appears whole or not at all
+errors.py           UserError, the base of all errors that a user can fix
+regular_file.py     bounded reading of files that others have written
+toml.py             TOML
+atomic_write.py     files and folders that appear whole or not at all
 
-Imports: the standard library.
+Imports: the standard library, and tomlkit for writing TOML.
 """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UserError: what the user can fix. The text names file, key, what was found and what is expected."""
+"""UserError: a mistake that the user can fix. Its text names the file, the key, what was found and what is expected."""
 
 
 class UserError(ValueError):
-    """Command lines print it as one line and exit with 2."""
+    """Base class of all such errors; command lines print the text as one line and exit with 2."""

@@ -49,8 +49,8 @@ class HyperparametersFile:
 
 
 def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
-    """Read a file; UserError or RuleSetError where it names no rules, division or benchmark that exist."""
-    tables = read_toml(path)
+    """Read a file; UserError if it names no rules, division or benchmark that exist."""
+    tables = toml.load(path)
     if "system" in tables:
         raise UserError(f"{path}: holds [system], expected a hyperparameters.toml; system.toml is the machine's own")
     for key in tables:
@@ -72,15 +72,6 @@ def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
         batch=tables.get("batch", {}),
         borrowed=tables.get("borrowed", {}),
     )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return toml.load(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not TOML: {error}") from None
 
 
 def _rules(tables: Mapping[str, Any], path: Path) -> RuleSet:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import rules
+from compliance.files.errors import UserError
 from compliance.rulesets.constraint import CONSTRAINT_WORDS, Constraint
 
 FOLDER = Path(rules.__file__).parent
 NO_RULE_SET = frozenset({"base", "reference_convergence"})  # files of rules/ that no submission can name
 
 
-class RuleSetError(ValueError):
+class RuleSetError(UserError):
     """A rule set that cannot be read, or a name that no rule set has."""
 
 

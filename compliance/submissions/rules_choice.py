@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import RuleSet
-from compliance.submissions.reader import Submission
+from compliance.submissions.reader import Declaration, Submission
 
 ROUND_FOLDER = re.compile(r"hpc_results_v(\d+\.\d+)")
 WITHOUT_SCALING_FOLDERS = "mlperf_hpc_0.7"
@@ -55,10 +53,14 @@ def _candidates(submission: Submission) -> Iterator[tuple[str, str]]:
 
 def _declared(submission: Submission) -> Iterator[tuple[str, str]]:
     """submission.toml at the root; in a round without one, what its organizations agree on."""
-    if "rules" in submission.declared:
-        yield _checked(submission.declared["rules"], submission.root), f"named by {submission.root / 'submission.toml'}"
+    if submission.declaration.error:
+        raise UserError(f"{submission.declaration.path}: {submission.declaration.error}")
+    if "rules" in submission.declaration.values:
+        yield _name(submission.declaration), f"named by {submission.declaration.path}"
     elif submission.kind == "round":
-        names = {folder.name: name for folder in submission_folders(submission) for name in _declared_in(folder)}
+        names = {
+            one.name: _name(one.declaration) for one in submission.organizations if "rules" in one.declaration.values
+        }
         if len(set(names.values())) > 1:
             each = ", ".join(f"{org}: {name}" for org, name in sorted(names.items()))
             raise UserError(f"{submission.root}: its organizations name different rules ({each}); give --rules NAME")
@@ -66,32 +68,16 @@ def _declared(submission: Submission) -> Iterator[tuple[str, str]]:
             yield next(iter(names.values())), "named by every organization's submission.toml"
 
 
-def submission_folders(submission: Submission) -> list[Path]:
-    return [organization.folder for organization in submission.organizations]
-
-
-def _declared_in(folder: Path) -> Iterator[str]:
-    file = folder / "submission.toml"
-    if file.is_file() and not file.is_symlink():
-        try:
-            declared = toml.load(file)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file}: not a readable TOML file: {error}") from error
-        if "rules" in declared:
-            yield _checked(declared["rules"], folder)
-
-
-def _checked(name: object, folder: Path) -> str:
-    """The declared name, or an error that says where it stands."""
-    file = folder / "submission.toml"
+def _name(declaration: Declaration) -> str:
+    """The rule set that a submission.toml names. UserError if it is none."""
+    name = declaration.values["rules"]
     if not isinstance(name, str) or not name:
-        raise UserError(
-            f"{file}: rules = {name!r}, expected one of: {', '.join(ruleset.names())}; or give --rules NAME"
-        )
+        expected = f"expected one of: {', '.join(ruleset.names())}; or give --rules NAME"
+        raise UserError(f"{declaration.path}: rules = {name!r}, {expected}")
     try:
         ruleset.load(name)
     except ruleset.RuleSetError as error:
-        raise UserError(f"{file}: {error}") from None
+        raise UserError(f"{declaration.path}: {error}") from None
     return name
 
 

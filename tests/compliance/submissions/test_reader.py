@@ -2,7 +2,9 @@
 """Folders of every layout as entries, and what stands in the way of one."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -118,10 +120,9 @@ def test_the_description_names_the_division_before_the_logs(valid_round, edit_lo
 
 def test_submission_toml_is_read_at_the_root(valid_round):
     (valid_round / "submission.toml").write_text('rules = "mlperf_hpc_2.0"\n')
-    assert read(valid_round).declared == {"rules": "mlperf_hpc_2.0"}
+    assert read(valid_round).declaration.values == {"rules": "mlperf_hpc_2.0"}
     (valid_round / "submission.toml").write_text("rules = \n")
-    with pytest.raises(SubmissionError, match="not a readable TOML file"):
-        read(valid_round)
+    assert "not TOML" in read(valid_round).declaration.error
 
 
 def test_what_is_no_submission_says_what_was_expected(tmp_path):
@@ -136,3 +137,69 @@ def test_what_is_no_submission_says_what_was_expected(tmp_path):
 def test_a_description_too_large_is_not_read(valid_round, monkeypatch):
     monkeypatch.setattr(reader, "MAX_JSON_BYTES", 10)
     assert "larger than" in read(valid_round / "beta").entries[0].description.error
+
+
+def test_descriptions_together_are_bounded(valid_round, monkeypatch):
+    size = (valid_round / "beta/systems/rack.json").stat().st_size
+    monkeypatch.setattr(reader, "MAX_DESCRIPTION_BYTES", size + 10)
+    (valid_round / "beta/systems/second.json").write_text("{} " * 20)
+    descriptions = read(valid_round / "beta").organizations[0].descriptions
+    assert descriptions["rack"].error is None
+    assert "larger than" in descriptions["second"].error
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "folder"])
+def test_what_is_not_a_file_is_never_opened(valid_round, kind):
+    path = valid_round / "beta/systems/odd.json"
+    outside = valid_round.parent / "outside.json"
+    outside.write_text('{"secret": 1}')
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "link": lambda: path.symlink_to(outside),
+        "folder": path.mkdir,
+    }[kind]()
+    submission = read(valid_round / "beta")
+    if kind in ("device", "link"):
+        assert "odd" not in submission.organizations[0].descriptions
+        assert [(oddity.path, oddity.kind) for oddity in submission.oddities] == [(path, "link")]
+    else:
+        assert "cannot be read" in submission.organizations[0].descriptions["odd"].error
+
+
+def test_a_folder_that_cannot_be_listed_is_noted_and_the_rest_is_read(valid_round, monkeypatch):
+    locked = valid_round / "acme/results/cluster"
+
+    def listing(folder):
+        if folder == locked:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return os_listing(folder)
+
+    os_listing = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", listing)
+    submission = read(valid_round)
+    assert reader.Oddity(locked, "unlisted_folder") in submission.oddities
+    assert [entry.system for entry in submission.entries] == ["box", "rack"]
+
+
+def test_hidden_results_and_digits_of_other_scripts_are_noted(valid_round):
+    folder = valid_round / "beta/results/rack/strong/deepcam"
+    (folder / ".result_9.txt").write_text("")
+    (folder / "result_\u0665.txt").write_text("")
+    (folder / ".DS_Store").write_text("")
+    oddities = read(valid_round).oddities
+    assert {(oddity.path.name, oddity.kind) for oddity in oddities} == {
+        (".result_9.txt", "unknown_file"),
+        ("result_\u0665.txt", "unknown_file"),
+    }
+
+
+def test_a_pipe_is_no_log(tmp_path):
+    os.mkfifo(tmp_path / "result_0.txt")
+    with pytest.raises(SubmissionError, match="is not a regular file"):
+        read(tmp_path / "result_0.txt")
+
+
+def test_a_path_that_is_a_link_is_followed(valid_round, tmp_path):
+    (tmp_path / "round_link").symlink_to(valid_round)
+    assert len(read(tmp_path / "round_link").entries) == 3

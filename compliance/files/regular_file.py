@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads small files that others have written: regular files only, never more than a stated number of bytes."""
+
+import os
+import stat
+from pathlib import Path
+
+from compliance.files.errors import UserError
+
+
+def read(path: Path, max_bytes: int) -> bytes:
+    """The content of a file. UserError for a larger file, and for devices and pipes, which could block for ever."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{path}: cannot be read: it is not a regular file")
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > max_bytes:
+        raise UserError(f"{path}: cannot be read: larger than {_size(max_bytes)}")
+    return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _size(num_bytes: int) -> str:
+    for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.3g} {unit}"
+    return f"{num_bytes} bytes"
+
+
+def is_regular(path: Path) -> bool:
+    """True for a regular file that is not behind a link, and False if that cannot be found out."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """True for a folder that is not behind a link, and False if that cannot be found out."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
