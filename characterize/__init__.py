@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What bounds a system under the benchmarks, layer by layer, and what it would do at another scale.
+"""Performance characterization: resources that bound a system under the benchmarks, and predictions at other scales.
 
     python -m characterize roofline --output output/characterize       # measures what it needs, places the benchmarks
 
-commands/  one file a command: kernels, allreduce, storage, roofline, breakdown, scaling, predict, report
-measure/   what is measured on this machine
-models/    pure functions of measurements: rooflines, times, predictions; tested without a machine
+commands/  one file per command: kernels, allreduce, storage, roofline, breakdown, scaling, predict, report
+measure/   measurements on this machine
+models/    pure functions of measurements: rooflines, times, predictions; tested without hardware
 results/   results as files and tables
-pictures/  plots; pages/: the report page; systems/: declared systems
+pictures/  plots; pages/: the report page; systems/: systems described in TOML files
 
-Imports: harness and compliance; a benchmark's modules only when they are needed, so that a missing benchmark is
-skipped. Nothing imports characterize.
+Imports: harness and compliance. A benchmark's modules are imported when they are needed, so a benchmark that is not
+installed is skipped. Only perf imports characterize.
 """

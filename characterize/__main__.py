@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What bounds a system under the benchmarks, layer by layer, and what it would do at another scale.
+"""Measure which resources bound a system under the benchmarks, and predict time to train at another scale.
 
     python -m characterize roofline --output output/characterize
     python -m characterize breakdown cosmoflow --output output/characterize
     python -m characterize report --output output/characterize
 
-Each verb writes its result as JSON and its picture as PNG and SVG into the folder, and prints a table. Defaults end
-within a minute or so on two idle cores; --full measures all.
+Each verb prints a table and writes its result as JSON and its picture as PNG and SVG into the output folder. With the
+defaults a verb takes about a minute on two idle cores; --full measures everything.
 """
 
 import argparse
@@ -35,26 +35,26 @@ VERBS = {
 }
 
 WIDTH_OF_FILES = 120
-"""Columns of a table that goes into a file or a pipe."""
+"""Width of tables in columns if the output is a file or a pipe."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     result = options.module.measure(options)
-    if result is None or is_silent():  # the report is made of results and is none
+    if result is None or is_silent():  # `report` writes its page itself and has no result
         return 0
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
     for table in options.module.tables(result):
         show(table, console)
     if result.machine.is_busy:
-        console.print(f"Load {result.machine.load_per_core} a core: others were at work, rates are lower limits.\n")
+        console.print(f"{result.machine.load_warning}\n")
     written = [result.write(options.output), *style.write(options.module.figures(result), options.output)]
     console.print("\n".join(str(path) for path in written), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    """Only the chosen verb's module is imported, so that --help does not wait for torch."""
+    """Import the chosen verb's module only, so that --help does not wait for torch."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m characterize", description=__doc__, formatter_class=form)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -72,7 +72,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _module(verb: str) -> ModuleType:
-    # Read when torch is loaded: threads that wait busily would be timed against each other wherever others are at work.
+    # OpenMP reads this when torch is loaded. Spinning threads would compete with each other on a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return import_module(f"characterize.commands.{verb}")
 

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speed measurements: each module measures against a named peer, or the machine's own limit, in one run."""
+"""Speed measurements against a named peer or the machine's own limit, in one run.
+
+Imports: everything; nothing imports perf.
+"""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run the measurements and write docs/performance.md.
 
-python -m perf                      all of them: minutes each, on a machine that does nothing else
-python -m perf compliance           some of them; the other sections stay as they were measured
+python -m perf                      all measurements: minutes each, on an otherwise idle machine
+python -m perf compliance           only this one; the other sections keep their earlier figures
 """
 
 import argparse
@@ -11,18 +11,19 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from compliance.files import atomic_write
 from perf.measurement import NotMeasurable, as_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# Performance
 
-Written by `make bench`: every figure is measured, against a named peer or the machine's own limit, in one run. A ratio
-above 1 means that ours is better; where we lose, it says so.
+Written by `make bench`: every figure is measured against a named peer or the machine's own limit, in one run. A ratio
+above 1 means that this project is faster.
 """
 
 
 NAMES = ("compliance", "cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcnn", "staging", "communication")
-"""Modules of this folder, each with measure() -> Measurement; imported when asked for."""
+"""Modules of this folder, each with measure() -> Measurement; imported when they are measured."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,11 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write_page(records: Path, page: Path) -> None:
-    """docs/performance.md from all records there are."""
+    """Write docs/performance.md from all records."""
     sections = [as_markdown(json.loads(path.read_text())) for path in sorted(records.glob("*.json"))]
-    temporary = page.with_suffix(".md.tmp")
-    temporary.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
-    temporary.replace(page)
+    atomic_write.write(page, "\n".join([HEAD, *sections]))
 
 
 if __name__ == "__main__":

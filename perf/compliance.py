@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checker's speed: whole processes, ours against mlperf_logging's package checker on the same files in one run.
+"""Speed of the checker: whole processes against mlperf_logging's package checker, on the same files in one run.
 
     python -m perf compliance
 
-HPC_RESULTS may name a folder that holds hpc_results_v2.0; the public round is measured where it is found.
+HPC_RESULTS may name a folder that contains hpc_results_v2.0; the public round is measured if it is found.
 """
 
 import json
@@ -52,7 +52,7 @@ def _against_peer(what: str, tree: Path, folder: Path) -> Row:
     organizations = [tree] if (tree / "results").is_dir() else sorted(path for path in tree.iterdir() if path.is_dir())
     check = [sys.executable, "-m", "compliance", "check", str(tree), "--rules", "mlperf_hpc_2.0", "--format", "json"]
     ours = _median(lambda: _run(check), 5)
-    # The peer writes its log into the working folder and scaling.json into what it checks: hence the copy.
+    # The peer writes its log into the working folder and scaling.json into the submission, so it gets a copy.
     peer = sum(
         _run([sys.executable, "-m", "mlperf_logging.package_checker", str(path), "hpc", "2.0.0"], folder)
         for path in organizations
@@ -75,7 +75,7 @@ def _startup() -> Row:
 
 
 def _split_rows(tree: Path) -> list[Row]:
-    """Where the time goes inside the process: reading, parsing (against the JSON parser alone), checking."""
+    """Time inside the process: reading, parsing (compared with the JSON parser alone), checking."""
     import msgspec
 
     from compliance import checks, mllog
@@ -95,7 +95,7 @@ def _split_rows(tree: Path) -> list[Row]:
     tree_read = reader.read(tree)
     for entry in tree_read.entries:
         for log in entry.logs:
-            assert log.events  # which reads it
+            assert log.events  # reads the log
     rules = ruleset.load("mlperf_hpc_2.0")
     check_s = _median(lambda: _timed(lambda: checks.check(tree_read, rules)), 3)
     return [
@@ -113,7 +113,7 @@ def _split_rows(tree: Path) -> list[Row]:
 
 
 def _synthetic_submission(root: Path) -> Path:
-    """About 200 MB: 10 CosmoFlow entries of ten runs, with thousands of events each, as large public logs have."""
+    """Write about 200 MB: 10 CosmoFlow entries of ten runs with thousands of events each, like large public logs."""
     for system in range(10):
         folder = root / "results" / f"system_{system}" / "strong" / "cosmoflow"
         folder.mkdir(parents=True)
@@ -174,9 +174,9 @@ def _header(seed: int) -> dict[str, object]:
 
 
 def _run(command: Sequence[str], folder: Path | None = None) -> float:
-    """Wall seconds of a whole process."""
+    """Wall time of a whole process in seconds."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # which would compile ours, but not the installed peer, every time
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it would compile our modules on every start, but not the peer's
     return _timed(
         lambda: subprocess.run(
             command,
@@ -190,7 +190,7 @@ def _run(command: Sequence[str], folder: Path | None = None) -> float:
 
 
 def _peak_megabytes(command: Sequence[str]) -> float:
-    """Peak resident memory of one process, measured by a parent that has no other child."""
+    """Peak resident memory of one process, measured by a parent without other children."""
     script = (
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CosmoFlow's training rate on this CPU: our order of work against the plain reference's, step by step in turn.
+"""CosmoFlow's training rate on this CPU, compared with the plain order of operations, in turns.
 
 python -m perf cosmoflow
 """
@@ -19,12 +19,12 @@ from perf.turns import in_turn, training_row
 NUM_WARM_UP_STEPS = 2
 NUM_STEPS = 7
 SIZES = {64: 4, 128: 1}
-"""Voxels a side, and the samples of a step that then fit into a laptop's memory."""
+"""Voxels per side -> batch size that fits into a laptop's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A way to do the same training step."""
+    """One variant of the same training step."""
 
     pool_first: bool
     layout: torch.memory_format

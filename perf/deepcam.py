@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DeepCAM on this CPU: a training step against the plain form of it, and the loader against raw reads, in turn.
+"""DeepCAM on this CPU: training step against its plain form, and loader against raw reads, in turns.
 
 python -m perf deepcam
 """
@@ -51,16 +51,16 @@ def measure() -> Measurement:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A way to do the same training step."""
+    """One variant of the same training step."""
 
     layout: torch.memory_format
     bf16: bool
     plain: bool
-    """Tiles the pooled branch, and computes the softmax for the metric."""
+    """True: tile the pooled branch, and compute the softmax for the metric."""
 
 
 class TiledPyramid(Pyramid):
-    """The pooled vector written out over height and width, and concatenated."""
+    """Pyramid that tiles the pooled vector over height and width before concatenation."""
 
     def forward(self, features_NCHW: Tensor) -> Tensor:
         tiles = self.pooled(features_NCHW).tile(1, 1, *features_NCHW.shape[-2:])
@@ -120,13 +120,13 @@ def _plain_loss_and_metric(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
         prediction_NHW = torch.softmax(logits_NKHW, 1).argmax(1)
         for kind in range(3):
             predicted, labelled = prediction_NHW == kind, labels_NHW == kind
-            for one, other in ((predicted, labelled), (predicted, ~labelled), (~predicted, labelled)):
-                (one & other).sum((1, 2))
+            for left, right in ((predicted, labelled), (predicted, ~labelled), (~predicted, labelled)):
+                (left & right).sum((1, 2))
     return cross_entropy(logits_NKHW, labels_NHW, weight=torch.tensor(CLASS_WEIGHTS), reduction="none").mean()
 
 
 def _memory_rows() -> Iterator[Row]:
-    """Each variant in a process of its own: a process keeps what an earlier variant made it reserve."""
+    """Measure each variant in its own process, because a process keeps the memory of earlier variants."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         peaks = dict(zip(_variants(), pool.map(_peak_mib, _variants()), strict=True))
@@ -139,7 +139,7 @@ def _peak_mib(name: str) -> float:
     step = _step(_variants()[name])
     for _ in range(NUM_WARM_UP_STEPS + 1):
         step()
-    lines = Path("/proc/self/status").read_text().splitlines()  # ru_maxrss would begin at the parent's
+    lines = Path("/proc/self/status").read_text().splitlines()  # ru_maxrss starts at the parent's value
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 

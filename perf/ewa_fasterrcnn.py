@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faster R-CNN on this CPU: RoIAlign and suppression against peers, where a training step's time goes, reading years.
+"""Faster R-CNN on this CPU: RoIAlign and suppression against peers, parts of a training step, reading of years.
 
 python -m perf ewa_fasterrcnn
 """
@@ -31,7 +31,7 @@ NUM_WARM_UPS = 1
 NUM_TURNS = 5
 NUM_REGIONS, NUM_BOXES, NUM_CHANNELS, MAP_SIZE = 256, 1000, 256, (96, 144)
 STEP_SIZE = (384, 576)
-"""A quarter of the reference's image, which leaves a laptop some memory."""
+"""A quarter of the reference image, which fits into a laptop's memory."""
 NUM_IMAGES, IMAGE_SHAPE = 6, (16, 768, 1152)
 BYTES_PER_MEBIBYTE = 2**20
 
@@ -82,7 +82,7 @@ def _loop_roi_align(features: Tensor, regions: Tensor) -> Tensor:
 
 
 def _loop_suppress(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
-    """The algorithm as it is usually told: take the best box, drop what overlaps it, repeat."""
+    """Textbook algorithm: take the best box, drop all boxes that overlap it, repeat."""
     left, kept = scores.argsort(descending=True), []
     while len(left):
         kept.append(int(left[0]))
@@ -97,7 +97,7 @@ def _boxes(num: int) -> Tensor:
 
 
 def _step_rows() -> list[Row]:
-    """One training step of the reference network: channels last in bf16 against plain fp32, and where its time goes."""
+    """One training step of the reference network: channels last in bf16 against plain fp32, and its parts."""
     model = FasterRCNN()
     steps = {bf16: _Step(copy.deepcopy(model), bf16=bf16) for bf16 in (True, False)}
     timed = _timed(steps[True].run, steps[False].run)
@@ -118,7 +118,7 @@ def _step_rows() -> list[Row]:
 
 
 class _Step:
-    """A training step in its parts, each timed."""
+    """A training step with the time of each part."""
 
     PARTS = ("backbone and pyramid", "region proposals", "RoIAlign and box head", "backward")
 
@@ -154,7 +154,7 @@ class _Step:
 
 
 def _reading_row() -> Row:
-    """Images of a year file from the disk, the kernel's cache dropped, against plain reads of the same bytes."""
+    """Read images of a year file with a cold page cache, compared with plain reads of the same bytes."""
     num_bytes = NUM_IMAGES * 4 * int(np.prod(IMAGE_SHAPE))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "climo_1979.h5")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ImageNet's input and training rates on this machine, against what a user would write first, in turn in one process.
+"""ImageNet's input and training rates on this machine, compared with straightforward code, in turns in one process.
 
     python -m perf imagenet_resnet
 
 Input: JPEGs of 500 x 375 to crops of 224, in two threads against two processes of a torch DataLoader with Pillow.
-DALI is measured where it is installed.
+DALI is measured if it is installed.
 """
 
 import time
@@ -48,7 +48,7 @@ def measure() -> Measurement:
     return Measurement(
         name="imagenet_resnet",
         title="ImageNet ResNet-50: input and training on CPU",
-        peer="input: torch DataLoader and Pillow, normalised fp32 pictures; training: NCHW in fp32",
+        peer="input: torch DataLoader and Pillow, normalized fp32 images; training: NCHW in fp32",
         method=(
             f"Input: median of {NUM_EPOCHS} passes over {NUM_PICTURES} JPEGs of 500 x 375, {NUM_WORKERS} workers each. "
             f"Training: median of {NUM_STEPS} steps. Variants in turn, in one process."
@@ -59,7 +59,7 @@ def measure() -> Measurement:
 
 
 class UsersDataset:
-    """What one writes first: decode, crop, resize, mirror, and normalise in the worker."""
+    """Straightforward data set: decode, crop, resize, mirror and normalize in the worker."""
 
     def __init__(self, folder: PictureFolder):
         self.paths, self.labels = folder.paths, folder.labels
@@ -108,8 +108,8 @@ def _row(what: str, rate: float, peer_rate: float, note: str = "") -> Row:
 def _training_row() -> Row:
     steps = {"ours": _step(torch.channels_last, bf16=True), "peer": _step(torch.contiguous_format, bf16=False)}
     times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
-    rates = {name: TRAINING_BATCH_SIZE / median(one.wall_s) for name, one in times.items()}
-    cpu = {name: median(one.cpu_s) / TRAINING_BATCH_SIZE for name, one in times.items()}
+    rates = {name: TRAINING_BATCH_SIZE / median(taken.wall_s) for name, taken in times.items()}
+    cpu = {name: median(taken.cpu_s) / TRAINING_BATCH_SIZE for name, taken in times.items()}
     with torch.device("meta"):
         flops = training_flops(ResNet50(), torch.empty(1, 3, SIDE, SIDE))
     note = f"batch {TRAINING_BATCH_SIZE}; {rates['ours'] * flops / 1e9:.0f} GFLOP/s; "

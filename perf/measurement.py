@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurement: what one perf module found, as JSON and as a section of docs/performance.md."""
+"""Measurement: the result of one perf module, as JSON and as a section of docs/performance.md."""
 
 import json
 import os
@@ -8,50 +8,51 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from compliance.files import atomic_write
+from compliance.files.errors import UserError
 
-class NotMeasurable(Exception):
-    """This machine lacks what a measurement needs; the text names it."""
+
+class NotMeasurable(UserError):
+    """A tool or permission that a measurement needs is missing on this machine; the text names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Ours and the peer's on the same input in the same run."""
+    """Our figure and the peer's on the same input in the same run."""
 
     what: str
     unit: str
     ours: float
     peer: float | None = None
     ratio: float | None = None
-    """How many times better ours is; below 1 where we lose. None where there is no peer."""
+    """How many times better ours is; below 1 the peer wins. None if there is no peer."""
     note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One perf module's result."""
+    """Result of one perf module."""
 
     name: str
-    """File name of the JSON, without its ending."""
+    """File name of the JSON without suffix."""
     title: str
     peer: str
-    """What ours is compared with."""
+    """Description of the peer."""
     method: str
-    """How it was measured, in a sentence or two."""
+    """Method of measurement, in a sentence or two."""
     rows: list[Row]
     versions: tuple[str, ...] = ("torch",)
-    """Packages whose versions matter."""
+    """Packages whose versions affect the figures."""
     machine: str = field(default_factory=lambda: machine())
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         record = asdict(self) | {"versions": {name: version(name) for name in self.versions}}
-        temporary = folder / f".{self.name}.json.tmp"
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(folder / f"{self.name}.json")
+        atomic_write.write(folder / f"{self.name}.json", json.dumps(record, indent=2) + "\n")
 
 
 def machine() -> str:
-    """Processor and core count, such as '2 cores of Intel(R) Xeon(R) Processor'."""
+    """Core count and processor, such as '2 cores of Intel(R) Xeon(R) Processor'."""
     names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     return f"{len(os.sched_getaffinity(0))} cores of {names[0] if names else platform.machine()}"
 
@@ -62,7 +63,7 @@ def _cpuinfo() -> list[str]:
 
 
 def as_markdown(record: dict) -> str:
-    """A section of docs/performance.md from a written record."""
+    """Format a written record as a section of docs/performance.md."""
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     lines = [
         f"## {record['title']}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things to do that take turns in one process, so that what else the machine does meets them all alike.
+"""Run several functions in turns in one process, so that other load on the machine affects all of them equally.
 
 times = in_turn({"ours": step, "peer": plain_step}, num_warm_ups=2, num_turns=7)
 training_row("at 224", times["ours"], times["peer"], batch_size=8, flops=flops_of_a_sample)
@@ -15,14 +15,14 @@ from perf.measurement import Row
 
 @dataclass
 class Times:
-    """What the turns of one thing took, without the warm-ups."""
+    """Wall and CPU seconds of one function's turns, without warm-ups."""
 
     wall_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
 
 
 def in_turn(works: Mapping[str, Callable[[], object]], *, num_warm_ups: int, num_turns: int) -> dict[str, Times]:
-    """Do each of them once, then each of them again, and so on; their times by name."""
+    """Call each function once, then each again, and so on; return their times by name."""
     times = {name: Times() for name in works}
     for number in range(num_warm_ups + num_turns):
         for name, work in works.items():
@@ -35,7 +35,7 @@ def in_turn(works: Mapping[str, Callable[[], object]], *, num_warm_ups: int, num
 
 
 def training_row(what: str, ours: Times, peer: Times, *, batch_size: int, flops: int) -> Row:
-    """The medians of two training steps as rates; `flops` of training on one sample."""
+    """Row that compares the median rates of two training steps; `flops` is the cost of training on one sample."""
     rate, peer_rate = batch_size / median(ours.wall_s), batch_size / median(peer.wall_s)
     cpu_s, peer_cpu_s = median(ours.cpu_s) / batch_size, median(peer.cpu_s) / batch_size
     return Row(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One module a command of `python -m characterize`: it measures, asks the models, and returns a Result.
+"""One module per command of `python -m characterize`: options, measurement, result, tables and pictures.
 
-statements.py  sentences about results, for the report page
+statements.py   sentences about results, for the report page
 
 Imports: measure, models, results, pictures.
 """

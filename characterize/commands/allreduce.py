@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collective operations over message size: algbw and busbw, each library that is there beside the others.
+"""Collective operations over message size: algbw and busbw of every communication library that is installed.
 
 python -m characterize allreduce --output output/characterize
 torchrun --nnodes 4 --nproc-per-node 8 ... -m characterize allreduce --output output/characterize
@@ -24,21 +24,25 @@ from characterize.results.tables import Table, percent, quantity, seconds, size
 MIB = 1 << 20
 QUICK_SIZES = (8, 1 << 10, 32 << 10, 256 << 10, MIB, 3 * MIB, 8 * MIB, 25 * MIB, 64 * MIB)
 FULL_SIZES = tuple(sorted({8 * 4**power for power in range(13)} | {3 << power for power in range(3, 27, 3)}))
-"""8 B to 128 MiB in steps of 4, and between them sizes that are no powers of two."""
+"""8 B to 128 MiB in steps of 4, and sizes between them that are not powers of two."""
 BUCKET_BYTES = 25 * MIB
-"""DDP's bucket: what a large network's gradients are sent in."""
+"""Default bucket size of DistributedDataParallel."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ranks", type=int, default=2, metavar="N", help="processes on this machine (%(default)s)")
-    parser.add_argument("--collective", action="append", choices=COLLECTIVES, help="only this one; repeatable")
-    parser.add_argument("--backend", action="append", choices=("torch", "mpi"), help="only this one; repeatable")
+    parser.add_argument(
+        "--collective", action="append", choices=COLLECTIVES, help="measure this collective only; repeatable"
+    )
+    parser.add_argument(
+        "--backend", action="append", choices=("torch", "mpi"), help="measure this library only; repeatable"
+    )
 
 
 def measure(options: argparse.Namespace) -> Result:
     num_ranks = int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else options.ranks
     if num_ranks < 2:
-        raise CharacterizeError(f"--ranks {num_ranks}: nothing is communicated by one rank; use at least 2")
+        raise CharacterizeError(f"--ranks: found {num_ranks}, expected at least 2; one rank communicates nothing")
     sizes = [*FULL_SIZES, 256 * MIB] if options.full else list(QUICK_SIZES)
     chosen = {
         "collectives": options.collective or list(COLLECTIVES if options.full else COLLECTIVES[:1]),
@@ -48,14 +52,14 @@ def measure(options: argparse.Namespace) -> Result:
     rows = []
     for backend in _backends(options.backend):
         function = "characterize.measure.collectives:" + ("sweep_mpi" if backend == "mpi" else "sweep")
-        found = on_ranks(function, chosen, num_ranks=num_ranks, mpi=backend == "mpi")
-        rows += [with_bandwidth(row, num_ranks=num_ranks) for row in found]
+        measured = on_ranks(function, chosen, num_ranks=num_ranks, mpi=backend == "mpi")
+        rows += [with_bandwidth(row, num_ranks=num_ranks) for row in measured]
     data = {"rows": rows, "num_ranks": num_ranks, "messages": messages()}
     return Result(name="allreduce", verb="allreduce", settings=chosen | {"ranks": num_ranks}, data=data)
 
 
 def with_bandwidth(row: dict[str, Any], *, num_ranks: int) -> dict[str, Any]:
-    """A measured row with algbw and busbw; one that the library refused stays as it is."""
+    """Add algbw and busbw to a measured row; rows with an error stay unchanged."""
     if "error" in row:
         return row
     algbw = algorithm_bandwidth(row["bytes"], row["seconds"])
@@ -63,14 +67,14 @@ def with_bandwidth(row: dict[str, Any], *, num_ranks: int) -> dict[str, Any]:
 
 
 def best_bus_bandwidth(result: Result) -> tuple[float, str]:
-    """Highest busbw of an all-reduce, and the library it was reached with."""
+    """Highest busbw of an all-reduce, and its library."""
     rows = [row for row in result.data["rows"] if row["collective"] == "all_reduce" and "busbw" in row]
     best = max(rows, key=lambda row: row["busbw"])
     return best["busbw"], best["library"]
 
 
 def messages() -> dict[str, int]:
-    """Bytes of fp32 gradients that each benchmark reduces in a step."""
+    """Bytes of fp32 gradients that each benchmark reduces per step."""
     sizes = {}
     for benchmark in benchmarks.named(None):
         with torch.device("meta"):
@@ -86,7 +90,7 @@ def tables(result: Result) -> Iterator[Table]:
             title=f"{collective} over {result.data['num_ranks']} ranks",
             columns=("library", "message", "time", "spread", "algbw", "busbw"),
             rows=[_row(row) for row in rows],
-            note="algbw and busbw as nccl-tests defines them; the time is the slowest rank's.",
+            note="algbw and busbw as defined by nccl-tests; times are those of the slowest rank.",
         )
 
 
@@ -102,7 +106,7 @@ def _row(row: dict) -> list[str]:
 
 
 def _backends(wanted: list[str] | None) -> list[str]:
-    """torch's own (gloo, NCCL on accelerators) and MPI where mpi4py is there; asked for and absent: an error."""
+    """The named libraries; default: torch, and MPI if it is installed. CharacterizeError if a named one is missing."""
     has_mpi = find_spec("mpi4py") is not None
     if wanted and "mpi" in wanted and not has_mpi:
         raise CharacterizeError("--backend mpi: mpi4py is not installed; pip install mpi4py mpich")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training step goes: kinds of operators, communication step by step, data loading, and the node over time.
+"""Time of a training step: kinds of operators, gradient communication, data loading, and node utilization.
 
     python -m characterize breakdown cosmoflow --output output/characterize
     python -m characterize breakdown deepcam --compression bf16 --ranks 4 --full
 
-One process is profiled by kind of operator (figure 10 of HPC AI500), then several ranks train together while a hook
-notes the moments of every bucket of gradients (its table 12), while the node's use and energy are sampled.
+First one process is profiled by kind of operator (figure 10 of HPC AI500). Then several ranks train together while a
+communication hook records the times of every gradient bucket (its table 12). Node utilization and energy are sampled.
 """
 
 import argparse
@@ -37,17 +37,22 @@ MONITORED = ("cpu_percent", "memory_bytes", "read_bytes_per_s", "received_bytes_
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("benchmark", help="package, such as cosmoflow")
+    add("benchmark", help="benchmark package, such as cosmoflow")
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="what to measure (%(default)s)")
-    add("--ranks", type=int, default=2, metavar="N", help="ranks of the communication's timeline (%(default)s)")
-    add("--compression", default="none", choices=COMPRESSIONS, help="of the gradients sent (%(default)s)")
-    add("--watts", type=float, metavar="W", help="declared power of the node, where nothing measures it: an estimate")
+    add("--ranks", type=int, default=2, metavar="N", help="ranks of the communication timeline (%(default)s)")
+    add("--compression", default="none", choices=COMPRESSIONS, help="compression of the gradients (%(default)s)")
+    add(
+        "--watts",
+        type=float,
+        metavar="W",
+        help="declared power of the node, used as an estimate if nothing measures it",
+    )
 
 
 def measure(options: argparse.Namespace) -> Result:
     benchmark = benchmarks.named([options.benchmark])[0]
     if options.ranks < 2:
-        raise CharacterizeError(f"--ranks {options.ranks}: one rank sends no gradients; use at least 2")
+        raise CharacterizeError(f"--ranks: found {options.ranks}, expected at least 2; one rank sends no gradients")
     device = find_device(options.device)
     size = benchmark.reference_size if options.full or device.type == "cuda" else benchmark.small_size
     num_samples, num_steps = benchmark.small_samples, STEPS[options.full]
@@ -79,7 +84,7 @@ def measure(options: argparse.Namespace) -> Result:
 
 
 def _loading_seconds(benchmark: Benchmark) -> float:
-    """A sample of the benchmark's small data set through its own loader, in this process, from a warm cache."""
+    """Seconds that the benchmark's own loader needs for one small sample from a warm cache, without workers."""
     with tempfile.TemporaryDirectory(prefix="characterize_data_") as folder:
         read = sample_formats.prepared(benchmark.name, Path(folder) / "data")
         read.read()
@@ -103,7 +108,7 @@ def tables(result: Result) -> Iterator[Table]:
             *([kind, seconds(kinds[kind]), percent(kinds[kind] / total)] for kind in ordered),
             ["all", seconds(total), percent(1.0)],
         ],
-        note=f"{quantity(result.data['flops'], 'FLOP')} a step; data loading is that of a loader without workers.",
+        note=f"{quantity(result.data['flops'], 'FLOP')} per step; data loading is measured without workers.",
     )
     yield _timeline_table(result)
     yield _node_table(result)
@@ -117,8 +122,8 @@ def _timeline_table(result: Result) -> Table:
         title=f"Communication of a step over {result.settings['ranks']} ranks",
         columns=("part", "time"),
         rows=[[part, seconds(value)] for part, value in result.data["timeline"].items()],
-        note=f"{a_step} buckets, {quantity(num_bytes, 'B')} a step and rank; mean over ranks. "
-        "DDP agrees on its buckets beforehand: no negotiation.",
+        note=f"{a_step} buckets, {quantity(num_bytes, 'B')} per step and rank; mean over ranks. "
+        "DDP fixes its buckets beforehand, so there is no negotiation.",
     )
 
 
@@ -138,7 +143,7 @@ def _node_table(result: Result) -> Table:
         "accelerators busy": percent(None if (busy := mean("accelerator_percent")) is None else busy / 100),
         "energy": f"{joules} ({energy['source']}: {energy['coverage']})",
     }
-    return Table(title="The node meanwhile, on average", columns=("what", "value"), rows=list(map(list, shown.items())))
+    return Table(title="Node utilization, mean", columns=("what", "value"), rows=list(map(list, shown.items())))
 
 
 def figures(result: Result) -> dict[str, Figure]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GEMM, convolution, recurrent and attention kernels, forward and backward: DeepBench's shapes and the benchmarks' own.
+"""GEMM, convolution, recurrent and attention kernels with the shapes of DeepBench and of the benchmarks.
 
 python -m characterize kernels --output output/characterize
 """
@@ -33,16 +33,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="what to measure (%(default)s)"
     )
-    parser.add_argument("--family", action="append", choices=FAMILIES, help="kernels of this kind only; repeatable")
     parser.add_argument(
-        "--precision", action="append", choices=PRECISIONS, help="this precision only; repeatable (default: all native)"
+        "--family", action="append", choices=FAMILIES, help="measure this kind of kernel only; repeatable"
+    )
+    parser.add_argument(
+        "--precision",
+        action="append",
+        choices=PRECISIONS,
+        help="measure this precision only; repeatable (default: all that the hardware supports)",
     )
 
 
 def measure(options: argparse.Namespace) -> Result:
     device = find_device(options.device)
     precisions = choose_precisions(options.precision, device)
-    kernels = [one for one in _kernels(options, device) if not options.family or one.family in options.family]
+    kernels = [kernel for kernel in _kernels(options, device) if not options.family or kernel.family in options.family]
     wanted = [
         (kernel, direction, precision)
         for kernel in kernels
@@ -50,16 +55,18 @@ def measure(options: argparse.Namespace) -> Result:
         for precision in precisions
         if kernel_work.is_defined(kernel, direction, precision)
     ]
-    rows = [time_kernel(*one, device=device, full=options.full) for one in tracked(wanted, "kernels")]
+    rows = [time_kernel(*case, device=device, full=options.full) for case in tracked(wanted, "kernels")]
     rows = [row for row in rows if row is not None]
     if not rows:
-        raise CharacterizeError("kernels: none of the chosen kernels exists in the chosen precision on this device")
+        raise CharacterizeError(
+            "kernels: none of the chosen kernels exists on this device in the chosen precision; choose others"
+        )
     settings = {"device": device.type, "precisions": list(precisions), "full": options.full, "cold_inputs": True}
     return Result(name="kernels", verb="kernels", settings=settings, data={"kernels": rows, "model": _fit(rows)})
 
 
 def _fit(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The kernel model's held-out error, or why there is none: the measurements stand without it."""
+    """Held-out error of the kernel model, or the reason why there is none."""
     try:
         return held_out_error(rows).as_record()
     except CharacterizeError as error:
@@ -69,7 +76,7 @@ def _fit(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def time_kernel(
     kernel: Kernel, direction: str, precision: str, *, device: torch.device, full: bool = False
 ) -> dict[str, Any] | None:
-    """One row; None where torch has no such kernel."""
+    """Time one kernel; None if torch has no such kernel."""
     try:
         work = kernel_work.build(kernel, direction=direction, precision=precision, device=device)
         timing = time_repeatedly(work, device=device, max_seconds=SECONDS_A_KERNEL[full])
@@ -93,7 +100,7 @@ def time_kernel(
 
 
 def peak_kernels(device: torch.device) -> list[Kernel]:
-    """Kernels that come near to what the device can do: the roofline's ceilings."""
+    """Kernels that come close to the device's peak; the roofline uses them as ceilings."""
     size = PEAK_GEMM[device.type]
     return [gemm(size, size, size, "peak"), convolution(*PEAK_CONVOLUTION[device.type], source="peak")]
 
@@ -103,10 +110,20 @@ def tables(result: Result) -> Iterator[Table]:
         rows = [row for row in result.data["kernels"] if row["precision"] == precision]
         yield Table(
             title=f"Kernels, {precision} on {result.settings['device']}",
-            columns=("kernel", "shape", "from", "direction", "time", "spread", "FLOP/s", "a core-second", "FLOP/B"),
+            columns=(
+                "kernel",
+                "shape",
+                "source",
+                "direction",
+                "time",
+                "spread",
+                "FLOP/s",
+                "per core-second",
+                "FLOP/B",
+            ),
             rows=[_row(row) for row in rows],
             num_left=4,
-            note="Median of repeats with cold inputs; spread: distance of the quartiles over the median.",
+            note="Median of repeats with cold inputs; spread: IQR / median.",
         )
     yield _model_table(result.data["model"])
 
@@ -118,10 +135,10 @@ def _model_table(model: dict[str, Any]) -> Table:
         rows = [
             ["shapes", str(model["num_shapes"])],
             ["typical error, held out", percent(model["typical_error"])],
-            ["nine of ten within", percent(model["ninth_decile_error"])],
-            ["without the model: the median rate of kernels alike", percent(model["naive_error"])],
+            ["90th percentile of the error", percent(model["ninth_decile_error"])],
+            ["baseline: median rate of similar kernels", percent(model["naive_error"])],
         ]
-    note = "Each shape predicted from the others; an error of 50 % is a time 1.5 times too long or too short."
+    note = "Each shape is predicted from the others; an error of 50 % means 1.5 times too long or too short."
     return Table(title="Model from input parameters to performance", columns=("what", "value"), rows=rows, note=note)
 
 
@@ -146,5 +163,5 @@ def _row(row: dict) -> list[str]:
 def _kernels(options: argparse.Namespace, device: torch.device) -> list[Kernel]:
     most = None if options.full else SHAPES_A_BENCHMARK
     small = not options.full and device.type == "cpu"
-    own = [kernel for one in benchmarks.named(None) for kernel in of_benchmark(one, most, small=small)]
+    own = [kernel for entry in benchmarks.named(None) for kernel in of_benchmark(entry, most, small=small)]
     return [*peak_kernels(device), *deepbench(options.full), *own]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All results of a folder as one self-contained page: what is fast, what bounds what, and where each figure is from.
+"""Write all results of a folder as one self-contained page.
 
     python -m characterize report --output output/characterize      # writes output/characterize/report.html
 
-The page holds its pictures and loads nothing; what a result file says is escaped.
+The page contains its pictures and loads nothing; text from result files is escaped.
 """
 
 import argparse
@@ -36,7 +36,7 @@ IDENTIFIER = re.compile(r'(\bid="|href="#|url\(#)')
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One result on the page."""
+    """One result as a section of the page."""
 
     heading: str
     result: Result
@@ -45,11 +45,11 @@ class Section:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--title", default="What bounds this system", help="of the page (%(default)s)")
+    parser.add_argument("--title", default="What bounds this system", help="title of the page (%(default)s)")
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Nothing is measured: the page is written, and that is all."""
+    """Write the page; nothing is measured, so there is no result."""
     results = load_all(options.output) if options.output.is_dir() else []
     if not results:
         raise CharacterizeError(
@@ -61,7 +61,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def render(results: list[Result], title: str) -> str:
-    """The page's text."""
+    """Return the page as HTML."""
     ordered = sorted(results, key=lambda result: (ORDER.index(result.verb), result.name))
     loader = PackageLoader("characterize", "pages")
     environment = Environment(
@@ -89,6 +89,6 @@ def _section(result: Result) -> Section:
 
 
 def _inlined(figure, name: str) -> Markup:
-    """The picture as SVG, without its XML head, and with identifiers that no other picture of the page has."""
+    """The picture as SVG without XML header; its identifiers get a prefix that is unique on the page."""
     text = style.as_bytes(figure, "svg").decode("utf-8")
     return Markup(IDENTIFIER.sub(rf"\g<1>{name}-", text[text.index("<svg") :]))

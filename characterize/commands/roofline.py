@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The roofline of this machine, or of a declared one, with the benchmarks on it: what bounds each.
+"""Roofline of this machine or a declared one, with the resource that bounds each benchmark.
 
     python -m characterize roofline --output output/characterize
     python -m characterize roofline --system characterize/systems/hpc_ai500_16_gpus.toml --output output/case_study
 
-Without --system everything it needs is measured: GEMM and convolution, copying in memory, an all-reduce over the local
-ranks, and a training step of each benchmark, on a smaller input where the reference's would take too long here.
+Without --system all ceilings are measured (GEMM, convolution, memory copy, all-reduce over local ranks), and so is a
+training step of each benchmark, on a smaller input if the reference input would take too long on this machine.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from harness.progress import tracked
 
 COPY_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}
 STEP_PRECISION = "fp32"
-"""Of the training steps: they are held against the ceilings in the same precision."""
+"""Precision of the training steps, compared with the ceilings of the same precision."""
 STEP_SECONDS = {False: 6.0, True: 60.0}
 
 
@@ -45,11 +45,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--system",
         type=Path,
         metavar="FILE",
-        help="a declared system in place of this one, see characterize/models/declared_system.py",
+        help="a declared system instead of this machine, see characterize/models/declared_system.py",
     )
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="what to measure (%(default)s)")
-    add("--ranks", type=int, metavar="N", help="local ranks of the all-reduce (default: 2, or one an accelerator)")
-    add("--benchmark", action="append", metavar="NAME", help="place only this one; repeatable")
+    add("--ranks", type=int, metavar="N", help="local ranks of the all-reduce (default: 2, or one per accelerator)")
+    add("--benchmark", action="append", metavar="NAME", help="place this benchmark only; repeatable")
 
 
 def measure(options: argparse.Namespace) -> Result:
@@ -61,23 +61,23 @@ def measure(options: argparse.Namespace) -> Result:
         device = find_device(options.device)
         num_ranks = int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else options.ranks or _default_ranks(device)
         if num_ranks < 1:
-            raise CharacterizeError(f"--ranks {num_ranks}: expected at least 1")
+            raise CharacterizeError(f"--ranks: found {num_ranks}, expected at least 1")
         data = _measured_data(device, num_ranks, chosen, full=options.full)
         settings = {"device": device.type, "ranks": num_ranks, "full": options.full}
     return Result(name="roofline", verb="roofline", settings=settings, data=data)
 
 
 def _declared_data(system: declared_system.DeclaredSystem, chosen: list[Benchmark]) -> dict[str, Any]:
-    """The file's own workloads, or where it has none the benchmarks as counted."""
+    """Place the file's workloads, or the counted benchmarks if it has none."""
     placed = [PlacedWorkload(workload=workload, compute=compute) for workload, compute in system.workloads]
     if not placed:
         ranks, nodes = system.system.num_ranks, system.num_nodes
-        placed = [PlacedWorkload(workload=counted(one, num_ranks=ranks, num_nodes=nodes)) for one in chosen]
-    return _as_data(system.system, placed, note=f"DeclaredSystem: {system.source}")
+        placed = [PlacedWorkload(workload=counted(entry, num_ranks=ranks, num_nodes=nodes)) for entry in chosen]
+    return _as_data(system.system, placed, note=f"Declared system: {system.source}")
 
 
 def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark], *, full: bool) -> dict[str, Any]:
-    # Each rank has an accelerator of its own; the ranks of a CPU share what was measured with all of its cores.
+    # Each rank has its own accelerator; ranks on a CPU share the cores that the ceilings were measured with.
     num_devices = num_ranks if device.type == "cuda" else 1
     compute = compute_ceilings(device, num_devices)
     memory = (Ceiling("Memory copy", num_devices * memory_bandwidth(device), "measured"),)
@@ -88,30 +88,30 @@ def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark]
         memory=memory,
         num_ranks=num_ranks,
     )
-    roof = max((one for one in compute if one.name.endswith(STEP_PRECISION)), key=lambda one: one.per_s).name
-    placed = [_placed(one, device, num_ranks, roof, full=full) for one in tracked(chosen, "training steps")]
+    roof = max((each for each in compute if each.name.endswith(STEP_PRECISION)), key=lambda each: each.per_s).name
+    placed = [_placed(entry, device, num_ranks, roof, full=full) for entry in tracked(chosen, "training steps")]
     return _as_data(system, placed, note="Measured ceilings; attained: a training step in fp32, one process")
 
 
 def _default_ranks(device: torch.device) -> int:
-    """One an accelerator, two on a CPU."""
+    """One rank per accelerator; two on a CPU."""
     return torch.cuda.device_count() if device.type == "cuda" else 2
 
 
 def compute_ceilings(device: torch.device, num_devices: int = 1) -> tuple[Ceiling, ...]:
-    """Equation 4's ceilings: GEMM and convolution, forward, in every precision of the device; the fastest repeat."""
-    found = []
-    for precision in (one for one in choose_precisions(None, device) if one != "int8"):
+    """Ceilings of equation 4: forward GEMM and convolution in every precision of the device; fastest repeat."""
+    ceilings = []
+    for precision in (name for name in choose_precisions(None, device) if name != "int8"):
         for kernel in kernels.peak_kernels(device):
             name = f"{'GEMM' if kernel.family == 'gemm' else 'CONV'}, {precision}"
             row = kernels.time_kernel(kernel, "forward", precision, device=device, full=True)
             if row is not None:
-                found.append(Ceiling(name, num_devices * row["flops"] / row["fastest_seconds"], "measured"))
-    return tuple(found)
+                ceilings.append(Ceiling(name, num_devices * row["flops"] / row["fastest_seconds"], "measured"))
+    return tuple(ceilings)
 
 
 def memory_bandwidth(device: torch.device) -> float:
-    """Bytes read and written per second by a copy that no cache holds."""
+    """Bytes read and written per second by a copy larger than any cache."""
     source = torch.ones(COPY_BYTES[device.type] // 4, device=device)
     target = torch.empty_like(source)
     timing = time_repeatedly(lambda: target.copy_(source), device=device, repeats=7, cold=False)
@@ -119,7 +119,7 @@ def memory_bandwidth(device: torch.device) -> float:
 
 
 def communication_ceilings(num_ranks: int) -> tuple[Ceiling, ...]:
-    """Bytes per second of all ranks together in a large all-reduce; none for one rank, which communicates nothing."""
+    """Bytes per second of all ranks together in a large all-reduce; empty for one rank."""
     if num_ranks == 1:
         return ()
     settings = {"collectives": ["all_reduce"], "sizes": [25 << 20, 64 << 20], "repeats": 7}
@@ -131,11 +131,11 @@ def communication_ceilings(num_ranks: int) -> tuple[Ceiling, ...]:
 
 
 def counted(benchmark: Benchmark, *, num_ranks: int, num_nodes: int = 1, attained: float | None = None) -> Workload:
-    """A benchmark's reference step on `num_ranks` ranks, counted; FLOPs and bytes of all ranks together."""
+    """Count a benchmark's reference step on `num_ranks` ranks; FLOPs and bytes of all ranks together."""
     costs = count(benchmark, benchmark.reference_size, 1)
     more = count(benchmark, benchmark.reference_size, 2)
     samples = benchmark.samples_per_rank
-    # What a sample adds, times the samples; what the parameters cost is counted once.
+    # Traffic grows by the same amount with every sample; the parameters' part is counted once.
     memory_bytes = costs.memory_bytes + (samples - 1) * (more.memory_bytes - costs.memory_bytes)
     return Workload(
         name=benchmark.title,
@@ -154,22 +154,22 @@ def _placed(benchmark: Benchmark, device: torch.device, num_ranks: int, roof: st
     samples = benchmark.samples_per_rank if device.type == "cuda" else benchmark.small_samples
     step = TrainingStep.build(benchmark, size=size, num_samples=samples, device=device)
     timing = time_repeatedly(step, device=device, repeats=5, max_seconds=STEP_SECONDS[full], cold=False)
-    num_devices = num_ranks if device.type == "cuda" else 1  # without what they lose by communicating
+    num_devices = num_ranks if device.type == "cuda" else 1  # time lost by communication is not included
     rate = num_devices * samples * count(benchmark, size, 1).flops / timing.seconds
     workload = counted(benchmark, num_ranks=num_ranks, attained=rate)
     return PlacedWorkload(workload=workload, compute=roof, is_measured_at_size=at_reference)
 
 
 def _as_data(system: System, placed: list[PlacedWorkload], *, note: str) -> dict[str, Any]:
-    return {"system": asdict(system), "placed": [asdict(one) for one in placed], "note": note}
+    return {"system": asdict(system), "placed": [asdict(workload) for workload in placed], "note": note}
 
 
 def read(result: Result) -> tuple[System, list[PlacedWorkload]]:
-    """What a written result holds."""
+    """System and placed workloads of a written result."""
     record = dict(result.data["system"])
     for kind in ("compute", "communication", "memory"):
-        record[kind] = tuple(Ceiling(**one) for one in record[kind])
-    placed = [PlacedWorkload(**(one | {"workload": Workload(**one["workload"])})) for one in result.data["placed"]]
+        record[kind] = tuple(Ceiling(**ceiling) for ceiling in record[kind])
+    placed = [PlacedWorkload(**(item | {"workload": Workload(**item["workload"])})) for item in result.data["placed"]]
     return System(**record), placed
 
 
@@ -181,14 +181,16 @@ def tables(result: Result) -> Iterator[Table]:
         for kind, unit in kinds
         for ceiling in getattr(system, kind)
     ]
-    yield Table(title=f"Ceilings: {system.name}", columns=("of", "ceiling", "origin", "rate"), rows=rows, num_left=3)
+    yield Table(
+        title=f"Ceilings: {system.name}", columns=("resource", "ceiling", "origin", "rate"), rows=rows, num_left=3
+    )
     yield Table(
         title="Benchmarks under the roof",
         columns=("benchmark", "bound by", "bound", "attained", "of bound", "COI FLOP/B", "OI FLOP/B"),
-        rows=[_row(one, attained_bound(one.workload, system, compute=one.compute)) for one in placed],
+        rows=[_row(item, attained_bound(item.workload, system, compute=item.compute)) for item in placed],
         num_left=2,
-        note="COI: operations per byte of communication at the reference's local batch; OI: per byte of memory. "
-        "*: rate of a smaller input on this machine.",
+        note="COI: operations per byte of communication at the reference's local batch size; OI: per byte of memory. "
+        "*: measured on a smaller input.",
     )
 
 
@@ -198,11 +200,11 @@ def figures(result: Result) -> dict[str, Figure]:
     return {"roofline": draw(system, placed, note=f"{note} {result.written_at[:10]}")}
 
 
-def _row(one: PlacedWorkload, bound: Bound) -> list[str]:
-    workload = one.workload
+def _row(placed: PlacedWorkload, bound: Bound) -> list[str]:
+    workload = placed.workload
     reached = workload.attained_flops_per_s
     return [
-        workload.name if one.is_measured_at_size else f"{workload.name} *",
+        workload.name if placed.is_measured_at_size else f"{workload.name} *",
         f"{bound.limit} ({bound.ceiling})",
         quantity(bound.flops_per_s, "FLOP/s"),
         quantity(reached, "FLOP/s"),

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Throughput over ranks, weak and strong: what is lost with every doubling.
+"""Throughput and parallel efficiency over ranks, for weak and strong scaling.
 
     python -m characterize scaling cosmoflow --output output/characterize
     torchrun --nnodes 4 --nproc-per-node 8 ... -m characterize scaling cosmoflow --output output/nodes_4
 
-Started alone, it starts 1, 2, ... ranks on this machine. Started by torchrun (on Slurm: a job for each number of nodes,
-each with its --output), it measures the ranks that there are; `--join FOLDER` then draws the jobs' results as one.
+Without a launcher it starts 1, 2, ... ranks on this machine. Under torchrun it measures the ranks of that job; on Slurm
+submit one job per number of nodes, each with its own --output, and combine the results with `--join FOLDER`.
 """
 
 import argparse
@@ -32,7 +32,7 @@ STEPS = {False: 4, True: 20}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("benchmark", nargs="?", default="cosmoflow", help="package (%(default)s)")
+    add("benchmark", nargs="?", default="cosmoflow", help="benchmark package (%(default)s)")
     add(
         "--ranks",
         type=int,
@@ -40,8 +40,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="numbers of ranks on this machine (default: 1 and powers of 2)",
     )
-    add("--kind", action="append", choices=KINDS, help="only this one; repeatable")
-    add("--join", type=Path, action="append", metavar="DIR", help="results of other jobs to draw together; repeatable")
+    add("--kind", action="append", choices=KINDS, help="measure this kind only; repeatable")
+    add(
+        "--join",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="combine the results in this folder with others; repeatable",
+    )
 
 
 def measure(options: argparse.Namespace) -> Result:
@@ -52,21 +58,23 @@ def measure(options: argparse.Namespace) -> Result:
     ranks = _numbers_of_ranks(options.ranks, num_devices or len(os.sched_getaffinity(0)))
     size = benchmark.reference_size if options.full or num_devices else benchmark.small_size
     kinds = options.kind or list(KINDS)
-    # A rank has the same cores whether it is alone or not: one rank on all of them would be another machine.
+    # Each rank gets the same cores at every number of ranks; otherwise one rank would use the whole machine.
     threads = max(1, len(os.sched_getaffinity(0)) // max(ranks))
     if len(ranks) == 1 and not started_by_torchrun():
-        raise CharacterizeError(f"--ranks {ranks[0]}: one number of ranks shows no scaling; name at least two")
+        raise CharacterizeError(
+            f"--ranks: found only {ranks[0]}, expected at least two numbers; one number of ranks shows no scaling"
+        )
     seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
     samples: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
     for kind, num_ranks in tracked([(kind, number) for kind in kinds for number in ranks], "scaling"):
         local = benchmark.small_samples if kind == "weak" else max(ranks) * benchmark.small_samples // num_ranks
         settings = {"benchmark": benchmark.name, "size": list(size), "num_samples": local, "warm_up": 2}
         settings["num_steps"] = STEPS[options.full]
-        found = on_ranks(
+        measured = on_ranks(
             "characterize.measure.data_parallel:throughput", settings, num_ranks=num_ranks, num_threads=threads
         )
-        seconds[kind][str(found["num_ranks"])] = found["seconds"]
-        samples[kind][str(found["num_ranks"])] = local * found["num_ranks"]
+        seconds[kind][str(measured["num_ranks"])] = measured["seconds"]
+        samples[kind][str(measured["num_ranks"])] = local * measured["num_ranks"]
     settings = {"benchmark": benchmark.name, "size": list(size), "kinds": kinds, "full": options.full}
     settings["threads_per_rank"] = threads
     data = {"seconds": seconds, "global_batch_size": samples}
@@ -74,9 +82,9 @@ def measure(options: argparse.Namespace) -> Result:
 
 
 def points(result: Result, kind: str) -> list[Point]:
-    """Rates and efficiencies of one kind."""
+    """Rates and efficiencies of one kind of scaling."""
     seconds, samples = result.data["seconds"][kind], result.data["global_batch_size"][kind]
-    return efficiencies({int(ranks): [samples[ranks] / one for one in walls] for ranks, walls in seconds.items()})
+    return efficiencies({int(ranks): [samples[ranks] / wall for wall in walls] for ranks, walls in seconds.items()})
 
 
 def _numbers_of_ranks(wanted: list[int] | None, available: int) -> list[int]:
@@ -90,13 +98,13 @@ def _numbers_of_ranks(wanted: list[int] | None, available: int) -> list[int]:
 
 
 def _joined(name: str, folders: list[Path]) -> Result:
-    """The numbers of ranks of several results of one benchmark, as one result."""
+    """Combine several results of one benchmark, each with other numbers of ranks."""
     results = [load(folder / f"scaling_{name}.json", "scaling") for folder in folders]
     data: dict[str, Any] = {"seconds": {}, "global_batch_size": {}}
     for result in results:
         for part in data:
-            for kind, found in result.data[part].items():
-                data[part].setdefault(kind, {}).update(found)
+            for kind, values in result.data[part].items():
+                data[part].setdefault(kind, {}).update(values)
     settings = results[0].settings | {"joined": [str(folder) for folder in folders]}
     return Result(name=f"scaling_{name}", verb="scaling", settings=settings, data=data)
 
@@ -109,7 +117,7 @@ def tables(result: Result) -> Iterator[Table]:
             columns=("ranks", "global batch", "samples/s", "quartiles", "efficiency"),
             rows=[_row(asdict(point), batch) for point in points(result, kind)],
             num_left=0,
-            note="Input " + " x ".join(map(str, result.settings["size"])) + "; a step's time is the slowest rank's.",
+            note=f"Input {' x '.join(map(str, result.settings['size']))}; step times are those of the slowest rank.",
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a result says in a sentence, for the head of the report: derived from its numbers, each with its origin."""
+"""Sentences that summarize a result for the head of the report page, each with its source file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from characterize.results.tables import percent, quantity, three_digits
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One sentence."""
+    """One sentence about a result."""
 
     text: str
     origin: str
 
 
 def statements(result: Result) -> Iterator[Statement]:
-    """In the order in which a reader asks."""
+    """Sentences about one result."""
     makers = {
         "roofline": _of_roofline,
         "allreduce": _of_collectives,
@@ -35,13 +35,13 @@ def statements(result: Result) -> Iterator[Statement]:
 
 def _of_roofline(result: Result) -> Iterator[str]:
     system, placed = roofline.read(result)
-    for one in placed:
-        bound = attained_bound(one.workload, system, compute=one.compute)
+    for item in placed:
+        bound = attained_bound(item.workload, system, compute=item.compute)
         limit = f"{bound.limit} ({bound.ceiling}) at {quantity(bound.flops_per_s, 'FLOP/s')}"
-        text = f"{one.workload.name} is bound by {limit}"
-        reached = one.workload.attained_flops_per_s
+        text = f"{item.workload.name} is bound by {limit}"
+        reached = item.workload.attained_flops_per_s
         if reached is not None:
-            where = "" if one.is_measured_at_size else " on a smaller input"
+            where = "" if item.is_measured_at_size else " on a smaller input"
             text += f"; it attains {quantity(reached, 'FLOP/s')}{where}, {percent(bound.share(reached))} of that"
         yield f"{text}."
 

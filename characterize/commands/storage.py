@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads from a folder: sequential, random, many small files, and the benchmarks' own formats through their own loaders.
+"""Read rates of a folder: sequential, random, many small files, and the benchmarks' formats through their loaders.
 
     python -m characterize storage --folder /scratch/me --output output/characterize
 
-Cold: the pages were dropped from this node's cache before (a parallel file system's servers may still hold them). Warm:
-read again at once. Direct: past the cache, where the file system allows it, which is what the device itself gives.
+Cold: the files were dropped from this node's page cache (the servers of a parallel file system may still cache them).
+Warm: read again immediately. Direct: read with O_DIRECT if the file system supports it.
 """
 
 import argparse
@@ -29,14 +29,17 @@ MIB = 1 << 20
 BLOCK_BYTES = 4 * MIB
 RANDOM_BYTES = 64 << 10
 SMALL_FILE_BYTES = 110_000
-"""As large as a picture of ImageNet is on average."""
+"""Mean size of an ImageNet image."""
 REPEATS = {False: 3, True: 9}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
-        "--folder", type=Path, metavar="DIR", help="on the file system to measure (default: the system's temporary one)"
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="folder on the file system to measure (default: the temporary folder)",
     )
     add(
         "--size-mib",
@@ -45,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="size of the large file; --full: 16 times that (%(default)s)",
     )
-    add("--benchmark", action="append", metavar="NAME", help="formats of this benchmark only; repeatable")
+    add("--benchmark", action="append", metavar="NAME", help="measure this benchmark's format only; repeatable")
 
 
 def measure(options: argparse.Namespace) -> Result:
@@ -64,13 +67,13 @@ def measure(options: argparse.Namespace) -> Result:
 
 def _check(folder: Path, num_bytes: int) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise CharacterizeError(f"--folder {folder}: no folder that can be written to")
+        raise CharacterizeError(f"--folder {folder}: not a writable folder; name one on the file system to measure")
     if num_bytes < MIB:
-        raise CharacterizeError(f"--size-mib {num_bytes // MIB}: expected at least 1")
+        raise CharacterizeError(f"--size-mib: found {num_bytes // MIB}, expected at least 1")
     free = shutil.disk_usage(folder).free
     if free < 3 * num_bytes:
-        found = f"found {free / MIB:.0f} MiB free, expected {3 * num_bytes / MIB:.0f}"
-        raise CharacterizeError(f"--folder {folder}: {found}; use a smaller --size-mib")
+        space = f"found {free / MIB:.0f} MiB free, expected at least {3 * num_bytes / MIB:.0f}"
+        raise CharacterizeError(f"--folder {folder}: {space}; use a smaller --size-mib")
 
 
 def _plain_reads(work: Path, num_bytes: int) -> list[ReadTest]:
@@ -109,18 +112,18 @@ def _plain_reads(work: Path, num_bytes: int) -> list[ReadTest]:
 
 
 def _file_system(folder: Path) -> str:
-    """Such as ext4 or lustre: of the longest mount point above the folder."""
-    mounts = [one for one in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(one.mountpoint)]
-    return max(mounts, key=lambda one: len(one.mountpoint)).fstype if mounts else "unknown"
+    """File system type of the folder, such as ext4 or lustre."""
+    mounts = [mount for mount in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(mount.mountpoint)]
+    return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else "unknown"
 
 
 def tables(result: Result) -> Iterator[Table]:
     yield Table(
         title=f"Storage, {result.settings['file_system']}",
-        columns=("read", "cache", "files", "rate", "spread", "a core-second"),
+        columns=("read", "cache", "files", "rate", "spread", "rate per core-second"),
         rows=[_row(row) for row in result.data["rows"]],
         num_left=2,
-        note="Bytes of the files as they lie on disk; formats include decoding to what the training loop takes.",
+        note="Rates count the bytes of the files; for the benchmarks' formats the time includes decoding.",
     )
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements on this machine.
 
-timing.py, device.py                     how things are timed
-rank.py, ranks.py                        a function on several ranks
-benchmarks.py, training_step.py, step_costs.py, step_profile.py, data_parallel.py   the benchmarks' training steps
+timing.py, device.py                        repeated timing, and the device
+rank.py, ranks.py                           run a function on several ranks
+benchmarks.py                               the benchmarks' networks and batches
+training_step.py, step_costs.py, step_profile.py, data_parallel.py    the benchmarks' training steps
 collectives.py, communication_timeline.py   communication
-kernel_work.py, kernel_shapes.py         single kernels
-file_reads.py, sample_formats.py         storage
+kernel_work.py, kernel_shapes.py            single kernels
+file_reads.py, sample_formats.py            storage
 
 Imports: harness, results.
 """

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks as characterize sees them: a network, a batch of the right shape, a loss. A list of data.
+"""The benchmarks to measure: for each its network, a random batch of the right shape, and its loss.
 
     for benchmark in installed(): model = benchmark.make_model(benchmark.small_size)
 
-A benchmark whose package is not installed is left out. Its modules are imported when a model is made, not before.
-Values of a batch are noise of the right range: what is timed or counted depends on shapes, not on meaning.
+Benchmarks whose packages are not installed are skipped. A benchmark's modules are imported when its model is made.
+Batches are random values of the right range, because times and counts depend on shapes only.
 
 Shapes: N samples, C channels, D H W voxels or pixels, T targets, K classes.
 """
@@ -30,37 +30,37 @@ class Benchmark:
     """One benchmark's training step."""
 
     name: str
-    """Of the package."""
+    """Name of the package."""
     title: str
     reference_size: Size
-    """Sides of a reference input, without channels."""
+    """Spatial sides of a reference input, without channels."""
     small_size: Size
-    """Sides that a laptop trains on in about a second; the network is the same."""
+    """Spatial sides of an input that a laptop trains on in about a second; the network is the same."""
     samples_per_rank: int
-    """Local batch of the reference: what decides operations per byte of gradients."""
+    """Local batch size of the reference; it determines operations per byte of gradients."""
     small_samples: int = 1
-    """Local batch that is timed where nothing else is asked for."""
+    """Default local batch size of timed steps on a CPU."""
     make_model: Callable[[Size], nn.Module]
     make_batch: Callable[[int, Size], Batch]
     loss: Callable[[nn.Module, Batch], Tensor]
     """Forward pass and loss."""
     forward: Callable[[nn.Module, Batch], Tensor]
-    """Forward pass whose work depends on shapes alone, so that it can be counted without computing."""
+    """Forward pass whose work depends only on shapes, so that it can be counted on the meta device."""
     input_bytes: int
-    """Of one reference sample as it is stored."""
+    """Stored bytes of one reference sample."""
 
     def describe(self, size: Size) -> str:
-        """Such as `128 x 128 x 128`."""
+        """Format a size, such as `128 x 128 x 128`."""
         return " x ".join(map(str, size))
 
 
 def installed() -> dict[str, Benchmark]:
-    """Benchmarks whose packages are there, by name."""
-    return {one.name: one for one in _ALL if _is_installed(one.name)}
+    """Benchmarks whose packages are installed, by name."""
+    return {benchmark.name: benchmark for benchmark in _ALL if _is_installed(benchmark.name)}
 
 
 def named(names: Sequence[str] | None) -> list[Benchmark]:
-    """The named ones, all installed ones by default; CharacterizeError with the nearest name where there is none."""
+    """Benchmarks with these names; default: all installed. CharacterizeError suggests the nearest name."""
     known = installed()
     if not names:
         return list(known.values())
@@ -152,15 +152,15 @@ def _ewa_loss(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def _ewa_forward(model: nn.Module, batch: Batch) -> Tensor:
-    """Every anchor is judged, and as many regions as are sampled: which ones, values decide, and shapes do not."""
+    """Evaluate all anchors and a fixed number of regions; which regions they are does not change the work."""
     from ewa_fasterrcnn.model.roi_ops import CROP_SIZE
 
     fields_NCHW = batch[0]
     pyramid = model.pyramid(model.backbone(fields_NCHW))
-    judged = model.proposals(pyramid, fields_NCHW.shape[-2:])
+    outputs = model.proposals(pyramid, fields_NCHW.shape[-2:])
     num_regions = len(fields_NCHW) * model.head.num_sampled
     crops_RC77 = pyramid[0].new_empty(num_regions, pyramid[0].shape[1], CROP_SIZE, CROP_SIZE).requires_grad_()
-    parts = (judged.objectness_NA, judged.deltas_NA4, *model.head.judge(crops_RC77))
+    parts = (outputs.objectness_NA, outputs.deltas_NA4, *model.head.judge(crops_RC77))
     return torch.cat([part.flatten() for part in parts])
 
 

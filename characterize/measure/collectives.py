@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Collective operations to time, by torch.distributed and by MPI; characterize.commands.allreduce sweeps over them.
+"""Timed collective operations of torch.distributed and MPI, for characterize.commands.allreduce.
 
-A message's size is what nccl-tests calls it: all ranks' data together for all_gather, reduce_scatter and all_to_all.
+Message sizes follow nccl-tests: for all_gather, reduce_scatter and all_to_all the size counts the data of all ranks.
 """
 
 import time
@@ -21,7 +21,7 @@ MAX_SECONDS_A_SIZE = 1.0
 
 
 def sweep(world: World, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every collective at every size, on a torch process group; all ranks call it."""
+    """Time every collective at every size on the torch process group. All ranks call it."""
     rows, library = [], distributed.get_backend()
     for collective in settings["collectives"]:
         for num_bytes in settings["sizes"]:
@@ -31,13 +31,13 @@ def sweep(world: World, settings: dict[str, Any]) -> list[dict[str, Any]]:
                 seconds = _time(operation, world, settings["repeats"])
             except (RuntimeError, ValueError) as error:
                 rows.append({"library": library, "collective": collective, "error": _first_line(error)})
-                break  # a backend without the collective refuses every size, on every rank
+                break  # a backend without this collective fails at every size, on every rank
             rows.append(_row(library, collective, values * BYTES_A_VALUE, seconds))
     return rows
 
 
 def sweep_mpi(world, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The same on MPI.COMM_WORLD."""
+    """Time every collective at every size on MPI.COMM_WORLD. All ranks call it."""
     from mpi4py import MPI
 
     rows, library = [], MPI.get_vendor()[0]
@@ -56,7 +56,7 @@ def _row(library: str, collective: str, num_bytes: int, seconds: list[float]) ->
 
 
 def _num_values(num_bytes: int, num_ranks: int) -> int:
-    """A multiple of the ranks, so that every rank holds an equal part."""
+    """Number of values, rounded to a multiple of the ranks so that all ranks have equal parts."""
     return max(1, round(num_bytes / BYTES_A_VALUE / num_ranks)) * num_ranks
 
 
@@ -76,7 +76,7 @@ def _torch_operation(collective: str, values: int, world: World) -> Callable[[],
 
 
 def _exchange(sent: torch.Tensor, received: torch.Tensor, peer: int, world: World) -> None:
-    """Rank 0 to 1, 2 to 3, ...: one direction, as a message travels; a last rank without peer rests."""
+    """Send from rank 0 to 1, 2 to 3, ..., in one direction; a last rank without a peer does nothing."""
     if peer >= world.num_ranks:
         return
     if world.rank < peer:
@@ -86,7 +86,7 @@ def _exchange(sent: torch.Tensor, received: torch.Tensor, peer: int, world: Worl
 
 
 def _time(operation: Callable[[], object], world: World, repeats: int) -> list[float]:
-    """Seconds of each repeat: of the slowest rank, since all wait for it."""
+    """Seconds of each repeat on the slowest rank, for which all ranks wait."""
     operation()
     began, walls = time.perf_counter(), []
     for _ in range(repeats):

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The timeline of gradient communication, as HPC AI500's Table 12 divides it, from a DDP communication hook.
+"""Timeline of gradient communication from a DDP communication hook, in the parts of HPC AI500's Table 12.
 
     recorder = Recorder(compression="none")
     model.register_comm_hook(recorder, Recorder.hook)
     ... steps ...
-    parts = divide([records_of_rank_0, records_of_rank_1])      # seconds a step of each part
+    parts = divide([records_of_rank_0, records_of_rank_1])      # seconds per step of each part
 
-Clocks of the ranks must be one clock: CLOCK_MONOTONIC is, among the processes of a node. DDP agrees on its buckets when
-it is built, so there is no negotiation as Horovod has it: that part is 0 by construction.
+All ranks must share a clock: processes of one node share CLOCK_MONOTONIC. DDP fixes its buckets when it is built, so
+Horovod's negotiation phase does not exist and is 0.
 """
 
 import time
@@ -33,27 +33,27 @@ COMPRESSIONS = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """Moments of one bucket on one rank, in seconds of the node's monotonic clock."""
+    """Times of one bucket on one rank, in seconds of the node's monotonic clock."""
 
     step: int
     index: int
     num_bytes: int
-    """That travelled."""
+    """Bytes sent, after compression."""
     backward_s: float
-    """When this step's backward pass began."""
+    """Start of this step's backward pass."""
     ready_s: float
-    """When the last gradient of the bucket was there."""
+    """Last gradient of the bucket was computed."""
     packed_s: float
-    """When it was scaled and cast, and handed to the library."""
+    """Bucket was scaled, cast and passed to the communication library."""
     reduced_s: float
-    """When the library had the sum."""
+    """All-reduce finished."""
     unpacked_s: float
-    """When it was back in the gradient's own type."""
+    """Sum was cast back to the gradient's data type."""
 
 
 @dataclass
 class Recorder:
-    """State of the hook."""
+    """State of the communication hook."""
 
     compression: str = "none"
     step: int = -1
@@ -61,12 +61,12 @@ class Recorder:
     buckets: list[Bucket] = field(default_factory=list)
 
     def begin_step(self) -> None:
-        """Call right before backward()."""
+        """Note the start of the backward pass; call it right before backward()."""
         self.step += 1
         self.backward_s = time.monotonic()
 
     def hook(self, bucket: distributed.GradBucket) -> Future[torch.Tensor]:
-        """DDP's default (mean over ranks), with the moments noted."""
+        """Average the bucket over ranks, as DDP does by default, and record the times."""
         ready_s, step, began_s = time.monotonic(), self.step, self.backward_s
         gradients, dtype = bucket.buffer(), COMPRESSIONS[self.compression]
         sent = gradients.div_(distributed.get_world_size())
@@ -97,7 +97,7 @@ class Recorder:
 
 
 def divide(ranks: Sequence[Sequence[Bucket]]) -> dict[str, float]:
-    """Seconds a step of each part, mean over ranks; the ranks hold the same buckets."""
+    """Seconds per step of each part, averaged over ranks; all ranks have the same buckets."""
     steps = sorted({bucket.step for bucket in ranks[0]})
     rows = [
         _divide_step([_of_step(rank, step) for rank in ranks], rank) for step in steps for rank in range(len(ranks))
@@ -106,12 +106,12 @@ def divide(ranks: Sequence[Sequence[Bucket]]) -> dict[str, float]:
 
 
 def _of_step(buckets: Sequence[Bucket], step: int) -> list[Bucket]:
-    """In the order in which they were handed over."""
+    """Buckets of one step in the order of communication."""
     return sorted((bucket for bucket in buckets if bucket.step == step), key=lambda bucket: bucket.ready_s)
 
 
 def _divide_step(ranks: Sequence[Sequence[Bucket]], rank: int) -> dict[str, float]:
-    """Of one rank in one step: what each bucket waited for, one after the other."""
+    """Parts of one rank in one step, summed over its buckets."""
     total = dict.fromkeys(PARTS, 0.0)
     own, free_s = ranks[rank], own_start(ranks[rank])
     previous_s = free_s
@@ -129,5 +129,5 @@ def _divide_step(ranks: Sequence[Sequence[Bucket]], rank: int) -> dict[str, floa
 
 
 def own_start(buckets: Sequence[Bucket]) -> float:
-    """When the step's backward pass began."""
+    """Start of the step's backward pass."""
     return min(bucket.backward_s for bucket in buckets)

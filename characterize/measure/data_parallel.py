@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training steps of several ranks together, timed: what `breakdown` and `scaling` run on every rank.
+"""Timed data-parallel training steps; `breakdown` and `scaling` run these functions on every rank.
 
 on_ranks("characterize.measure.data_parallel:throughput", settings, num_ranks=2)
 on_ranks("characterize.measure.data_parallel:timeline", settings, num_ranks=2)
@@ -22,7 +22,7 @@ from harness.distributed.world import World
 
 
 def throughput(world: World, settings: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of each step, the slowest rank's: all wait for it."""
+    """Seconds of each step on the slowest rank, for which all ranks wait."""
     step = _build(world, settings)
     walls = _time_steps(world, step, settings)
     if world.num_ranks > 1:
@@ -33,7 +33,7 @@ def throughput(world: World, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def timeline(world: World, settings: dict[str, Any]) -> list[list[dict]]:
-    """Every rank's buckets; the first step is left out, since DDP rebuilds its buckets after it."""
+    """Buckets of every rank. Warm-up steps are left out; DDP rebuilds its buckets after the first step."""
     step = _build(world, settings)
     recorder = Recorder(compression=settings["compression"])
     step.model.register_comm_hook(recorder, Recorder.hook)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device to measure, and the precisions that it computes with rather than emulates."""
+"""The device to measure, and the precisions that its hardware supports."""
 
 import os
 
@@ -18,7 +18,7 @@ TYPES = {
 
 
 def find_device(name: str) -> torch.device:
-    """`auto` is the accelerator where there is one; CharacterizeError for a device that is not there."""
+    """Return the named device; `auto` prefers an accelerator. CharacterizeError if the device does not exist."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -29,27 +29,27 @@ def find_device(name: str) -> torch.device:
 
 
 def native_precisions(device: torch.device) -> tuple[str, ...]:
-    """Those that the hardware has units for; emulated ones (fp16 on most CPUs) would be timed as what they are not."""
+    """Precisions with hardware units. Emulated ones (fp16 on most CPUs) are excluded: their times mean nothing."""
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         has = {"fp32": True, "tf32": capability >= (8, 0), "bf16": capability >= (8, 0)}
         has |= {"fp16": capability >= (7, 0), "int8": capability >= (7, 5)}
-        return tuple(one for one in PRECISIONS if has[one])
+        return tuple(precision for precision in PRECISIONS if has[precision])
     units = torch.cpu.get_capabilities()
     has = {
         "bf16": units.get("amx_bf16") or units.get("avx512_bf16"),
         "fp16": units.get("amx_fp16"),
         "int8": units.get("amx_int8") or units.get("avx512_vnni"),
     }
-    return ("fp32", *(one for one in ("bf16", "fp16", "int8") if has[one]))
+    return ("fp32", *(precision for precision in ("bf16", "fp16", "int8") if has[precision]))
 
 
 def choose_precisions(names: list[str] | None, device: torch.device) -> tuple[str, ...]:
-    """The named ones, all native ones by default; CharacterizeError for one that the device would emulate."""
+    """The named precisions; default: all native ones. CharacterizeError if the device would emulate one."""
     native = native_precisions(device)
     for name in names or ():
         if name not in native:
             raise CharacterizeError(
-                f"--precision {name}: {device.type} computes natively with {', '.join(native)} only"
+                f"--precision {name}: {device.type} supports {', '.join(native)} in hardware; choose one of these"
             )
     return tuple(names) if names else native

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ReadTest: a way to read files that lie ready, timed with the files out of this node's cache, in it, and past it."""
+"""ReadTest: one way to read prepared files, timed with a cold page cache, a warm one, and with direct I/O."""
 
 import mmap
 import os
@@ -15,20 +15,20 @@ from characterize.measure.timing import spread_of
 
 @dataclass(frozen=True, kw_only=True)
 class ReadTest:
-    """A way to read, over files that lie ready."""
+    """One way to read prepared files."""
 
     name: str
     paths: tuple[Path, ...]
     read: Callable[[], int]
-    """Reads everything once and returns the bytes that came from the files."""
+    """Reads everything once and returns the number of bytes."""
     direct: Callable[[], int] | None = None
-    """The same past the cache; None where that is not asked."""
+    """The same with direct I/O; None if it is not measured."""
 
 
 def time_all(read: ReadTest, repeats: int) -> Iterator[dict[str, Any]]:
-    """Cold, warm and, where it is there, direct."""
+    """One row for the cold and the warm cache, and one for direct I/O if the test has it."""
     for path in read.paths:
-        _drop(path)  # the first drop also waits for what is still being written
+        _drop(path)  # the first drop also waits for pending writes
     states = {"cold": (read.read, True), "warm": (read.read, False)}
     if read.direct:
         states["direct"] = (read.direct, True)
@@ -59,7 +59,7 @@ def read_blocks(path: Path, offsets: Iterable[int], num_bytes: int) -> int:
 
 
 def read_direct(path: Path, offsets: Iterable[int], num_bytes: int) -> int:
-    """Raises OSError where the file system has no direct reads."""
+    """Read blocks with O_DIRECT. Raises OSError if the file system does not support it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
     try:
         with mmap.mmap(-1, num_bytes) as aligned:
@@ -69,7 +69,7 @@ def read_direct(path: Path, offsets: Iterable[int], num_bytes: int) -> int:
 
 
 def _drop(path: Path) -> None:
-    """The file's pages leave this node's cache; dirty ones would stay, so they are written first."""
+    """Drop the file's pages from this node's cache; fsync first, because dirty pages stay."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

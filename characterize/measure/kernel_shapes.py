@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels worth timing: DeepBench's published training shapes, and those that the benchmarks really use.
+"""Shapes of the kernels to time: DeepBench's training shapes, and those of the benchmarks' own layers.
 
     for kernel in deepbench() + of_benchmark(BENCHMARKS["cosmoflow"]): kernel.describe(), kernel.flops
 
@@ -34,14 +34,14 @@ class Kernel:
         return dict(self.sizes)[name]
 
     def describe(self) -> str:
-        """Such as `M 1760 N 16 K 1760`."""
+        """Format the sizes, such as `M 1760 N 16 K 1760`."""
         return " ".join(
             f"{name} {'x'.join(map(str, size)) if isinstance(size, tuple) else size}" for name, size in self.sizes
         )
 
     @property
     def flops(self) -> int:
-        """Of the forward direction; a multiply-add counts as 2."""
+        """Operations of the forward direction; a multiply-add counts as 2."""
         if self.family == "gemm":
             return 2 * self["M"] * self["N"] * self["K"]
         if self.family in ("conv2d", "conv3d"):
@@ -53,13 +53,13 @@ class Kernel:
 
     @property
     def output_size(self) -> tuple[int, ...]:
-        """Sides of a convolution's output, padded by half its kernel."""
+        """Spatial sides of a convolution's output with padding of half the kernel."""
         sides = zip(self["size"], self["kernel"], strict=True)
         return tuple((side + 2 * (width // 2) - width) // self["stride"] + 1 for side, width in sides)
 
     @property
     def num_elements(self) -> int:
-        """Of all inputs and outputs, each once: what must cross the memory bus at least."""
+        """Number of input and output elements: the minimum memory traffic."""
         if self.family == "gemm":
             return self["M"] * self["K"] + self["K"] * self["N"] + self["M"] * self["N"]
         if self.family in ("conv2d", "conv3d"):
@@ -93,7 +93,7 @@ def attention(n: int, t: int, h: int, heads: int) -> Kernel:
 
 
 def deepbench(full: bool = False) -> list[Kernel]:
-    """Some of the published training shapes of each family; with `full` many more."""
+    """A few shapes of each family; many more with `full`."""
     return [*_QUICK, *(_FULL if full else [])]
 
 
@@ -133,14 +133,14 @@ _FULL = [
 
 
 def of_benchmark(benchmark: Benchmark, most: int | None = None, *, small: bool = False) -> list[Kernel]:
-    """Convolutions and dense layers of the benchmark's network for one sample, the largest in operations first."""
+    """Convolutions and dense layers of the benchmark's network for one sample, sorted by decreasing operations."""
     size = benchmark.small_size if small else benchmark.reference_size
-    found: list[Kernel] = []
+    kernels: list[Kernel] = []
 
     def note(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         kernel = _of_layer(layer, inputs[0], benchmark.name)
-        if kernel is not None and kernel not in found:
-            found.append(kernel)
+        if kernel is not None and kernel not in kernels:
+            kernels.append(kernel)
 
     with torch.device("meta"):
         model, batch = benchmark.make_model(size), benchmark.make_batch(1, size)
@@ -150,14 +150,14 @@ def of_benchmark(benchmark: Benchmark, most: int | None = None, *, small: bool =
         benchmark.forward(model, batch)
     for handle in handles:
         handle.remove()
-    return sorted(found, key=lambda kernel: -kernel.flops)[:most]
+    return sorted(kernels, key=lambda kernel: -kernel.flops)[:most]
 
 
 def _of_layer(layer: nn.Module, value: torch.Tensor, source: str) -> Kernel | None:
     if isinstance(layer, nn.Linear):
         return gemm(value.numel() // layer.in_features, layer.out_features, layer.in_features, source)
     if max(layer.dilation) > 1:
-        return None  # the padding that keeps the size is another one
+        return None  # dilated layers need another padding than Kernel.output_size assumes
     return convolution(
         value.shape[0],
         layer.in_channels,

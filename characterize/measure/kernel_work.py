@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kernel as work to time: tensors on a device, and the operation forward or backward.
+"""Build a kernel to time: tensors on a device, and a function that runs it forward or backward.
 
     work = build(kernel, direction="backward", precision="bf16", device=device)
     work()
 
-Backward means both gradients, of the inputs and of the weights: twice the operations of the forward direction.
+Backward computes the gradients of inputs and weights: twice the operations of the forward direction.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ LAYOUTS = {"conv2d": torch.channels_last, "conv3d": torch.channels_last_3d}
 
 
 def build(kernel: Kernel, *, direction: str, precision: str, device: torch.device) -> Callable[[], object]:
-    """Raises RuntimeError where torch has no such kernel in this precision on this device."""
+    """Return a function that runs the kernel. RuntimeError if torch has no such kernel on this device."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if precision == "int8":
         return _int8_gemm(kernel, device)
@@ -42,12 +42,12 @@ def flops(kernel: Kernel, direction: str) -> int:
 
 
 def is_defined(kernel: Kernel, direction: str, precision: str) -> bool:
-    """int8 is for inference, and in torch for matrix products only."""
+    """True unless int8 is asked for anything but a forward matrix product: torch has no other int8 kernels."""
     return precision != "int8" or (kernel.family == "gemm" and direction == "forward" and kernel["M"] > 16)
 
 
 def _forward(kernel: Kernel, dtype: torch.dtype, device: torch.device) -> tuple[Callable[[], Tensor], list[Tensor]]:
-    """The operation, and the tensors whose gradients its backward direction gives."""
+    """The forward operation, and the tensors whose gradients the backward direction computes."""
 
     def noise(*shape: int) -> Tensor:
         return torch.randn(shape, device=device, dtype=dtype)

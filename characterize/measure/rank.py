@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of a measurement; characterize.measure.ranks starts it.
+"""One rank of a measurement, started by characterize.measure.ranks.
 
 python -m characterize.measure.rank MODULE:FUNCTION SETTINGS_AS_JSON OUTPUT
 """
@@ -17,13 +17,13 @@ def main(function: str, settings: str, output: str) -> None:
         from harness.distributed.world import launch
 
         with launch() as world:
-            found, rank = called(function)(world, json.loads(settings)), world.rank
+            data, rank = called(function)(world, json.loads(settings)), world.rank
     else:
         from mpi4py import MPI
 
-        found, rank = called(function)(MPI.COMM_WORLD, json.loads(settings)), MPI.COMM_WORLD.rank
+        data, rank = called(function)(MPI.COMM_WORLD, json.loads(settings)), MPI.COMM_WORLD.rank
     if rank == 0:
-        atomic_write.write(Path(output), json.dumps(found))
+        atomic_write.write(Path(output), json.dumps(data))
 
 
 if __name__ == "__main__":

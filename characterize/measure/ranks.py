@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several ranks for a measurement: started here, or those that torchrun started already.
+"""Run a measurement on several ranks: local ranks started here, or the ranks of the torchrun that started this command.
 
-    found = on_ranks("characterize.commands.allreduce:sweep", settings, num_ranks=2)
+    rows = on_ranks("characterize.measure.collectives:sweep", settings, num_ranks=2)
 
-The function gets (world, settings) on every rank, and rank 0 returns what is measured, as plain data. Where torchrun
-started the command itself (on Slurm: one torchrun a node), its ranks are used: all get what rank 0 found, which alone
-writes and prints.
+The function is called with (world, settings) on every rank and returns plain data. The result of rank 0 is returned.
+If torchrun started the command (on Slurm: one torchrun per node), its ranks are used; then all ranks get rank 0's
+result, and only rank 0 writes and prints.
 """
 
 import json
@@ -31,16 +31,16 @@ def started_by_torchrun() -> bool:
 
 
 def is_silent() -> bool:
-    """Whether torchrun started this process as another rank than 0."""
+    """True if torchrun started this process as a rank other than 0."""
     return started_by_torchrun() and os.environ["RANK"] != "0"
 
 
 def on_ranks(
     function: str, settings: dict[str, Any], *, num_ranks: int, mpi: bool = False, num_threads: int | None = None
 ) -> Any:
-    """What rank 0 returned; CharacterizeError where a rank failed. `function` is module:name.
+    """Return the result of rank 0; CharacterizeError if a rank failed. `function` is module:name.
 
-    num_threads: that each rank started here computes with; the cores are shared equally where it is None.
+    num_threads: compute threads of each rank started here; None shares the cores equally.
     """
     if num_ranks < 1:
         raise CharacterizeError(f"ranks: found {num_ranks}, expected at least 1")
@@ -70,7 +70,7 @@ def _in_this_world(function: str, settings: dict[str, Any]) -> Any:
 
 
 def _run_local(worker: list[str], num_ranks: int, environment: dict[str, str], folder: Path) -> None:
-    """Processes that torchrun would start, without its agent: a second less for each measurement."""
+    """Start the processes that torchrun would start, without its agent, which would take a second longer."""
     port = _free_port()
     processes, printed = [], [(folder / f"rank_{rank}.txt").open("w+") for rank in range(num_ranks)]
     try:
@@ -91,7 +91,7 @@ def _run_local(worker: list[str], num_ranks: int, environment: dict[str, str], f
 
 
 def _wait(processes: list[subprocess.Popen]) -> None:
-    """Until all have ended; where one failed the others wait for it in vain, and are ended."""
+    """Wait until all have ended, or one has failed; the caller stops the others, which would wait forever."""
     remaining = list(processes)
     for _ in range(TIMEOUT_S * 10):
         remaining = [process for process in remaining if process.poll() is None]
@@ -101,7 +101,7 @@ def _wait(processes: list[subprocess.Popen]) -> None:
             remaining[0].wait(0.1)
         except subprocess.TimeoutExpired:
             continue
-    raise CharacterizeError(f"ranks on this machine: not done after {TIMEOUT_S} s")
+    raise CharacterizeError(f"ranks on this machine: not finished after {TIMEOUT_S} s")
 
 
 def _run_under_mpi(worker: list[str], num_ranks: int, environment: dict[str, str]) -> None:
@@ -115,7 +115,7 @@ def _run_under_mpi(worker: list[str], num_ranks: int, environment: dict[str, str
 
 
 def _environment(num_threads: int) -> dict[str, str]:
-    """Of a rank before it knows its place; waiting threads leave the cores to those that compute."""
+    """Environment of a rank, without launcher variables; waiting threads do not spin."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "PMI_", "OMPI_"))}
     return {"OMP_WAIT_POLICY": "PASSIVE", **outer, "OMP_NUM_THREADS": str(num_threads), "PYTHONPATH": path}
@@ -139,4 +139,4 @@ def _tail(file) -> str:
 
 def _last_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "ended without a word"
+    return lines[-1] if lines else "ended without a message"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmarks' own files, read by the benchmarks' own loaders: made by their synthesize commands, then timed.
+"""Small data sets of the benchmarks, made by their synthesize commands and read by their loaders.
 
 for read in reads(folder, names=["cosmoflow"]): read.read()
 """
@@ -18,14 +18,14 @@ from characterize.results.result import CharacterizeError
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a benchmark's small data set is made and read."""
+    """Commands and functions that make and read a benchmark's small data set."""
 
     arguments: tuple[str, ...]
-    """Of its synthesize command, after the folder."""
+    """Arguments of the synthesize command after the folder."""
     batches: Callable[[Path], Iterable]
-    """Batches of the training samples of a folder, as the training loop gets them."""
+    """Batches of the folder's training samples, as the training loop reads them."""
     samples: str
-    """What a sample is, for the table."""
+    """Description of a sample for the table."""
 
 
 def _batches(package: str, *, opening: dict | None = None, loading: dict | None = None) -> Callable[[Path], Iterable]:
@@ -59,18 +59,18 @@ FORMATS = {
         samples="96 x 144, HDF5 a year",
     ),
 }
-"""The sizes are the benchmarks' small ones, so that a sample read is a sample that breakdown trains on."""
+"""Samples have the benchmarks' small sizes, the ones that `breakdown` trains on by default."""
 
 
 def reads(work: Path, names: list[str] | None = None) -> Iterator[ReadTest]:
-    """A ReadTest for each installed benchmark whose files can be made here."""
+    """One ReadTest for each installed benchmark with a format."""
     for benchmark in benchmarks.named(names):
         if benchmark.name in FORMATS:
             yield prepared(benchmark.name, work / benchmark.name)
 
 
 def prepared(name: str, folder: Path) -> ReadTest:
-    """The benchmark's small data set, made in `folder`."""
+    """Make the benchmark's small data set in `folder`; CharacterizeError if its synthesize command fails."""
     command = [sys.executable, "-m", f"{name}.synthesize", str(folder), *FORMATS[name].arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     if done.returncode:

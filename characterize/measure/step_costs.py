@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one training step costs, counted on the meta device: operations, bytes of memory, bytes of gradients.
+"""Operations, memory traffic and gradient bytes of one training step, counted on the meta device.
 
     costs = count(benchmark, benchmark.reference_size, num_samples=4)
     costs.flops, costs.gradient_bytes, costs.memory_bytes
 
-Nothing is computed, so that a step which would not fit into this machine is counted in a second.
+Nothing is computed, so steps that would not fit into this machine can be counted too.
 """
 
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ from characterize.measure.benchmarks import Batch, Benchmark, Size
 from harness.flops import training_flops
 
 GRADIENT_BYTES = 4
-"""Of one parameter's gradient in fp32."""
+"""Bytes of one parameter's gradient in fp32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCosts:
-    """One rank's training step."""
+    """Costs of one rank's training step."""
 
     num_samples: int
     num_parameters: int
     flops: int
     memory_bytes: int
-    """Forward and backward: every operator reads its inputs and writes its outputs once. An upper limit: fused
-    operators and caches spare some of it; what an operator reads twice is not in it."""
+    """Forward and backward traffic, if every operator reads its inputs and writes its outputs once. An upper limit:
+    fused operators and caches move less; repeated reads inside an operator are not counted."""
 
     @property
     def gradient_bytes(self) -> int:
-        """Of the all-reduce, in fp32."""
+        """fp32 bytes that the all-reduce sums."""
         return GRADIENT_BYTES * self.num_parameters
 
 
 class MemoryTraffic(TorchDispatchMode):
-    """Counts bytes of what operators read and write; views move nothing."""
+    """Counts the bytes that operators read and write; views move nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class MemoryTraffic(TorchDispatchMode):
 
 @cache
 def count(benchmark: Benchmark, size: Size, num_samples: int) -> StepCosts:
-    """Costs of a step on `num_samples` samples; they are proportional to the samples but for the parameters' part."""
+    """Costs of a step on `num_samples` samples. All but the parameters' part are proportional to the samples."""
     with torch.device("meta"):
         model, batch = benchmark.make_model(size), benchmark.make_batch(num_samples, size)
         flops = training_flops(_Step(benchmark, model, batch))
@@ -70,7 +70,7 @@ def count(benchmark: Benchmark, size: Size, num_samples: int) -> StepCosts:
 
 
 class _Step(nn.Module):
-    """A forward pass without arguments, as training_flops calls it."""
+    """Module whose forward pass has no arguments, as training_flops expects."""
 
     def __init__(self, benchmark: Benchmark, model: nn.Module, batch: Batch) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def _tensors(value: object) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):
-        return [tensor for one in value.values() for tensor in _tensors(one)]
+        return [tensor for item in value.values() for tensor in _tensors(item)]
     if isinstance(value, list | tuple):
-        return [tensor for one in value for tensor in _tensors(one)]
+        return [tensor for item in value for tensor in _tensors(item)]
     return []

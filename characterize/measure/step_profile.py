@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training step's time goes, by kind of operator, from torch's profiler.
+"""Time of a training step by kind of operator, from torch's profiler.
 
 profile = profile_steps(step, num_steps=3, device=device)
-profile["convolution"]                                # seconds a step
+profile["convolution"]                                # seconds per step
 
-The kinds are those of HPC AI500's figure 10. Times are each operator's own, without its callees, so they add up.
+The kinds follow HPC AI500's figure 10. Each operator's time excludes the operators that it calls, so times add up.
 """
 
 import os
@@ -25,7 +25,7 @@ KINDS = (
         re.compile(r"conv(olution|_transpose|1d|2d|3d|_)|cudnn::|implicit_gemm|winograd|fprop|dgrad|wgrad"),
     ),
     (
-        "normalisation",
+        "normalization",
         re.compile(r"(batch|group|layer)_?norm|bn_(fw|bw)|BatchNorm|GroupNorm|RowwiseMoments", re.IGNORECASE),
     ),
     ("GEMM", re.compile(r"(^|:|_)(mm|addmm|bmm|baddbmm|linear|matmul)($|_)|gemm|cutlass|ampere_|sm\d0_xmma")),
@@ -40,12 +40,12 @@ NAMES = (*(name for name, _ in KINDS), OTHER)
 
 
 def kind_of(operator: str) -> str:
-    """The kind that an operator's or kernel's name tells."""
+    """Kind of an operator or device kernel, from its name."""
     return next((name for name, pattern in KINDS if pattern.search(operator)), OTHER)
 
 
 def sum_by_kind(times: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Seconds of each kind, all kinds named."""
+    """Seconds of each kind; kinds that did not occur are 0."""
     total: dict[str, float] = defaultdict(float)
     for operator, seconds in times:
         total[kind_of(operator)] += seconds
@@ -53,16 +53,16 @@ def sum_by_kind(times: Iterable[tuple[str, float]]) -> dict[str, float]:
 
 
 def profile_steps(step: Callable[[], object], *, num_steps: int, device: torch.device) -> dict[str, float]:
-    """Seconds a step of each kind; on an accelerator its own time, on the CPU that of all operators."""
+    """Seconds per step of each kind: device time on an accelerator, CPU time of the operators otherwise."""
     on_device = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
     step()
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would say on stderr that it starts and stops
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no start and stop messages on stderr
     with profile(activities=activities) as recorded:
         for _ in range(num_steps):
             step()
         synchronize(device)
     attribute = "self_device_time_total" if on_device else "self_cpu_time_total"
-    # ProfilerStep and user annotations cover what is counted below them.
+    # ProfilerStep and user annotations contain operators that are counted themselves.
     averages = [event for event in recorded.key_averages() if not event.key.startswith(("ProfilerStep", "Optimizer."))]
     return sum_by_kind((event.key, getattr(event, attribute) / 1e6 / num_steps) for event in averages)

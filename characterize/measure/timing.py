@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time a piece of work: warmed up, repeated, with cold inputs; the median with its spread.
+"""Time a function: warm-up, repeats with cold inputs, median and spread.
 
     timed = time_repeatedly(lambda: a @ b, repeats=5, device=device)
     timed.seconds, timed.spread, timed.core_seconds
 
-Before each repeat a buffer larger than the last cache is overwritten, so that inputs come from memory as they do in a
-training step. CPU time stands beside wall time: on a shared machine the wall clock counts the neighbours too.
+Before each repeat a buffer larger than the last-level cache is overwritten, so that inputs come from memory as in a
+training step. CPU time is recorded too, because on a shared machine wall time includes other jobs.
 """
 
 import time
@@ -17,21 +17,21 @@ from statistics import median, quantiles
 import torch
 
 CACHE_BYTES = {"cpu": 64 << 20, "cuda": 128 << 20}
-"""At least the last cache of today's devices."""
+"""At least the last-level cache of current devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Of one repeat."""
+    """Times of one repeat."""
 
     seconds: float
     """Median over the repeats."""
     fastest_seconds: float
-    """Of all repeats: what a ceiling is made of."""
+    """Fastest repeat; ceilings use it."""
     spread: float
-    """Distance of the quartiles over the median: half of the repeats lie within it."""
+    """IQR / median."""
     core_seconds: float
-    """CPU time of all threads, median; on an accelerator that of the host alone."""
+    """Median CPU time of all threads of this process; on an accelerator this is host time."""
     repeats: int
 
 
@@ -44,7 +44,7 @@ def time_repeatedly(
     max_seconds: float = 2.0,
     cold: bool = True,
 ) -> Timing:
-    """At least one repeat; further ones while `max_seconds` have not passed, `repeats` at most."""
+    """Time at least one and at most `repeats` repeats; no new repeat starts after `max_seconds`."""
     device = device or torch.device("cpu")
     for _ in range(warm_up):
         work()
@@ -65,7 +65,7 @@ def time_repeatedly(
 
 
 def spread_of(values: list[float]) -> float:
-    """Distance of the quartiles over the median; 0 of fewer than two."""
+    """IQR / median; 0 for fewer than two values."""
     if len(values) < 2:
         return 0.0
     low, middle, high = quantiles(values, n=4, method="inclusive")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A benchmark's training step on noise: forward, loss, backward and an SGD update, as one callable.
+"""A benchmark's training step on random input: forward, loss, backward and an SGD update, as one callable.
 
 step = TrainingStep.build(benchmark, size=benchmark.small_size, num_samples=1, device=torch.device("cpu"))
 step()
@@ -15,20 +15,20 @@ from torch.optim import SGD, Optimizer
 from characterize.measure.benchmarks import Batch, Benchmark, Size
 
 MEMORY_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""By the number of an input's axes: the layout that convolutions are fastest in."""
+"""Fastest memory format of convolutions, by number of tensor axes."""
 
 
 @dataclass
 class TrainingStep:
-    """Calling it takes one step."""
+    """Callable that runs one training step."""
 
     benchmark: Benchmark
     model: nn.Module
-    """May be wrapped, such as by DDP."""
+    """The network, possibly wrapped, for example by DDP."""
     optimizer: Optimizer
     batch: Batch
     autocast: bool
-    """Whether convolutions and dense layers compute in bf16."""
+    """True if convolutions and dense layers compute in bf16."""
 
     @classmethod
     def build(
@@ -41,13 +41,13 @@ class TrainingStep:
         precision: str = "fp32",
         wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
     ) -> "TrainingStep":
-        """The same weights and noise in every process."""
+        """Build a step; weights and input are the same in every process."""
         torch.manual_seed(0)
         batch = _moved(benchmark.make_batch(num_samples, size), device)
         layout = MEMORY_FORMATS[batch[0].dim()]
         model = benchmark.make_model(size).to(device, memory_format=layout)
         batch = (batch[0].contiguous(memory_format=layout), *batch[1:])
-        # Too small to change anything but the optimizer's own work: a diverging network would be timed otherwise.
+        # The learning rate is tiny so that the network does not diverge on random input, which would change times.
         optimizer = SGD(model.parameters(), lr=1e-6, momentum=0.9)
         return cls(benchmark, wrap(model), optimizer, batch, autocast=precision == "bf16")
 
@@ -64,11 +64,11 @@ class TrainingStep:
 
 
 def _moved(value: object, device: torch.device) -> object:
-    """Tensors of nested tuples and lists, on the device; named tuples stay what they are."""
+    """Move the tensors of nested tuples and lists to the device; named tuples keep their type."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_moved(one, device) for one in value))
+        return type(value)(*(_moved(item, device) for item in value))
     if isinstance(value, list | tuple):
-        return type(value)(_moved(one, device) for one in value)
+        return type(value)(_moved(item, device) for item in value)
     return value

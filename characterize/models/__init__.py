@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pure functions of measurements.
 
-roofline.py, bandwidth.py, kernel_time.py           upper bounds
-throughput.py, time_to_train.py, scaling.py         predictions; validation.py: their errors on public results
-public_rounds.py                                    public results; declared_system.py: a system described in TOML
+roofline.py, bandwidth.py, kernel_time.py      upper bounds and kernel times
+throughput.py, time_to_train.py, scaling.py    predictions; validation.py: their errors on public results
+public_rounds.py                               public results; declared_system.py: a system described in a TOML file
 
 Imports: compliance, results.
 """

@@ -4,17 +4,17 @@
     algbw = algorithm_bandwidth(num_bytes, seconds)
     busbw = algbw * bus_factor("all_reduce", num_ranks)
 
-algbw is the message's size over the time. busbw is what a link carries at the optimum, so that it can be compared
-with the hardware's speed whatever the number of ranks. Pure functions.
+algbw is the message size divided by the time. busbw is the rate that each link carries in an optimal algorithm, so it
+can be compared with the hardware's speed for any number of ranks. Pure functions.
 
-The size of a message follows nccl-tests too: all ranks' data together for all_gather, reduce_scatter and all_to_all.
+Message sizes follow nccl-tests: for all_gather, reduce_scatter and all_to_all the size counts the data of all ranks.
 """
 
 COLLECTIVES = ("all_reduce", "broadcast", "all_gather", "reduce_scatter", "all_to_all", "point_to_point")
 
 
 def bus_factor(collective: str, num_ranks: int) -> float:
-    """busbw / algbw; nothing moves with one rank."""
+    """Return busbw / algbw; 0 for one rank, which communicates nothing."""
     if num_ranks < 2:
         return 0.0
     share_of_others = (num_ranks - 1) / num_ranks
@@ -29,23 +29,23 @@ def bus_factor(collective: str, num_ranks: int) -> float:
 
 
 def algorithm_bandwidth(num_bytes: float, seconds: float) -> float:
-    """Bytes per second."""
+    """algbw in bytes per second."""
     return num_bytes / seconds
 
 
 def all_reduce_bytes_per_rank(num_bytes: float, num_ranks: int) -> float:
-    """Bytes that every rank sends in the ring that busbw assumes."""
+    """Bytes that each rank sends in a ring all-reduce of num_bytes."""
     return num_bytes * bus_factor("all_reduce", num_ranks)
 
 
 def all_reduce_bytes_between_nodes(num_bytes: float, num_nodes: int) -> float:
-    """Bytes on the network of all nodes together, where the ranks of a node first reduce among themselves.
+    """Bytes that all nodes together send over the network, if the ranks of each node first reduce locally.
 
-    A ring of num_nodes nodes, each sending 2 (m - 1) / m of the message.
+    The nodes form a ring of m = num_nodes; each sends 2 (m - 1) / m of the message.
     """
     return num_nodes * all_reduce_bytes_per_rank(num_bytes, num_nodes)
 
 
 def all_reduce_seconds(num_bytes: float, *, num_ranks: int, bus_bandwidth: float, latency_s: float = 0.0) -> float:
-    """Time of one all-reduce: latency and what the links need."""
+    """Seconds of one all-reduce: latency plus transfer time at bus_bandwidth (bytes per second)."""
     return latency_s + all_reduce_bytes_per_rank(num_bytes, num_ranks) / bus_bandwidth

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A system that is declared rather than measured, from a TOML file: one's own plan, or a paper's case study.
+"""A system declared in a TOML file instead of measured: a planned machine, or a paper's case study.
 
-system, placed = load(Path("characterize/systems/hpc_ai500_16_gpus.toml"))
+declared = load(Path("characterize/systems/hpc_ai500_16_gpus.toml"))
 
 name = "..."  num_ranks = 16  num_nodes = 2          # as in characterize/systems/*.toml
 [compute]        "GEMM, fp32" = 230e12               # operations per second of the whole system; at least one
-[communication]  "Ethernet" = 1.2e9                  # bytes per second; between nodes where there are several
+[communication]  "Ethernet" = 1.2e9                  # bytes per second; between nodes if there are several
 [memory]         "HBM" = 1134e9                      # optional
-[workloads."EWA, fp32"]                              # optional; without any the benchmarks' own counts are placed
+[workloads."EWA, fp32"]                              # optional; default: the benchmarks' own counts
 compute = "GEMM, fp32"  flops_per_sample = 691e9  samples_per_rank = 1  gradient_bytes = 164e6
 attained_flops_per_s = 25.99e12                      # optional
 """
@@ -29,17 +29,17 @@ REQUIRED_OF_WORKLOAD = WORKLOAD_KEYS[1:4]
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredSystem:
-    """A system of a file, with the workloads that the file places on it."""
+    """A declared system with the workloads that its file places on it."""
 
     system: System
     num_nodes: int
     source: str
     workloads: tuple[tuple[Workload, str | None], ...]
-    """With the name of the compute ceiling that bounds each; None: the highest."""
+    """Each workload with the name of the compute ceiling that bounds it; None: the highest ceiling."""
 
 
 def load(path: Path) -> DeclaredSystem:
-    """Raises CharacterizeError that names the file and the key."""
+    """Read a system description; CharacterizeError names the file and the key that is wrong."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -66,9 +66,9 @@ def load(path: Path) -> DeclaredSystem:
 
 
 def traffic(gradient_bytes: float, *, num_ranks: int, num_nodes: int) -> float:
-    """Bytes of one step's all-reduce on the links that the model's bandwidth is of: between nodes, else between ranks.
+    """Bytes of one step's all-reduce on the slowest links: between nodes if there are several, else between ranks.
 
-    The ranks of a node first reduce among themselves, so that a node sends the gradients once (HPC AI500, section 7.3).
+    The ranks of a node first reduce locally, so each node sends the gradients once (HPC AI500, section 7.3).
     """
     return all_reduce_bytes_between_nodes(gradient_bytes, num_nodes if num_nodes > 1 else num_ranks)
 
@@ -80,7 +80,7 @@ def _workload(path: Path, name: str, table: dict[str, Any], system: System, num_
             raise CharacterizeError(f"{path}: workloads.{name}: {key}: missing, expected a number")
     compute = table.get("compute")
     if compute is not None and compute not in [ceiling.name for ceiling in system.compute]:
-        raise CharacterizeError(f"{path}: workloads.{name}: compute: found {compute!r}, which [compute] does not have")
+        raise CharacterizeError(f"{path}: workloads.{name}: compute: found {compute!r}, expected a name from [compute]")
     per_rank = _positive(path, table, "flops_per_sample") * _positive(path, table, "samples_per_rank")
     gradient_bytes = _positive(path, table, "gradient_bytes")
     workload = Workload(
@@ -111,4 +111,4 @@ def _check_keys(path: Path, values: dict[str, Any], known: tuple[str, ...]) -> N
         if key not in known:
             near = get_close_matches(key, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; expected one of {', '.join(known)}"
-            raise CharacterizeError(f"{path}: {key}: no such key{hint}")
+            raise CharacterizeError(f"{path}: {key}: unknown key{hint}")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fitted model from a kernel's input parameters to its performance, with its error on shapes that it never saw.
+"""Regression from a kernel's input parameters to its rate, with its error on shapes outside the training data.
 
     quality = held_out_error(result.data["kernels"])
     quality.typical_error                                # 0.35: half of the held-out times within a factor of 1.35
 
-As the Summit/Spock benchmarking paper explored: what a device does between the measured shapes. Extremely randomised
-trees on logarithms of sizes, operations and bytes; shapes are held out whole, in all directions and precisions at once,
-since their forward direction would give away their backward. Needs scikit-learn, the extra [characterize].
+The Summit/Spock benchmarking paper explored such a model to predict shapes between the measured ones. Here it is
+extremely randomized trees on logarithms of sizes, operations and bytes. A shape is held out in all directions and
+precisions at once, because its forward time would reveal its backward time. Needs scikit-learn (extra [characterize]).
 """
 
 import math
@@ -28,22 +28,22 @@ NUM_FOLDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How well the model tells the time of shapes that it was not fitted on."""
+    """Errors of the model on held-out shapes."""
 
     num_shapes: int
     typical_error: float
     """Median over the held-out rows of max(predicted / measured, measured / predicted) - 1."""
     ninth_decile_error: float
-    """Nine of ten rows are no worse."""
+    """90th percentile of the same error."""
     naive_error: float
-    """Typical error of the median rate of the same family, direction and precision: what a fit must beat."""
+    """Typical error of the baseline: the median rate of the same family, direction and precision."""
 
     def as_record(self) -> dict[str, float]:
         return asdict(self)
 
 
 def features(row: dict[str, Any]) -> list[float]:
-    """Logarithms of what a kernel is; sizes that its family lacks are 0."""
+    """Feature vector of one row: logarithms of sizes, operations and bytes; 0 for sizes that do not apply."""
     sizes = {name: value for name, value in row["sizes"].items() if not isinstance(value, list)}
     sides = [math.log2(max(1, math.prod(row["sizes"].get(name, [1])))) for name in ("size", "kernel")]
     return [
@@ -59,7 +59,7 @@ def features(row: dict[str, Any]) -> list[float]:
 
 
 def held_out_error(rows: Sequence[dict[str, Any]]) -> Quality:
-    """Cross-validated by shape; CharacterizeError without scikit-learn or with too few shapes."""
+    """Cross-validate by shape. Raises CharacterizeError if scikit-learn is missing or there are too few shapes."""
     try:
         from sklearn.ensemble import ExtraTreesRegressor
         from sklearn.model_selection import GroupKFold
@@ -90,7 +90,7 @@ def held_out_error(rows: Sequence[dict[str, Any]]) -> Quality:
 
 
 def _naive(rows: Sequence[dict], fitted: np.ndarray, wanted: dict) -> float:
-    """Logarithm of the median rate of kernels alike, of all kernels where there are none."""
+    """Logarithm of the median rate of similar kernels; of all kernels if there are no similar ones."""
     alike = ("family", "direction", "precision")
     same = [rows[index] for index in fitted if all(rows[index][key] == wanted[key] for key in alike)]
     return math.log(median(row["flops_per_s"] for row in (same or [rows[index] for index in fitted])))

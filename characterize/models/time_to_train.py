@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time to train as MLPerf HPC's Figure 2 joins it: epochs(batch) x samples / throughput(ranks, batch) + staging.
+"""Time to train as in Figure 2 of the MLPerf HPC paper: staging + epochs(batch) x samples / throughput(ranks, batch).
 
     epochs = EpochCurve.through({64: 18.3, 128: 17.9, 512: 22.8, 1024: 40.0})
     prediction = time_to_train(epochs.at(256), throughput, samples_per_epoch=524288, staging_minutes=2)
 
-Estimates are log-normal: a median and the standard deviation of its natural logarithm. What spreads multiplies, and so
-do epochs and seconds an epoch. Pure.
+Estimates are log-normal (median and standard deviation of the natural logarithm), because epochs and seconds per epoch
+multiply and their errors are factors. Pure functions.
 """
 
 import math
@@ -15,33 +15,33 @@ from itertools import pairwise
 
 SECONDS_PER_MINUTE = 60
 RUN_TO_RUN = 0.08
-"""Spread of epochs between entries at one batch size where nothing better is known (v0.7: 11 % between runs)."""
+"""Default spread of epochs between entries at one batch size (v0.7: 11 % between runs)."""
 SPREAD_PER_DOUBLING = 0.25
-"""Spread that is added with each doubling of the batch size beyond the points."""
+"""Additional spread for each doubling of the batch size beyond the points."""
 STAGING_SPREAD = 1.0
-"""Spread of staging minutes that were taken from elsewhere: sites stage in seconds or in a quarter of an hour."""
+"""Spread of staging minutes taken from other sites, which range from seconds to a quarter of an hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A positive quantity, log-normal."""
+    """Log-normal estimate of a positive quantity."""
 
     median: float
     spread: float
     """Standard deviation of the natural logarithm."""
 
     def interval(self, width: float = 1.645) -> tuple[float, float]:
-        """Median divided and multiplied by e^(width x spread); 1.645 holds 90 % where the spread is right."""
+        """Median divided and multiplied by e^(width x spread); 1.645 gives a 90 % interval if the spread is right."""
         factor = math.exp(width * self.spread)
         return self.median / factor, self.median * factor
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochCurve:
-    """Epochs to the target over the global batch size, straight between its points on logarithmic axes."""
+    """Epochs to the target over the global batch size, interpolated linearly on logarithmic axes."""
 
     points: tuple[tuple[float, float], ...]
-    """(batch size, mean epochs), by batch size."""
+    """(batch size, mean epochs), sorted by batch size."""
 
     @classmethod
     def through(cls, epochs_by_batch: Mapping[float, float]) -> "EpochCurve":
@@ -49,7 +49,7 @@ class EpochCurve:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[float, float]]) -> "EpochCurve":
-        """Several values at one batch size are joined by their geometric mean."""
+        """Build a curve from (batch size, epochs) pairs; values at one batch size become their geometric mean."""
         logs: dict[float, list[float]] = {}
         for batch, epochs in pairs:
             logs.setdefault(batch, []).append(math.log(epochs))
@@ -60,20 +60,20 @@ class EpochCurve:
         return tuple(batch for batch, _ in self.points)
 
     def at(self, batch: float) -> Estimate:
-        """Between the points interpolated; above them along the last slope, below them level, each less surely."""
+        """Interpolated epochs; constant below the points and along the last slope above them, with growing spread."""
         if batch <= self.points[0][0]:
             return self._beyond(batch, self.points[0], slope=0.0)
         if batch > self.points[-1][0]:
             return self._beyond(batch, self.points[-1], slope=self._last_slope())
         low, high = next(pair for pair in pairwise(self.points) if pair[1][0] >= batch)
         share = math.log(batch / low[0]) / math.log(high[0] / low[0])
-        # Half-way between two points their distance is in doubt: epochs may jump anywhere there.
+        # The curve between two points is unknown, so the spread grows towards the middle of a step.
         doubt = min(share, 1 - share) * abs(math.log(high[1] / low[1]))
         epochs = math.exp((1 - share) * math.log(low[1]) + share * math.log(high[1]))
         return Estimate(median=epochs, spread=math.hypot(RUN_TO_RUN, doubt))
 
     def _last_slope(self) -> float:
-        """Between 0 and 1: epochs do not fall with the batch, and beyond 1 nobody trains."""
+        """Slope of the last segment, limited to 0 (epochs do not fall with the batch) and 1 (no fewer steps)."""
         if len(self.points) < 2:
             return 0.0
         (batch_low, low), (batch_high, high) = self.points[-2:]
@@ -88,19 +88,19 @@ class EpochCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Time to train with what it was made from."""
+    """Predicted time to train with its parts."""
 
     minutes: Estimate
     epochs: Estimate
     throughput: Estimate
-    """Training samples per second; the epoch's evaluation is in it."""
+    """Training samples per second, evaluation time included."""
     staging_minutes: float
 
 
 def time_to_train(
     epochs: Estimate, throughput: Estimate, *, samples_per_epoch: float, staging_minutes: float = 0.0
 ) -> Prediction:
-    """Equation 1 of the MLPerf HPC paper: staging + epochs x seconds an epoch. Independent spreads add in squares."""
+    """Equation 1 of the MLPerf HPC paper: staging + epochs x seconds per epoch. Independent spreads add in squares."""
     computing = epochs.median * samples_per_epoch / throughput.median / SECONDS_PER_MINUTE
     total = computing + staging_minutes
     spread = (
@@ -115,5 +115,5 @@ def time_to_train(
 
 
 def fastest(predictions: Mapping[tuple[int, int], Prediction]) -> tuple[int, int]:
-    """(ranks, batch) of the shortest time; where two are equal, the one with fewer ranks."""
+    """(ranks, batch) with the shortest predicted time; fewer ranks win a tie."""
     return min(predictions, key=lambda key: (predictions[key].minutes.median, key))

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report page's template and style sheet; characterize.commands.report fills them."""
+"""Template and style sheet of the report page, filled by characterize.commands.report."""

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture a verb, by matplotlib without a display; style.py holds what they share."""
+"""One module per picture, drawn by matplotlib without a display; style.py has the shared style.
+
+Imports: models and results.
+"""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""busbw over message size, one curve a library and collective, with the benchmarks' own messages marked."""
+"""Picture of busbw over message size: one curve per library and collective, with the benchmarks' gradients marked."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from characterize.pictures.style import COLOURS, MARKERS, colour_of, count_axis, footnote, new_figure, size_axis
+from characterize.pictures.style import COLORS, MARKERS, color_of, count_axis, footnote, new_figure, size_axis
 from characterize.results.result import Result
 
 
@@ -18,7 +18,7 @@ def draw(result: Result) -> Figure:
         )
         axes.plot(
             *zip(*points, strict=True),
-            color=COLOURS[index % len(COLOURS)],
+            color=COLORS[index % len(COLORS)],
             marker=MARKERS[index % len(MARKERS)],
             markersize=4.5,
             linewidth=1.6,
@@ -35,10 +35,10 @@ def draw(result: Result) -> Figure:
 
 
 def _mark_messages(axes: Axes, messages: dict[str, int]) -> None:
-    """The gradients that each benchmark reduces in a step, in fp32."""
+    """Mark the size of each benchmark's fp32 gradients."""
     for index, (title, num_bytes) in enumerate(sorted(messages.items(), key=lambda item: item[1])):
-        colour = colour_of(title, index)
-        axes.axvline(num_bytes, color=colour, linewidth=1, linestyle=(0, (4, 3)))
+        color = color_of(title, index)
+        axes.axvline(num_bytes, color=color, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
             title,
             xy=(num_bytes, 0.02 + 0.32 * (index % 2)),
@@ -49,5 +49,5 @@ def _mark_messages(axes: Axes, messages: dict[str, int]) -> None:
             ha="right",
             va="bottom",
             fontsize=8,
-            color=colour,
+            color=color,
         )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every timed kernel over its arithmetic intensity: which shapes come near to what the device can do."""
+"""Picture of the rate of every timed kernel over its arithmetic intensity, one panel per precision."""
 
 from matplotlib.figure import Figure
 
-from characterize.pictures.style import COLOURS, MARKERS, QUIET, count_axis, footnote, new_figure
+from characterize.pictures.style import COLORS, MARKERS, QUIET, count_axis, footnote, new_figure
 from characterize.results.result import Result
 
 
@@ -22,8 +22,8 @@ def draw(result: Result) -> Figure:
                     linestyle="none",
                     marker=MARKERS[index % len(MARKERS)],
                     markersize=6,
-                    color=COLOURS[index % len(COLOURS)],
-                    markerfacecolor=COLOURS[index % len(COLOURS)] if direction == "forward" else "white",
+                    color=COLORS[index % len(COLORS)],
+                    markerfacecolor=COLORS[index % len(COLORS)] if direction == "forward" else "white",
                     label=family if direction == "forward" else None,
                 )
         if rows:

@@ -4,7 +4,7 @@
 from matplotlib.figure import Figure
 
 from characterize.models.validation import QUESTIONS
-from characterize.pictures.style import COLOURS, MARKERS, QUIET, footnote, new_figure
+from characterize.pictures.style import COLORS, MARKERS, QUIET, footnote, new_figure
 from characterize.results.result import Result
 
 
@@ -35,7 +35,7 @@ def draw_validation(result: Result) -> Figure:
                 linestyle="none",
                 marker=MARKERS[index],
                 markersize=5,
-                color=COLOURS[index],
+                color=COLORS[index],
                 elinewidth=0.7,
                 alpha=0.85,
                 label=benchmark,
@@ -58,12 +58,12 @@ def draw_choice(result: Result) -> Figure:
     for index, batch in enumerate(sorted({choice["global_batch_size"] for choice in choices})):
         chosen = [choice for choice in choices if choice["global_batch_size"] == batch]
         ranks = [choice["num_ranks"] for choice in chosen]
-        colour = COLOURS[index % len(COLOURS)]
+        color = COLORS[index % len(COLORS)]
         marker = MARKERS[index % len(MARKERS)]
-        axes.plot(ranks, [one["minutes"] for one in chosen], color=colour, marker=marker, label=f"batch {batch}")
+        axes.plot(ranks, [one["minutes"] for one in chosen], color=color, marker=marker, label=f"batch {batch}")
         if any(one["is_fastest"] for one in chosen):
             low, high = [one["low"] for one in chosen], [one["high"] for one in chosen]
-            axes.fill_between(ranks, low, high, color=colour, alpha=0.1, linewidth=0)
+            axes.fill_between(ranks, low, high, color=color, alpha=0.1, linewidth=0)
     best = next(choice for choice in choices if choice["is_fastest"])
     axes.annotate(
         f"fastest: {best['minutes']:.3g} min",

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Throughput over ranks beside perfect scaling, and the efficiency below it, as figure 12 of HPC AI500."""
+"""Picture of throughput and efficiency over ranks, beside perfect scaling (figure 12 of HPC AI500)."""
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from characterize.models.scaling import Point
-from characterize.pictures.style import COLOURS, MARKERS, QUIET, footnote, new_figure
+from characterize.pictures.style import COLORS, MARKERS, QUIET, footnote, new_figure
 from characterize.results.result import Result
 
 
@@ -15,7 +15,7 @@ def draw(result: Result, curves: Mapping[str, Sequence[Point]], title: str) -> F
     for index, (kind, points) in enumerate(curves.items()):
         ranks, middle = [point.num_ranks for point in points], [point.rate for point in points]
         spread = [[point.rate - point.low for point in points], [point.high - point.rate for point in points]]
-        look = {"color": COLOURS[index], "marker": MARKERS[index], "linewidth": 1.6}
+        look = {"color": COLORS[index], "marker": MARKERS[index], "linewidth": 1.6}
         rates.errorbar(ranks, middle, yerr=spread, capsize=3, label=kind, **look)
         rates.plot(
             ranks, [middle[0] * rank / ranks[0] for rank in ranks], color=QUIET, linestyle=(0, (4, 3)), linewidth=1

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read rates as marks on a line a read: cold, warm and past the cache, plain and in each benchmark's own format."""
+"""Picture of read rates: one line per way to read, one mark for cold cache, warm cache and direct I/O."""
 
 from matplotlib.figure import Figure
 
-from characterize.pictures.style import COLOURS, GRID, MARKERS, TEXT, count_axis, footnote, new_figure
+from characterize.pictures.style import COLORS, GRID, MARKERS, TEXT, count_axis, footnote, new_figure
 from characterize.results.result import Result
 from characterize.results.tables import quantity
 
-STATES = {"cold": COLOURS[0], "warm": COLOURS[1], "direct": COLOURS[2]}
+STATES = {"cold": COLORS[0], "warm": COLORS[1], "direct": COLORS[2]}
 HEIGHT = 0.26
 
 
@@ -15,11 +15,11 @@ def draw(result: Result) -> Figure:
     rows = [row for row in result.data["rows"] if "bytes_per_s" in row]
     names = list(dict.fromkeys(row["read"] for row in rows))
     figure, axes = new_figure(height=1.6 + 0.55 * len(names))
-    for place, (state, colour) in enumerate(STATES.items()):
+    for place, (state, color) in enumerate(STATES.items()):
         chosen = [row for row in rows if row["state"] == state]
         positions = [names.index(row["read"]) + (place - 1) * HEIGHT for row in chosen]
         rates = [row["bytes_per_s"] for row in chosen]
-        axes.plot(rates, positions, linestyle="none", marker=MARKERS[place], markersize=7, color=colour, label=state)
+        axes.plot(rates, positions, linestyle="none", marker=MARKERS[place], markersize=7, color=color, label=state)
         for position, rate in zip(positions, rates, strict=True):
             axes.annotate(
                 quantity(rate, "B/s"),

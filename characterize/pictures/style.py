@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The look of all pictures, and how they are written: PNG for a slide, SVG for a page, readable in print and in grey.
+"""Shared style of all pictures, and writing them as PNG and SVG; readable in print and in gray.
 
 figure, axes = new_figure()
 write({"roofline": figure}, folder)
@@ -22,13 +22,13 @@ from characterize.results.tables import PREFIXES, quantity, size
 from compliance.files import atomic_write
 
 TEXT, QUIET, GRID, PAPER = "#1b1f24", "#59616b", "#e3e6ea", "#ffffff"
-BENCHMARK_COLOURS = {
+BENCHMARK_COLORS = {
     "CosmoFlow": "#2069a8",
     "DeepCAM": "#0b7a5c",
     "ImageNet ResNet-50": "#b01657",
     "EWA Faster R-CNN": "#c26a00",
 }
-COLOURS = ("#2069a8", "#c26a00", "#0b7a5c", "#b01657", "#6a55b0", "#59616b", "#8a6d00", "#008299")
+COLORS = ("#2069a8", "#c26a00", "#0b7a5c", "#b01657", "#6a55b0", "#59616b", "#8a6d00", "#008299")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SETTINGS = {
     "font.family": "sans-serif",
@@ -56,38 +56,38 @@ matplotlib.rcParams.update(SETTINGS)
 
 
 def new_figure(num_rows: int = 1, num_columns: int = 1, *, width: float = 7.2, height: float = 4.4, **subplots):
-    """(Figure, axes or an array of axes), laid out so that nothing overlaps."""
+    """Return (Figure, Axes or array of Axes) with constrained layout and a grid."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(num_rows, num_columns, **subplots)
-    for one in [axes] if isinstance(axes, Axes) else list(axes.flat):
-        one.grid(color=GRID, linewidth=0.7)
+    for panel in [axes] if isinstance(axes, Axes) else list(axes.flat):
+        panel.grid(color=GRID, linewidth=0.7)
     return figure, axes
 
 
-def colour_of(name: str, index: int = 0) -> str:
-    """A benchmark's own colour in every picture; others by their turn."""
+def color_of(name: str, index: int = 0) -> str:
+    """Fixed color of a benchmark; other names get colors by their index."""
     return next(
-        (colour for title, colour in BENCHMARK_COLOURS.items() if name.startswith(title)), COLOURS[index % len(COLOURS)]
+        (color for title, color in BENCHMARK_COLORS.items() if name.startswith(title)), COLORS[index % len(COLORS)]
     )
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """Where the figures are from: a picture may be cut out of its page."""
+    """Write the source of the data below the picture, because pictures are copied without their page."""
     figure.supxlabel(text, fontsize=7.5, color=QUIET, x=0.01, ha="left")
 
 
 def count_axis(axis, unit: str = "") -> None:
-    """Ticks as 1 k, 10 k, 1 M."""
+    """Label ticks as 1 k, 10 k, 1 M."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value, unit)))
 
 
 def size_axis(axis) -> None:
-    """Ticks as 1 KiB, 1 MiB."""
+    """Label ticks as 1 KiB, 1 MiB."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: size(value).replace(" ", "\u202f")))
 
 
 def write(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """name.png and name.svg of each."""
+    """Write name.png and name.svg of each figure; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in figures.items():

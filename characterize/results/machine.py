@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Machine: what a measurement was taken on, and how busy that was, so that a figure can be judged later."""
+"""Machine: the node on which a measurement was made, and how busy it was, so that readers can judge the figures."""
 
 import os
 import platform
@@ -15,25 +15,31 @@ PACKAGES = ("torch", "numpy", "mpi4py", "nvidia-ml-py", "scikit-learn")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """One node."""
+    """Hardware and load of one node."""
 
     processor: str
     num_cores: int
-    """Cores that this process may use."""
+    """Cores that this process may use (its CPU affinity)."""
     num_threads: int
-    """Threads that one process computes with."""
+    """Compute threads of one process."""
     memory_bytes: int
     accelerator: str
-    """Name of the accelerator; empty where there is none."""
+    """Name of the accelerator; empty if there is none."""
     num_accelerators: int
     operating_system: str
     load_per_core: float
-    """Load average of the last minute before the measurement, per core: above about 0.2 others were at work too."""
+    """One-minute load average per core before the measurement; above about 0.2 other jobs were running."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether others were at work, so that wall-clock figures are a lower limit."""
+        """True if other jobs were running, so that rates are lower bounds."""
         return self.load_per_core > 0.5
+
+    @property
+    def load_warning(self) -> str:
+        """Sentence for readers; empty if the machine was quiet."""
+        text = f"Load was {self.load_per_core} per core; other jobs were running, so treat these rates as lower bounds."
+        return text if self.is_busy else ""
 
     def describe(self) -> str:
         device = f", {self.num_accelerators} x {self.accelerator}" if self.num_accelerators else ""
@@ -57,14 +63,14 @@ def describe_machine() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that matter, where they are installed."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the installed packages that affect measurements."""
+    numbers = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def _processor() -> str:

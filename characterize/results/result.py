@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result: what one verb found, with the machine, the versions and the settings it was found with, as one JSON file.
+"""Result: one verb's data with the machine, versions and settings of its measurement, as one JSON file.
 
 Result(name="allreduce", verb="allreduce", settings={...}, data={...}).write(folder)
 result = load(folder / "allreduce.json", verb="allreduce")
@@ -19,7 +19,7 @@ SCHEMA = 1
 
 
 class CharacterizeError(UserError):
-    """What the user can fix: a device that is not there, a library that is absent, a file of another version."""
+    """A mistake that the user can fix: a device or library is missing, or a file has the wrong version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,12 @@ class Result:
     """One measurement or prediction."""
 
     name: str
-    """File name without its ending: the verb, for `breakdown` with the benchmark's name."""
+    """File name without suffix: the verb, followed by the benchmark for verbs that measure one benchmark."""
     verb: str
     settings: dict[str, Any]
-    """The options that it was measured with."""
+    """Options of the measurement."""
     data: dict[str, Any]
-    """What was found; its form is the verb's own."""
+    """Measured or predicted values; each verb has its own form."""
     machine: Machine = field(default_factory=describe_machine)
     versions: dict[str, str] = field(default_factory=versions)
     written_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -46,15 +46,15 @@ class Result:
 
 
 def load(path: Path, verb: str | None = None) -> Result:
-    """A written result; CharacterizeError where it is none, of another schema, or of another verb than wanted."""
+    """Read a result. Raises CharacterizeError if it is unreadable or has another schema or verb than expected."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CharacterizeError(f"{path}: no readable result: {error}; measure it again") from error
+        raise CharacterizeError(f"{path}: not a readable result: {error}; measure it again") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else None
+        schema = record.get("schema") if isinstance(record, dict) else None
         raise CharacterizeError(
-            f"{path}: schema: found {found!r}, expected {SCHEMA}; measure it again with this version"
+            f"{path}: schema: found {schema!r}, expected {SCHEMA}; measure it again with this version"
         )
     if verb is not None and record.get("verb") != verb:
         raise CharacterizeError(f"{path}: verb: found {record.get('verb')!r}, expected {verb!r}")
@@ -62,9 +62,9 @@ def load(path: Path, verb: str | None = None) -> Result:
         machine = Machine(**record.pop("machine"))
         return Result(machine=machine, **record)
     except (KeyError, TypeError) as error:
-        raise CharacterizeError(f"{path}: not a complete result ({error}); measure it again") from error
+        raise CharacterizeError(f"{path}: incomplete result ({error}); measure it again") from error
 
 
 def load_all(folder: Path) -> list[Result]:
-    """Every result of a folder, by name."""
+    """All results of a folder, sorted by name."""
     return [load(path) for path in sorted(folder.glob("*.json"))]

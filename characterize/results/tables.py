@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table: rows for the terminal and for the report page; numbers in the units that people say them in."""
+"""Table: rows for the terminal and for the report page, and numbers with readable units."""
 
 import math
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 MISSING = "-"
-"""Where there is no number."""
+"""Shown in place of a missing number."""
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """What one part of a result says."""
+    """One table of a result."""
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[Sequence[str]]
     note: str = ""
-    """Where the figures are from, and what they do not say."""
+    """Source and limits of the figures."""
     num_left: int = 1
-    """Leading columns of words; the others are numbers and stand to the right."""
+    """Number of leading text columns; the other columns are numbers, aligned to the right."""
 
 
 def show(table: Table, console: Console) -> None:
@@ -44,20 +44,20 @@ def quantity(value: float | None, unit: str = "") -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     for factor, prefix in PREFIXES:
-        if abs(value) >= 0.9995 * factor:  # what would be rounded to 1000 of the smaller unit
+        if abs(value) >= 0.9995 * factor:  # a value that rounds to 1000 of the smaller unit uses the larger one
             return f"{three_digits(value / factor)} {prefix}{unit}".rstrip()
     return f"{three_digits(value)} {unit}".rstrip()
 
 
 def three_digits(value: float) -> str:
-    """1.35, 13.5, 135, 1350."""
+    """Format with at least three significant digits: 1.35, 13.5, 135, 1350."""
     magnitude = abs(value)
     digits = 0 if magnitude >= 99.95 else 1 if magnitude >= 9.995 else 2 if magnitude >= 0.0995 else 3
     return f"{value:.{digits}f}"
 
 
 def seconds(value: float | None) -> str:
-    """In s, ms or µs."""
+    """Format a time in s, ms or µs."""
     if value is None or value == 0:
         return MISSING if value is None else "0 s"
     for factor, unit in ((1.0, "s"), (1e-3, "ms")):
@@ -67,7 +67,7 @@ def seconds(value: float | None) -> str:
 
 
 def size(num_bytes: float) -> str:
-    """Powers of two: 64 MiB."""
+    """Format bytes with binary prefixes: 64 MiB."""
     for factor, unit in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if num_bytes >= factor:
             return f"{num_bytes / factor:.3g} {unit}"

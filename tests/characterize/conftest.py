@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A benchmark so small that a step takes a millisecond, and results that look as if they were measured."""
+"""A benchmark with steps of about a millisecond."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from characterize.measure.benchmarks import Benchmark
 
 @pytest.fixture
 def toy() -> Benchmark:
-    """Two convolutions, one of them depthwise, batch norm, pooling and a dense layer on 8 x 8 pixels."""
+    """Benchmark of two convolutions (one depthwise), batch norm, pooling and a dense layer on 8 x 8 pixels."""
 
     def make_model(size):
         return nn.Sequential(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command: a declared roofline and the report from end to end, and one sentence with exit 2 for bad input."""
+"""The command line: a declared roofline and the report page end to end, and exit code 2 for bad input."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Results of the case study."""
+    """Folder with the results of the case study."""
     folder = tmp_path_factory.mktemp("results")
     assert command.main(["roofline", "--system", str(CASE), "--output", str(folder)]) == 0
     return folder
@@ -97,7 +97,7 @@ def test_what_a_result_says_is_escaped(folder):
         (("report", "--output", "nowhere"), "found no result; measure first"),
         (("roofline", "--system", "nowhere.toml"), "nowhere.toml: not a readable TOML file"),
         (("roofline", "--benchmark", "cosmoflo"), "did you mean cosmoflow"),
-        (("allreduce", "--ranks", "1"), "nothing is communicated by one rank"),
+        (("allreduce", "--ranks", "1"), "one rank communicates nothing"),
         (("breakdown", "cosmoflow", "--ranks", "1"), "one rank sends no gradients"),
         (("scaling", "cosmoflow", "--ranks", "2"), "one number of ranks shows no scaling"),
         (("predict", "--results", "nowhere"), "nowhere: no such folder"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns alternate, warm-ups are not counted, and a row compares the medians."""
+"""Turns alternate, warm-ups are not counted, and a row compares medians."""
 
 import time
 
@@ -14,7 +14,7 @@ def test_turns_alternate_and_warm_ups_do_not_count():
     times = in_turn(works, num_warm_ups=1, num_turns=2)
     assert done == ["ours", "peer"] * 3
     assert [len(one.wall_s) for one in times.values()] == [len(one.cpu_s) for one in times.values()] == [2, 2]
-    assert min(times["peer"].wall_s) >= 0.02  # a thing that waits takes time, and hardly any of the processor's
+    assert min(times["peer"].wall_s) >= 0.02  # sleeping takes wall time and almost no CPU time
     assert max(times["peer"].cpu_s) < 0.02
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels: their operations against torch's own counter, their rows, and the model fitted on them."""
+"""Kernels: operations compared with torch's counter, result rows, and the model fitted to them."""
 
 from argparse import Namespace
 
@@ -105,7 +105,7 @@ def test_no_kernel_left_is_told(monkeypatch):
 
 
 def lawful_rows():
-    """GEMMs whose rate is a smooth function of their size."""
+    """Rows of GEMMs whose rate is a smooth function of their size."""
     random = np.random.default_rng(0)
     rows = []
     for m in (32, 64, 128, 256, 512, 1024):

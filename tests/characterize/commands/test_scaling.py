@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parallel efficiency, and results of several jobs as one."""
+"""Parallel efficiency, and combining the results of several jobs."""
 
 import pytest
 

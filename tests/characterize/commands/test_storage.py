@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads: every byte is counted, no file is left behind, and a folder that cannot serve is told."""
+"""Storage: all bytes are counted, no file is left behind, and unusable folders are refused."""
 
 from argparse import Namespace
 
@@ -53,7 +53,7 @@ def test_a_file_system_without_direct_reads_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"folder": "nowhere"}, "no folder that can be written to"),
+        ({"folder": "nowhere"}, "not a writable folder"),
         ({"size_mib": 0}, "expected at least 1"),
         ({"size_mib": 1 << 40}, "MiB free"),
     ],

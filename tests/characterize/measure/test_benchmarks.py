@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The list of benchmarks: what is installed is placed, what is asked for wrongly is told."""
+"""List of benchmarks: installed ones are found, and unknown names are refused with a suggestion."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_a_package_that_is_not_there_is_left_out(monkeypatch):
 
 @pytest.mark.parametrize("name", ["cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcnn"])
 def test_batches_fit_the_networks(name):
-    """On the meta device: shapes alone."""
+    """Run each network on the meta device, which checks shapes only."""
     if name not in benchmarks.installed():
         pytest.skip(f"{name} is not installed")
     benchmark = benchmarks.installed()[name]

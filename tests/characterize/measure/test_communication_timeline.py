@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table 12's parts from moments that were made up so that each part can be seen."""
+"""Parts of the communication timeline, computed from invented times in which each part is visible."""
 
 import pytest
 
@@ -55,8 +55,8 @@ def test_parts_are_means_over_steps():
         ("aten::convolution_backward", "convolution"),
         ("aten::addmm", "GEMM"),
         ("aten::mm", "GEMM"),
-        ("aten::native_batch_norm_backward", "normalisation"),
-        ("aten::native_group_norm", "normalisation"),
+        ("aten::native_batch_norm_backward", "normalization"),
+        ("aten::native_group_norm", "normalization"),
         ("aten::max_pool3d_with_indices", "pooling"),
         ("aten::copy_", "copies"),
         ("aten::leaky_relu_", OTHER),

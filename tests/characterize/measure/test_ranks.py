@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ranks that are started here: collectives over two of them, and what is said where one fails."""
+"""Local ranks: collectives over two ranks, and the message if a rank fails."""
 
 from importlib.util import find_spec
 

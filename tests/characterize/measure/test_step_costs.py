@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations and bytes of a step, against sums that can be done by hand."""
+"""Operations and bytes of a step, compared with sums done by hand."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ DENSE, DEPTHWISE, LINEAR = 2 * 4 * 9 * 64, 4 * 9 * 64, 64 * 3
 
 
 def test_operations_of_a_step(toy):
-    """Forward, and both gradients of each layer, but for the first layer's input: nobody asks for it."""
+    """Forward pass and both gradients of each layer, without the gradient of the first layer's input."""
     expected = 2 * (2 * DENSE + 3 * DEPTHWISE + 3 * LINEAR)
     assert count(toy, (8, 8), 1).flops == expected
     assert count(toy, (8, 8), 3).flops == 3 * expected

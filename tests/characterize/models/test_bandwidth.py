@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""algbw and busbw against what a ring is seen to send."""
+"""algbw and busbw compared with the bytes that a ring sends."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from characterize.models.bandwidth import (
 
 
 def ring_all_reduce_bytes(num_bytes, num_ranks):
-    """Count what one rank of a ring sends: reduce-scatter, then all-gather, a chunk a step."""
+    """Count the bytes that one rank of a ring sends: reduce-scatter, then all-gather, one chunk per step."""
     chunk = num_bytes / num_ranks
     return sum(chunk for _ in range(num_ranks - 1)) + sum(chunk for _ in range(num_ranks - 1))
 

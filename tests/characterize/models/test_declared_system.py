@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Declared systems: what a file says, and what it is told when it says it wrongly."""
+"""Declared systems: values of a file, and messages for wrong files."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The roofline's equations, and the case study of HPC AI500 in its own numbers."""
+"""Equations of the roofline, and the case study of HPC AI500 in the paper's numbers."""
 
 import math
 from dataclasses import replace
@@ -75,7 +75,7 @@ def test_figure_9a_has_the_papers_ceilings(one_node):
 
 
 def test_figure_9a_ridge_of_the_peak(one_node):
-    """1040 TFLOPS over 300 GB/s: 3467 operations a byte, where the figure's roof bends."""
+    """1040 TFLOPS / 300 GB/s = 3467 operations per byte, the ridge in the figure."""
     assert ridge(1040e12, 300e9) == pytest.approx(3466.7, rel=1e-4)
     below = Workload(name="w", flops_per_step=3000, communication_bytes_per_step=1)
     assert attained_bound(below, one_node.system).limit == "communication"
@@ -100,7 +100,7 @@ def test_figure_15_image_classification_is_bound_by_computation(two_nodes):
 
 
 def test_operations_per_parameter_are_the_papers(two_nodes):
-    """Section 8.3: 16.85 and 117.76 thousand operations a parameter and step; 4 bytes a gradient."""
+    """Section 8.3: 16.85 and 117.76 thousand operations per parameter and step; 4 bytes per gradient."""
     for name, thousands in (("EWA, fp32", 16.85), ("Image classification, fp32", 117.76)):
         one = workload(two_nodes, name)
         gradient_bytes = one.communication_bytes_per_step / 2  # two nodes' ring carries the gradients twice

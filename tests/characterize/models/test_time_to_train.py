@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time to train from epochs, throughput and staging; epochs over the batch size."""
+"""Time to train from epochs, throughput and staging, and epochs over the batch size."""
 
 import math
 

@@ -13,7 +13,7 @@ from characterize.models.throughput import Setting
 from characterize.models.validation import QUESTIONS, calibration, leave_one_out, predict, summarise
 from characterize.results.result import CharacterizeError
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "characterisation.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "characterization.md"
 
 
 def observation(ranks=64, batch=256, minutes=None, epochs=10.0, samples=1000, rate_per_rank=10.0):

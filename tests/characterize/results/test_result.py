@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result files: written whole, read back, and refused in a sentence."""
+"""Result files: written, read back, and refused with one sentence."""
 
 import json
 
@@ -33,8 +33,8 @@ def test_a_result_says_where_it_is_from(result, tmp_path):
     [
         ({"schema": 7}, "schema: found 7, expected 1"),
         ({"verb": "storage"}, "verb: found 'storage', expected 'allreduce'"),
-        ({"machine": {}}, "not a complete result"),
-        ({"surprise": 1}, "not a complete result"),
+        ({"machine": {}}, "incomplete result"),
+        ({"surprise": 1}, "incomplete result"),
     ],
 )
 def test_another_file_is_refused(result, tmp_path, change, said):
