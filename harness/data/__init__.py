@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets on disk and the batches that a rank reads from them.
+"""Data sets on disk, and the batches that a rank reads from them.
 
-manifest.py           what manifest.json says of a data set; checks.py: checks before it is read
-node_parts.py         the part of a data set that one node holds
-sampler.py            which samples a rank takes in which step
-loader.py             batches, read ahead by threads or processes
-preparation.py        what prepare and synthesize commands share
+manifest.py      the description of a data set, manifest.json
+checks.py        checks before a data set is read
+node_parts.py    the part of a data set that one node holds
+sampler.py       the samples of each step and rank
+loader.py        batches, read ahead by threads or processes
+preparation.py   code that the prepare and synthesize commands share
 
-Imports: harness.distributed, harness.progress and harness.cli.
+Imports: compliance.files, harness.distributed and harness.progress.
 """

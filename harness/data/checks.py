@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the data sets of all benchmarks are checked for before they are read.
+"""Checks of a data set before it is read, the same for all benchmarks.
 
-data_set.check_split(folder, "train")
-data_set.check_form(folder, listed, "deepcam", FORMATS)
-batches = data_set.batches(folder / "train", samples, batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True)
+checks.check_split(folder, "train")
+checks.check_form(folder, listed, "deepcam", FORMATS)
+batches = checks.batches(folder / "train", samples, batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True)
 """
 
 from collections.abc import Iterable
@@ -12,31 +12,32 @@ from typing import Unpack
 
 import psutil
 
+from compliance.files.errors import UserError
 from harness.data import manifest, node_parts
 from harness.data.manifest import Manifest
 from harness.data.node_parts import NodePart, NodePartBatches, Samples
 from harness.data.sampler import EpochBatches, Order, SamplerError
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """A data set that cannot be used; the text names the folder or file, what was found and what was expected."""
 
 
 def check_split(folder: Path, split: str) -> None:
-    """DataError where the data set has no such split."""
+    """Raise DataError if the data set has no such split."""
     if not (folder / split).is_dir():
         raise DataError(f"{folder / split}: no such folder; expected the {split} split of a prepared data set there")
 
 
 def check_form(folder: Path, listed: Manifest, benchmark: str, forms: Iterable[str]) -> None:
-    """DataError where the manifest is another benchmark's, or of a form that this one cannot read."""
+    """Raise DataError if the manifest belongs to another benchmark, or has a form that this one cannot read."""
     if listed.benchmark != benchmark or listed.format not in forms:
         found = f"found {listed.benchmark} data in form {listed.format!r}"
         raise DataError(f"{folder / manifest.FILE_NAME}: {found}, expected {benchmark} data in one of {list(forms)}")
 
 
 def check_memory(folder: Path, num_bytes: int) -> None:
-    """DataError where the samples in `folder` cannot be held in memory."""
+    """Raise DataError if the samples in `folder`, of `num_bytes` in all, do not fit into the free memory."""
     available_bytes = psutil.virtual_memory().available
     if num_bytes > available_bytes:
         wanted, free = (f"{number / 2**30:.1f} GiB" for number in (num_bytes, available_bytes))
@@ -46,20 +47,21 @@ def check_memory(folder: Path, num_bytes: int) -> None:
 
 
 def check_whole(folder: Path, listed: Manifest) -> None:
-    """DataError where the manifest is that of one node's part, which not every benchmark can train from."""
+    """Raise DataError if the manifest lists a node part; not every benchmark can train from one."""
     if node_part := NodePart.of(listed):
         found = f"found node part {node_part.index} of {node_part.count}, expected the whole data set"
         raise DataError(f"{folder / manifest.FILE_NAME}: {found}; stage it without --node-part")
 
 
-def batches(folder: Path, samples: Samples, *, shuffle: bool = False, **order: Unpack[Order]) -> EpochBatches:
-    """The order of the samples in `folder`; DataError where the ranks cannot share them.
+def batches(folder: Path, samples: Samples, **order: Unpack[Order]) -> EpochBatches:
+    """The batches of the samples in `folder`; DataError if the ranks cannot share them.
 
-    Where they are a node's part, `num_ranks` and `rank` are counted on that node.
+    If the samples are a node part, `num_ranks` and `rank` are counted on this node.
     """
+    node_part = NodePart.of(samples.manifest) if order.get("shuffle") else None
     try:
-        if shuffle and (node_part := NodePart.of(samples.manifest)):
+        if node_part:
             return NodePartBatches(node_parts.num_whole(samples, "train"), node_part=node_part, **order)
-        return EpochBatches(len(samples), **order, shuffle=shuffle)
+        return EpochBatches(len(samples), **order)
     except SamplerError as error:
         raise DataError(f"{folder}: {error}") from None

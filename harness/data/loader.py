@@ -8,13 +8,13 @@
 
     yield from in_threads(dataset.batch, batches.indices(), num_threads=4)
 
-Threads are for reading that is done in C without Python's lock: a batch then goes straight to where the device takes it
-from. Processes are for the rest.
+Use threads if C code reads without holding Python's lock: the batch then needs no copy between processes. Otherwise
+use processes.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import starmap
 from typing import Any, TypeVar
 
@@ -25,18 +25,19 @@ from harness.data.sampler import EpochBatches
 
 
 class Loader:
-    """What `reader` yields in the order of `batches`; a benchmark's data.py says what a batch holds.
+    """The batches that `reader` yields in the order of `batches`; a benchmark's data.py defines their content.
 
-    A reader that works in other processes hands an error on in place of a batch, since one that is raised there loses
-    its type on the way: it is raised here, and names the sample.
+    A reader that works in other processes passes an error on in place of a batch, since an error that is raised in a
+    DataLoader's worker loses its type. It is raised here instead, and names the sample.
     """
 
     def __init__(self, reader: Iterable[Any], batches: EpochBatches) -> None:
+        """`reader` yields one item for each batch of `batches`."""
         self._reader, self._batches = reader, batches
 
     @property
     def global_sizes(self) -> list[int]:
-        """Samples of each training step over all ranks: what a sum of losses is divided by."""
+        """Samples of each training step over all ranks: the divisor of the sum of its losses."""
         return self._batches.global_sizes
 
     def set_epoch(self, epoch: int) -> None:
@@ -60,12 +61,12 @@ Batch = TypeVar("Batch")
 
 
 def in_threads(read: Callable[..., Batch], *work: Iterable[Any], num_threads: int) -> Iterator[Batch]:
-    """What `read` makes of the items of `work`, in their order; with 0 threads, when asked for the next batch."""
+    """Yield `read(*items)` for the items of `work`, in their order; with 0 threads each is read on demand."""
     items = zip(*work, strict=True)
     if num_threads == 0:
         yield from starmap(read, items)
         return
-    pool, reading = ThreadPoolExecutor(num_threads), deque()
+    pool, reading = ThreadPoolExecutor(num_threads), deque[Future[Batch]]()
     try:
         for item in items:
             reading.append(pool.submit(read, *item))
@@ -73,22 +74,22 @@ def in_threads(read: Callable[..., Batch], *work: Iterable[Any], num_threads: in
                 yield reading.popleft().result()
         while reading:
             yield reading.popleft().result()
-    finally:  # also where the epoch is given up half-way
+    finally:  # the caller may also stop before the epoch's end
         pool.shutdown(cancel_futures=True)
 
 
 def in_processes(dataset: Dataset, batches: EpochBatches, *, num_processes: int) -> DataLoader:
-    """What the dataset's __getitems__ makes of each batch of indices: a whole batch, joined; 0: in this process."""
+    """A DataLoader of dataset.__getitems__(indices) for each batch; with 0 processes this process reads."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=num_processes,
         persistent_workers=num_processes > 0,
         pin_memory=torch.cuda.is_available(),
-        collate_fn=_as_it_is,
-        generator=torch.Generator(),  # else starting an epoch would advance the run's own random state
+        collate_fn=_unchanged,
+        generator=torch.Generator(),  # the default generator would be advanced by each epoch's start
     )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _unchanged(batch: Batch) -> Batch:
     return batch

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manifest of a prepared data set: what `manifest.json` beside its splits says, and whether the files agree.
+"""The manifest of a prepared data set: `manifest.json` beside its splits, and the check of the files against it.
 
     manifest = Manifest.load(folder)                    # ManifestError names the file and the fault
-    manifest.verify(folder, checksums=True)             # every byte, or only existence and size
+    manifest.verify(folder, checksums=True)             # reads every byte; without checksums, existence and size
 
 All four benchmarks write one, so that a training run knows counts, shapes and sizes before its clock starts.
 """
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,12 +17,15 @@ from pathlib import Path
 
 import msgspec
 
+from compliance.files import atomic_write
+from compliance.files.errors import UserError
+
 FILE_NAME = "manifest.json"
 SCHEMA = 1
 
 
-class ManifestError(ValueError):
-    """A manifest that cannot be read, or a data set that is not what its manifest says."""
+class ManifestError(UserError):
+    """A manifest that cannot be read, or a data set that differs from its manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +33,9 @@ class Array:
     """One array of every sample."""
 
     dtype: str
-    """numpy's name of the element type: "int16"."""
+    """numpy's name of the element type, such as "int16"."""
     shape: tuple[int | None, ...]
-    """Extents of one sample; null where samples differ."""
+    """Extents of one sample; null if samples differ in this dimension."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,51 +43,51 @@ class DataFile:
     """One file of a split."""
 
     path: str
-    """Relative to the data set's folder, with forward slashes."""
+    """Path relative to the data set's folder, with forward slashes."""
     bytes: int
-    """Size."""
+    """Size of the file."""
     sha256: str
     """Hexadecimal checksum of the whole file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The samples of one purpose: "train", "validation"."""
+    """The samples of one purpose, such as "train" or "validation"."""
 
     num_samples: int
-    """Samples, which may be fewer or more than files."""
+    """Number of samples; a sample may have several files, and a file several samples."""
     files: tuple[DataFile, ...]
-    """In sample order."""
+    """Files in the order of the samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A prepared data set, described."""
+    """The description of a prepared data set."""
 
     schema: int = SCHEMA
-    """Version of this description."""
+    """Version of the manifest's form."""
     benchmark: str
-    """Which benchmark reads it: "cosmoflow"."""
+    """The benchmark that reads it, such as "cosmoflow"."""
     synthetic: bool
-    """True where the data were simulated or invented here: results on them are marked so."""
+    """True for simulated or invented data; results on them are marked as synthetic."""
     format: str
-    """Form of a sample on disk: "hdf5", "numpy", "tfrecord", "jpeg"."""
+    """Form of a sample on disk, such as "hdf5", "numpy", "tfrecord" or "jpeg"."""
     compression: str | None = None
-    """Whole-file compression: "gzip", or null."""
+    """Compression of whole files: "gzip" or null."""
     arrays: dict[str, Array]
     """The arrays of a sample by name."""
     splits: dict[str, Split]
     """The splits by name."""
     provenance: dict[str, str | int | float | bool | None]
-    """Where the data came from and how they were made: source, seed, parameters."""
+    """Origin of the data and parameters of their preparation: source, seed and others."""
     tool: str
-    """The command that wrote it: "cosmoflow.prepare"."""
+    """The command that wrote it, such as "cosmoflow.prepare"."""
     tool_version: str
-    """Version of this package, see `tool_version()`."""
+    """Version of this package: see tool_version()."""
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read `folder`/manifest.json. ManifestError where it is missing, broken or of another schema."""
+        """Read `folder`/manifest.json. ManifestError if it is missing, broken or of another schema."""
         path = Path(folder) / FILE_NAME
         try:
             manifest = msgspec.json.decode(path.read_bytes(), type=cls)
@@ -102,15 +104,13 @@ class Manifest:
         return manifest
 
     def save(self, folder: Path) -> Path:
-        """Write `folder`/manifest.json at once or not at all; returns its path."""
+        """Write `folder`/manifest.json whole or not at all; returns its path."""
         path = Path(folder) / FILE_NAME
-        temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        temporary.replace(path)
+        atomic_write.write(path, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
         return path
 
     def split(self, name: str) -> Split:
-        """The split called `name`; ManifestError naming the splits there are."""
+        """The split called `name`; ManifestError names the existing splits."""
         if name not in self.splits:
             raise ManifestError(f"split: found no {name!r} in the manifest, expected one of {sorted(self.splits)}")
         return self.splits[name]
@@ -124,33 +124,32 @@ class Manifest:
         part: slice = slice(None),
         advance: Callable[[], object] = lambda: None,
     ) -> None:
-        """Raise ManifestError naming the first faults where files of `folder` differ from the manifest.
+        """Raise ManifestError, which names up to 10 faults, if files of `folder` differ from the manifest.
 
-        Sizes alone are a cheap check for the start of a run; `checksums` reads every byte. `split` leaves the others
-        out; `part` picks files of each, so that ranks can share the work: slice(rank, None, num_ranks). `advance` is
-        called once a file.
+        Sizes alone are a cheap check for the start of a run; `checksums` reads every byte. `split` restricts the check
+        to one split. `part` selects files of each split, so that ranks share the work: slice(rank, None, num_ranks).
+        `advance` is called once per file.
         """
         splits = [self.split(split)] if split else self.splits.values()
         files = [file for chosen in splits for file in chosen.files[part]]
-        faults = _faults(Path(folder), files, checksums=checksums, advance=advance)
-        found = list(itertools.islice(faults, 10))
-        if found:
-            raise ManifestError("\n".join(found))
+        faults = list(itertools.islice(_faults(Path(folder), files, checksums=checksums, advance=advance), 10))
+        if faults:
+            raise ManifestError("\n".join(faults))
 
 
 def describe(folder: Path, path: Path) -> DataFile:
-    """The manifest's line about `path`, a file below `folder`: reads all of it."""
+    """The manifest entry of `path`, a file below `folder`; reads all of it."""
     return DataFile(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=sha256(path))
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a whole file."""
+    """SHA-256 of a whole file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def tool_version() -> str:
-    """Version of the installed package, or that of a checkout which was never installed."""
+    """Version of the installed package; "uninstalled checkout" if it is not installed."""
     try:
         return version("hpc-ai-bench")
     except PackageNotFoundError:
@@ -160,7 +159,7 @@ def tool_version() -> str:
 def _faults(
     folder: Path, files: Iterable[DataFile], *, checksums: bool, advance: Callable[[], object]
 ) -> Iterator[str]:
-    """What is wrong with the files, a line each; threads overlap the waits on a parallel file system."""
+    """One line per faulty file; threads overlap the latencies of a parallel file system."""
     files = iter(files)
     with ThreadPoolExecutor(max_workers=8) as pool:
         while batch := list(itertools.islice(files, 1024)):
@@ -171,13 +170,13 @@ def _faults(
 
 
 def _fault(path: Path, file: DataFile, checksums: bool) -> str | None:
-    """What is wrong with one file, or None."""
+    """The fault of one file, or None."""
     try:
         num_bytes = path.stat().st_size
         if num_bytes != file.bytes:
             return f"{path}: size: found {num_bytes} bytes, expected {file.bytes}; copy or prepare it again"
-        if checksums and (found := sha256(path)) != file.sha256:
-            return f"{path}: sha256: found {found}, expected {file.sha256}; copy or prepare it again"
+        if checksums and (checksum := sha256(path)) != file.sha256:
+            return f"{path}: sha256: found {checksum}, expected {file.sha256}; copy or prepare it again"
     except OSError as error:
         return f"{path}: cannot be read ({error.strerror}), but the manifest lists it with {file.bytes} bytes"
     return None

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node part: the part of a data set that one node holds, itself a data set with a manifest of its own.
+"""A node part: the part of a data set that one node holds. It is a data set itself, with a manifest of its own.
 
     node_part = NodePart(index=2, count=8)
-    listed = node_part.cut(manifest)        # neighbouring samples of the training and of the validation split
+    listed = node_part.cut(manifest)                # a part of the training and of the validation samples
     node_part = NodePart.of(Manifest.load(folder))  # None if the folder holds the whole data set
 
-Each rank draws from its node's part (NodePartBatches): samples never move, and only their order within a node changes
-from epoch to epoch. Over all ranks every sample is seen exactly once in an epoch. Which samples
-share a node follows from the manifest's order; CosmoFlow's is that of universes drawn or hashed at random.
+The ranks of a node draw from its node part (NodePartBatches). Samples stay on their node, and only their order within
+the node changes from epoch to epoch. Over all ranks every sample is seen exactly once in an epoch. The manifest's order
+decides which samples share a node; CosmoFlow's order is random, since its universes are drawn or hashed at random.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,11 +22,11 @@ from harness.data.sampler import EpochBatches
 from harness.distributed.world import World
 
 SPLITS = ("train", "validation")
-"""What is cut; other splits, such as DeepCAM's statistics, are on every node."""
+"""Splits that are cut. Other splits, such as DeepCAM's statistics, are on every node."""
 
 
 class Samples(Protocol):
-    """Samples of a split, as a benchmark's open_split gives them."""
+    """The samples of a split, as returned by a benchmark's open_split."""
 
     manifest: Manifest | None
 
@@ -34,7 +34,7 @@ class Samples(Protocol):
 
 
 class NodePartError(UserError):
-    """A data set that cannot be cut, or nodes whose node parts are no whole data set."""
+    """A data set that cannot be cut, or nodes whose node parts together are not a whole data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,14 @@ class NodePart:
 
     @classmethod
     def of(cls, manifest: Manifest | None) -> "NodePart | None":
-        """Which part of a data set this manifest lists; None where it is the whole of it."""
+        """The part that this manifest lists; None if it lists a whole data set."""
         if manifest is None or "node_part" not in manifest.provenance:
             return None
-        return cls(index=manifest.provenance["node_part"], count=manifest.provenance["num_node_parts"])
+        provenance: dict[str, Any] = manifest.provenance
+        return cls(index=provenance["node_part"], count=provenance["num_node_parts"])
 
     def cut(self, whole: Manifest) -> Manifest:
-        """The manifest of this part. NodePartError where files hold no whole samples, or a node would get none."""
+        """The manifest of this part. NodePartError if a file holds several samples, or a node would get no sample."""
         if NodePart.of(whole):
             raise NodePartError("source: is a node part itself; stage from the whole data set")
         splits = {name: self._part(name, split) if name in SPLITS else split for name, split in whole.splits.items()}
@@ -68,29 +69,29 @@ class NodePart:
                 f"{name}: {found}, expected whole files a sample and a sample for each of {self.count} nodes"
             )
         start, stop = self.bounds(num_samples)
-        each = len(split.files) // num_samples
-        return Split(num_samples=stop - start, files=split.files[start * each : stop * each])
+        files_per_sample = len(split.files) // num_samples
+        return Split(num_samples=stop - start, files=split.files[start * files_per_sample : stop * files_per_sample])
 
     def bounds(self, num_samples: int) -> tuple[int, int]:
-        """First sample of this part, and the one behind its last."""
+        """Index of this part's first sample, and of the sample after its last one."""
         return num_samples * self.index // self.count, num_samples * (self.index + 1) // self.count
 
 
 def split_files(name: str, split: Split, count: int) -> list[tuple[DataFile, ...]]:
-    """The files of each node part of a split; all of them together where that split is not cut."""
+    """The files of each node part of a split; a single part with all files if the split is not cut."""
     if count == 1 or name not in SPLITS:
         return [split.files]
     return [NodePart(index=index, count=count)._part(name, split).files for index in range(count)]
 
 
 def num_whole(samples: Samples, split: str) -> int:
-    """Samples of a split in the whole data set, of which `samples` may be a part."""
-    provenance = samples.manifest.provenance if samples.manifest else {}
+    """Number of samples of a split in the whole data set, of which `samples` may be a part."""
+    provenance: dict[str, Any] = samples.manifest.provenance if samples.manifest else {}
     return provenance.get(_whole_key(split), len(samples))
 
 
 def check_complete(world: World, manifest: Manifest | None) -> None:
-    """Raise NodePartError on all ranks unless every node holds the whole data set, or each a different part of it."""
+    """Raise NodePartError on all ranks unless every node holds the whole data set, or each node a different part."""
     node_part = NodePart.of(manifest)
     held = torch.zeros(world.num_nodes + 1, device=world.device)
     if world.local_rank == 0 and (node_part is None or node_part.count == world.num_nodes):
@@ -109,16 +110,25 @@ def _whole_key(split: str) -> str:
 
 
 class NodePartBatches(EpochBatches):
-    """The training batches of one rank, from its node's part: over all ranks of all nodes, every sample once an epoch.
+    """The training batches of one rank, from its node part; over all ranks of all nodes, every sample once per epoch.
 
-    Ranks of all nodes step together. A node's samples are cut into steps like a whole data set of its own, by the
-    number of samples that the smallest node part has; where a node has one more than that, its last step does.
+    Ranks of all nodes step together. Each node cuts its samples into steps like a data set of its own, with the number
+    of samples of the smallest node part; a node with one sample more adds it to its last step.
     """
 
     def __init__(
-        self, num_whole: int, *, node_part: NodePart, batch_size: int, num_ranks: int = 1, rank: int = 0, seed: int = 0
+        self,
+        num_whole: int,
+        *,
+        node_part: NodePart,
+        batch_size: int,
+        num_ranks: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+        shuffle: bool = True,
     ) -> None:
-        """`num_whole`: samples of the whole data set; `num_ranks` and `rank`: of this node."""
+        """`num_whole`: samples of the whole data set; `num_ranks` and `rank` are counted on this node."""
+        assert shuffle, "evaluation takes the samples in their order: see EpochBatches"
         smallest = num_whole // node_part.count
         super().__init__(smallest, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=True)
         self.num_whole, self.node_part = num_whole, node_part
@@ -130,7 +140,7 @@ class NodePartBatches(EpochBatches):
         return [*sizes[:-1], sizes[-1] + self.num_whole % self.node_part.count]
 
     def indices(self) -> list[np.ndarray]:
-        """One array of indices, into the node part, a batch."""
+        """One array of indices into the node part for each batch."""
         start, stop = self.node_part.bounds(self.num_whole)
         order = np.random.default_rng([self.seed, self.epoch, self.node_part.index]).permutation(stop - start)
         steps = np.split(order, np.cumsum(super().global_sizes)[:-1])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which samples a rank takes in which step: a pure function of seed, epoch and rank, so that a restart needs no state.
+"""The samples of each step and rank: a pure function of seed, epoch and rank, so that a restart needs no state.
 
 batches = EpochBatches(len(dataset), batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True)
 batches.epoch = 2
-for indices in batches: ...                    # as the batch_sampler of a torch DataLoader
+for indices in batches: ...                    # it is the batch_sampler of a torch DataLoader
 """
 
 from collections.abc import Iterator
@@ -11,35 +11,37 @@ from typing import Required, TypedDict
 
 import numpy as np
 
+from compliance.files.errors import UserError
+
 
 class Order(TypedDict, total=False):
-    """How EpochBatches cuts samples into a rank's batches; what has a default there may be left out."""
+    """Arguments of EpochBatches; those that are not Required have defaults there."""
 
     batch_size: Required[int]
     """Samples of a rank's batch."""
     num_ranks: int
     """Ranks that share the samples."""
     rank: int
-    """Which of them this is."""
+    """This rank, from 0."""
     seed: int
-    """Of the order, where shuffled."""
+    """Seed of the shuffled order."""
     shuffle: bool
-    """For training; in order otherwise."""
+    """True for training; False keeps the order of the data set."""
 
 
-class SamplerError(ValueError):
-    """A data set that its ranks cannot share."""
+class SamplerError(UserError):
+    """Fewer samples than the ranks need."""
 
 
 class EpochBatches:
-    """The sample indices of one rank's batches in one epoch: over all ranks, every sample exactly once.
+    """The sample indices of one rank's batches in one epoch; over all ranks, every sample appears exactly once.
 
-    Shuffled (training): a permutation of seed and epoch, cut into global batches of num_ranks * batch_size. Ranks that
-    step together need equally many batches, so each global batch is shared by all ranks, as evenly as it goes; the last
-    one is shorter, and one too short to give every rank a sample joins the one before it (a rank's batch then holds one
-    sample more). Where counts differ, `global_sizes` holds what the sum of the losses must be divided by.
+    Shuffled (training): a permutation that follows from seed and epoch is cut into global batches of
+    num_ranks * batch_size samples. All ranks take part in every step, so each global batch is shared as evenly as
+    possible. The last global batch is shorter; if it has fewer samples than ranks, it joins the one before it, and a
+    rank's batch then holds one sample more. Divide the sum of the losses of a step by its entry in `global_sizes`.
 
-    In order (evaluation): each rank takes every num_ranks-th sample; ranks may have different numbers of batches.
+    In order (evaluation): each rank takes every num_ranks-th sample. Ranks may have different numbers of batches.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class EpochBatches:
         seed: int = 0,
         shuffle: bool = False,
     ) -> None:
+        """Raises SamplerError if a shuffled epoch has fewer samples than ranks."""
         if shuffle and num_samples < num_ranks:
             raise SamplerError(f"{num_samples} training samples cannot be shared by {num_ranks} ranks: use fewer ranks")
         self.num_samples, self.batch_size = num_samples, batch_size
@@ -61,7 +64,7 @@ class EpochBatches:
 
     @property
     def global_sizes(self) -> list[int]:
-        """Samples of each step over all ranks, where shuffled."""
+        """Samples of each shuffled step over all ranks."""
         global_batch = self.num_ranks * self.batch_size
         sizes = [min(global_batch, self.num_samples - start) for start in range(0, self.num_samples, global_batch)]
         if len(sizes) > 1 and sizes[-1] < self.num_ranks:
@@ -69,7 +72,7 @@ class EpochBatches:
         return sizes
 
     def indices(self) -> list[np.ndarray]:
-        """One array of indices a batch."""
+        """One array of sample indices for each batch."""
         if not self.shuffle:
             share = np.arange(self.rank, self.num_samples, self.num_ranks)
             return [share[start : start + self.batch_size] for start in range(0, len(share), self.batch_size)]
