@@ -14,3 +14,12 @@ def published_results() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no published results in {folder}; name their folder in HPC_RESULTS")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Folder with small inputs on which the checker or the packager was once wrong: shared/cases beside the project."""
+    folder = Path(__file__).parents[2] / "shared" / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no cases in {folder}")
+    return folder

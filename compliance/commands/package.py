@@ -2,8 +2,10 @@
 """`package RUNS --output DIR`: lay out run logs and the code that ran as a submission; name what is left to write."""
 
 import argparse
+from collections.abc import Sequence
 
 from compliance.reports.tables import printable
+from compliance.submissions import run_files
 from compliance.submissions.packaging import Options, package
 
 
@@ -18,7 +20,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     packaged = package(arguments.runs, arguments.output, options)
     lines = [*packaged.entries, f"rules {packaged.choice}"]
-    if packaged.to_write:
-        lines += ["", "still to be written:", *(f"  {line}" for line in packaged.to_write)]
+    lines += _paragraph("not packaged:", run_files.lines(packaged.skipped))
+    lines += _paragraph("still to be written:", packaged.to_write)
     print("\n".join(map(printable, [*lines, "", f"then: python -m compliance check {arguments.output}"])))
     return 0
+
+
+def _paragraph(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", title, *(f"  {line}" for line in lines)] if lines else []

@@ -74,7 +74,7 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
     part = _hidden(path)
     try:
         with _as_user_error(path, part):
-            part.mkdir()
+            part.mkdir(parents=True)
             yield part
             part.replace(path)
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EntryTree: where the files of one benchmark entry stand in a submission (rules, "Submission tree").
+"""EntryTree: the places of one benchmark entry's files in a submission (rules, "Submission tree").
 
 <root>/submission.toml
 <root>/<org>/systems/<system>.json
@@ -21,7 +21,7 @@ class EntryTree:
     """The places of one entry."""
 
     root: Path
-    """What `compliance check` is given."""
+    """PATH of `python -m compliance check`."""
     org: str
     """Folder of the organization."""
     system: str
@@ -33,12 +33,17 @@ class EntryTree:
     """strong (time to train) or weak (throughput)."""
 
     @property
+    def root_declaration(self) -> Path:
+        """Names the rule set of the whole submission."""
+        return self.root / DECLARATION
+
+    @property
     def organization(self) -> Path:
         return self.root / self.org
 
     @property
     def declaration(self) -> Path:
-        """What the organization declares of all its entries: HPC AI500's layers."""
+        """The organization's own declaration, of HPC AI500's layers."""
         return self.organization / DECLARATION
 
     @property

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The code of a benchmark as it ran: the benchmark's package with what it imports, at one commit or as installed."""
+"""The code of a benchmark: its package with the packages that it imports, at a commit or as it is installed.
+
+source = at_commit("cosmoflow", "HEAD")
+source.files["cosmoflow/train.py"], source.commit
+"""
 
 import io
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import compliance
@@ -13,23 +19,25 @@ from compliance.files.errors import UserError
 
 ROOT = Path(compliance.__file__).resolve().parent.parent
 PACKAGES = ("harness", "compliance", "rules")
-"""What every benchmark's package imports."""
-SHARED = (*PACKAGES, "setup.cfg", "pyproject.toml", "constraints.txt", "LICENSE")
-NOT_SOURCE = shutil.ignore_patterns("__pycache__", "*.pyc")
+"""Packages that every benchmark imports."""
+PROJECT_FILES = ("setup.cfg", "pyproject.toml", "constraints.txt", "LICENSE")
+NOT_SOURCE = frozenset({"__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What was copied."""
+    """The files of one benchmark's code."""
 
+    files: Mapping[str, bytes]
+    """Content by path, such as cosmoflow/train.py."""
     commit: str
-    """Empty where the code came from no git checkout."""
-    differs: tuple[str, ...] = ()
-    """Files that the working tree has otherwise than the commit."""
+    """Empty if the code came from no git checkout."""
+    changed: tuple[str, ...] = ()
+    """Files in which the working tree differs from the commit."""
 
 
 def exists(benchmark: str) -> bool:
-    """Whether this repository holds the benchmark's code."""
+    """True if this repository holds the benchmark's code."""
     return (ROOT / benchmark / "train.py").is_file()
 
 
@@ -38,22 +46,56 @@ def current_commit() -> str:
     return _git("rev-parse", "HEAD").strip() if _is_checkout() else ""
 
 
-def copy(benchmark: str, commit: str, folder: Path) -> Source:
-    """Copy the benchmark's code to `folder`. UserError for a commit that git does not know."""
+def at_commit(benchmark: str, commit: str) -> Source:
+    """The code as committed; outside a checkout, as installed. UserError for a commit that git does not know."""
     if not _is_checkout():
-        for name in (benchmark, *SHARED):
-            _copy(ROOT / name, folder / name)
-        return Source(commit="")
+        return as_installed(benchmark)
     full = _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}").strip()
     if not full:
-        raise UserError(f"--commit {commit}: no commit of {ROOT}")
-    names = _git("ls-tree", "--name-only", full, "--", benchmark, *SHARED).split()
+        raise UserError(f"--commit {commit}: not a commit of {ROOT}")
+    names = _git("ls-tree", "--name-only", full, "--", benchmark, *PACKAGES, *PROJECT_FILES).split()
     if benchmark not in names:
-        raise UserError(f"--commit {commit}: holds no {benchmark}/")
+        raise UserError(f"--commit {commit}: has no folder {benchmark}/")
     archive = subprocess.run(["git", "-C", ROOT, "archive", full, "--", *names], capture_output=True, check=True)
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        tar.extractall(folder, filter="data")
-    return Source(commit=full, differs=tuple(_git("diff", "--name-only", full, "--", *names).split("\n")[:-1]))
+    return Source(files=dict(_members(archive.stdout)), commit=full, changed=_changed(full, names))
+
+
+def as_installed(package: str) -> Source:
+    """The code that `import` finds now, changes that are not committed included."""
+    folders = [_folder(name) for name in (package, *PACKAGES)]
+    files = {name: path for folder in folders for name, path in _tree(folder)}
+    files |= {name: ROOT / name for name in PROJECT_FILES if (ROOT / name).is_file()}
+    commit = current_commit() if all(folder.parent == ROOT for folder in folders) else ""
+    return Source(
+        files={name: path.read_bytes() for name, path in files.items()},
+        commit=commit,
+        changed=_changed(commit, [package, *PACKAGES, *PROJECT_FILES]) if commit else (),
+    )
+
+
+def _folder(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"{package}: no such package; run from the checkout, or install it")
+    return Path(spec.submodule_search_locations[0]).resolve()
+
+
+def _tree(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder.parent)
+        if path.is_file() and NOT_SOURCE.isdisjoint(inside.parts):
+            yield inside.as_posix(), path
+
+
+def _members(archive: bytes) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        for member in tar:
+            if (file := tar.extractfile(member)) is not None:
+                yield member.name, file.read()
+
+
+def _changed(commit: str, names: list[str]) -> tuple[str, ...]:
+    return tuple(_git("diff", "--name-only", commit, "--", *names).split("\n")[:-1])
 
 
 def _is_checkout() -> bool:
@@ -61,13 +103,6 @@ def _is_checkout() -> bool:
 
 
 def _git(*arguments: str) -> str:
-    """Standard output; empty where git has nothing to say."""
+    """Standard output; empty if git fails."""
     command = ["git", "-C", str(ROOT), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target, ignore=NOT_SOURCE)
-    elif source.is_file():
-        shutil.copy2(source, target)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""submission_template/: a copy of it with an entry's names, and what a copy still asks to be filled in.
+"""submission_template/: its files with an entry's names, and the places that a copy still asks to be filled in.
 
-instantiate(tree)                             # writes <root>/<org>/...
+files(tree)[tree.system_folder / "README.md"]
 for place in unfilled(tree.organization): ...
 """
 
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import compliance
+from compliance.files import regular_file
 from compliance.files.errors import UserError
+from compliance.files.regular_file import is_folder, is_regular
 from compliance.submissions.layout import DECLARATION, EntryTree
 
 TEMPLATE = Path(compliance.__file__).parent.parent / "submission_template"  # beside it, in a checkout and in a wheel
@@ -28,27 +30,20 @@ class Place:
 
     path: Path
     line: int
-    """0: the name of the file or folder itself."""
+    """0 for the name of the file or folder itself."""
     text: str
 
 
-def instantiate(tree: EntryTree) -> None:
-    """Write the template's organization with the entry's names in place of its own."""
-    template = TEMPLATE / "ORGANIZATION"
-    if not template.is_dir():
-        raise UserError(f"{template}: found no such folder; install the whole package, or run from a checkout")
-    _copy(template, tree.organization, tree)
-
-
-def _copy(source: Path, target: Path, tree: EntryTree) -> None:
-    if source.is_dir():
-        target.mkdir(parents=True)
-        for child in source.iterdir():
-            _copy(child, target / _named(child.name, tree), tree)
-        return
-    target.write_text(_named(source.read_text(encoding="utf-8"), tree), encoding="utf-8")
-    if target.suffix == ".sh":
-        target.chmod(0o755)
+def files(tree: EntryTree) -> dict[Path, bytes]:
+    """Content of the template's organization by path, with the entry's names in place of the template's."""
+    folder = TEMPLATE / "ORGANIZATION"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; install the whole package, or run from a checkout")
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        tree.root / _named(path.relative_to(TEMPLATE).as_posix(), tree): _named(path.read_text("utf-8"), tree).encode()
+        for path in paths
+    }
 
 
 def _named(text: str, tree: EntryTree) -> str:
@@ -60,7 +55,7 @@ def unfilled(organization: Path) -> Iterator[Place]:
     for path in (*_own_paths(organization), *_benchmark_paths(organization)):
         if path.stem in TEMPLATE_STEMS:
             yield Place(path, 0, "still has the template's name")
-        if path.is_file() and any(map(path.match, TEXTS)):
+        if is_regular(path) and any(map(path.match, TEXTS)):
             yield from _lines(path)
 
 
@@ -78,22 +73,23 @@ def _benchmark_paths(organization: Path) -> Iterator[Path]:
             yield child
             for file in _children(child):
                 yield file
-                yield from (
-                    one for one in _children(file) if child.name == "implementations" and one.match("README.md")
-                )
+                if child.name == "implementations":
+                    yield from (path for path in _children(file) if path.name == "README.md")
 
 
 def _children(folder: Path) -> list[Path]:
-    """Sorted; none where the folder is missing or a link, which could lead out of the submission."""
-    if folder.is_symlink() or not folder.is_dir():
+    """Sorted children; none of a folder that is missing, a link, or cannot be listed. Links are left out."""
+    try:
+        return sorted(child for child in folder.iterdir() if not child.is_symlink()) if is_folder(folder) else []
+    except OSError:
         return []
-    return sorted(child for child in folder.iterdir() if not child.is_symlink())
 
 
 def _lines(path: Path) -> Iterator[Place]:
-    if path.stat().st_size > MAX_BYTES:
+    try:
+        text = regular_file.read(path, MAX_BYTES).decode("utf-8", "replace")
+    except UserError:
         return
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if PLACEHOLDER in line:
             yield Place(path, number, line.strip("#- ")[:200])

@@ -5,7 +5,6 @@ campaign.py            the command and its loop over runs
 plan.py                what is to be run, from the command line, checked before anything is run
 training_process.py    one run in a process of its own
 system_description.py  the machine's description for a submission, as far as the machine can tell
-submission_files.py    the files around the results
 
 Imports: harness and compliance; nothing in harness imports this package.
 """

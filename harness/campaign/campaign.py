@@ -20,7 +20,6 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -28,10 +27,13 @@ from rich import progress
 from rich.console import Console
 
 from compliance import mllog
+from compliance.files import json_file
 from compliance.rulesets.ruleset import Benchmark
 from compliance.scoring import run_metrics
-from compliance.submissions import source_code
-from harness.campaign import submission_files, system_description
+from compliance.submissions import entry_files, source_code
+from compliance.submissions.entry_files import EntryFiles
+from compliance.submissions.reader import MAX_JSON_BYTES
+from harness.campaign import system_description
 from harness.campaign.plan import Campaign, CampaignError, parser, plan
 from harness.campaign.training_process import TrainingProcess, is_complete, run_together
 from harness.signals import Interrupts
@@ -171,12 +173,22 @@ def _write_tree(campaign: Campaign) -> None:
         system_name=submission.platform,
         number_of_nodes=os.environ.get("SLURM_JOB_NUM_NODES", "1"),
     )
-    names = (campaign.package, *source_code.PACKAGES)
-    packages = [Path(find_spec(name).submodule_search_locations[0]) for name in names]
-    try:
-        submission_files.write(tree, campaign.config, packages, description, _readme(campaign))
-    except OSError as error:
-        raise CampaignError(f"{error.filename}: {error.strerror}; choose an output that can be written") from None
+    configuration = {
+        "hyperparameters.toml": campaign.config.hyperparameters_path.read_bytes(),
+        "system.toml": campaign.config.system_path.read_bytes(),
+    }
+    entry_files.write(
+        EntryFiles(
+            tree=tree,
+            rules=campaign.config.rules,
+            division=campaign.config.division,
+            description=description,
+            source=source_code.as_installed(campaign.package),
+            configuration=configuration,
+            layers=campaign.config.layers,
+            readme=_readme(campaign),
+        )
+    )
 
 
 def _readme(campaign: Campaign) -> str:
@@ -197,7 +209,7 @@ def _summarise(campaign: Campaign) -> int:
     reached = sum(run_metrics.converged(log, benchmark) for log in logs)
     pruned = len(list(tree.results.glob("pruned_results/result_*.txt")))
     print(f"{tree.root}: {len(logs) + pruned} of {campaign.num_runs} runs complete, {reached} reached the target")
-    unknown = system_description.unknown_keys(submission_files.read_description(tree))
+    unknown = system_description.unknown_keys(json_file.load(tree.description, MAX_JSON_BYTES))
     if unknown:
         print(f"{tree.description}: for the submitter to fill in: {', '.join(unknown)}")
     return 0 if len(logs) + pruned == campaign.num_runs else 1

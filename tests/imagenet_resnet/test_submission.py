@@ -5,9 +5,10 @@ import tomllib
 from pathlib import Path
 
 import imagenet_resnet
+from compliance.submissions import entry_files, source_code
+from compliance.submissions.entry_files import EntryFiles
 from compliance.submissions.layout import EntryTree
 from harness import config
-from harness.campaign import submission_files
 from imagenet_resnet.config import Hyperparameters, System
 
 PACKAGE = Path(imagenet_resnet.__file__).parent
@@ -16,7 +17,16 @@ PACKAGE = Path(imagenet_resnet.__file__).parent
 def written(root: Path) -> EntryTree:
     tree = EntryTree(root=root, org="Lab", system="laptop", benchmark="imagenet_resnet", implementation="pytorch")
     settings = config.load(PACKAGE / "configs" / "demo", hyperparameters_type=Hyperparameters, system_type=System)
-    submission_files.write(tree, settings, [PACKAGE], {"submitter": "Lab"}, "# Lab")
+    entry = EntryFiles(
+        tree=tree,
+        rules=settings.rules,
+        division=settings.division,
+        description={"submitter": "Lab"},
+        source=source_code.as_installed("imagenet_resnet"),
+        layers=settings.layers,
+        readme="# Lab",
+    )
+    entry_files.write(entry)
     return tree
 
 

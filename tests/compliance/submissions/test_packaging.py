@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """package: logs become a submission that the checker reads, with the code of one commit and the rest named."""
 
+import gzip
 import json
+import os
 import shutil
 import subprocess
 import tomllib
@@ -12,7 +14,7 @@ from compliance.__main__ import main
 from compliance.files.errors import UserError
 from compliance.review import review
 from compliance.rulesets.ruleset import load
-from compliance.submissions import source_code
+from compliance.submissions import run_files, source_code
 from compliance.submissions.packaging import Options, package
 
 
@@ -161,13 +163,13 @@ def test_throughput_instances(runs, output):
 def test_nothing_is_overwritten(runs, output):
     output.mkdir()
     (output / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="nothing is overwritten"):
+    with pytest.raises(UserError, match="is not overwritten"):
         package([runs], output, Options())
     assert [path.name for path in output.iterdir()] == ["mine.txt"]
 
 
 def test_a_failure_leaves_nothing_behind(runs, output, tmp_path):
-    with pytest.raises(UserError, match="no commit of"):
+    with pytest.raises(UserError, match="not a commit of"):
         package([runs], output, Options(commit="no-such-commit"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
@@ -187,12 +189,77 @@ def test_runs_that_do_not_belong_together(runs, output, edit_log, key, said):
 
 def test_a_run_that_is_named_twice(runs, output):
     shutil.copy(runs / "job_3" / "train.log", runs / "copy.txt")
-    with pytest.raises(UserError, match="is the same as"):
+    with pytest.raises(UserError, match=r"train\.log is the same run as .*copy\.txt"):
         package([runs], output, Options())
 
 
-@pytest.mark.parametrize(("name", "said"), [("empty", "no log with submission_benchmark"), ("none", "no such file")])
+@pytest.mark.parametrize(("name", "said"), [("empty", "no log of a complete run"), ("none", "no such file")])
 def test_nothing_to_package(tmp_path, output, name, said):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=said):
         package([tmp_path / name], output, Options())
+
+
+def test_every_file_passed_over_is_named_with_its_reason(runs, output, capsys, run_log):
+    """Three of five runs were left out silently: an empty log, a compressed one, and one whose name has no ending."""
+    (runs / "job_0" / "train.log").rename(runs / "run_without_ending")
+    (runs / "job_1" / "train.log").write_bytes(gzip.compress((runs / "job_1" / "train.log").read_bytes()))
+    (runs / "job_2" / "train.log").write_text("")
+    (runs / "job_3" / "train.log").write_text((runs / "job_3" / "train.log").read_text(), encoding="utf-16")
+    killed = run_log(seed=77)
+    killed.drop("run_stop")
+    killed.write(runs / "killed.log")
+    (runs / "link.log").symlink_to(runs / "job_4" / "train.log")
+    os.mkfifo(runs / "pipe.log")
+    for index in range(6):
+        (runs / f"epoch_{index}.pt").write_bytes(b"weights")
+    assert main(["package", str(runs), "--output", str(output), "--rules", "mlperf_hpc_2.0"]) == 0
+    printed = capsys.readouterr().out
+    not_packaged = printed.partition("not packaged:")[2].partition("still to be written:")[0].splitlines()
+    assert sorted(line.strip() for line in not_packaged if line.strip() and "notes.txt" not in line) == [
+        f"{runs}/*.pt (6 files, each): has no :::MLLOG line in its first MiB",
+        f"{runs}/job_1/train.log: is a gzip file; unpack it",
+        f"{runs}/job_2/train.log: is empty",
+        f"{runs}/job_3/train.log: is UTF-16 text; convert it to UTF-8",
+        f"{runs}/killed.log: has no run_stop: the run did not end",
+        f"{runs}/link.log: is a link, which is not followed",
+        f"{runs}/pipe.log: is not a regular file",
+    ]
+    assert "7 logs, code of" in printed
+    assert "7 runs, the rules ask for 10 (mlperf_hpc_2.0.toml)" in printed
+
+
+def test_a_run_in_a_log_and_in_the_output_of_its_job_is_refused(runs, output):
+    log = (runs / "job_3" / "train.log").read_text()
+    (runs / "slurm-3.out").write_text("job starts\n" + "".join(f"0: {line}\n" for line in log.splitlines()))
+    with pytest.raises(UserError, match=r"slurm-3\.out is the same run as .*job_3/train\.log; name each run once"):
+        package([runs], output, Options())
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("case", ["20_runs_that_package_leaves_out", "21_runs_with_console_output"])
+def test_the_shared_cases(shared_cases, output, case, capsys):
+    folder = shared_cases / case
+    code = main(["package", str(folder), "--output", str(output)])
+    printed = capsys.readouterr()
+    if case.startswith("20"):
+        assert code == 0
+        assert "3 logs, code of" in printed.out
+        assert f"{folder}/run1.log: is empty" in printed.out
+        assert f"{folder}/run3.log.gz: is a gzip file; unpack it" in printed.out
+    else:
+        assert code == 2
+        assert printed.err.count("is the same run as") == 5
+
+
+def test_two_packagings_at_once_leave_one_whole_submission(runs, output, monkeypatch):
+    def meanwhile(*arguments):
+        output.mkdir()
+        (output / "theirs.txt").write_text("theirs")
+        return find(*arguments)
+
+    find = run_files.find
+    monkeypatch.setattr(run_files, "find", meanwhile)
+    with pytest.raises(UserError, match="cannot be written: Directory not empty"):
+        package([runs], output, Options())
+    assert [path.name for path in output.iterdir()] == ["theirs.txt"]

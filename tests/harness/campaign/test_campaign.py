@@ -13,9 +13,9 @@ import pytest
 
 import compliance.__main__
 from compliance import mllog
+from compliance.files.errors import UserError
 from harness.campaign import campaign, plan
 from harness.campaign.plan import CampaignError
-from harness.campaign.submission_files import EntryError
 from harness.campaign.system_description import KEYS
 from harness.config import ConfigError
 
@@ -225,7 +225,7 @@ def test_unreached_target_is_a_complete_run(toy, capsys):
 def test_results_of_something_else_are_not_mixed(toy, path, old, new):
     run("--runs", "1")
     edit(path, old, new)
-    with pytest.raises(EntryError, match="differs from what would run now"):
+    with pytest.raises(UserError, match="differs from what would run now"):
         run()
     assert results(toy) == {"result_0.txt": 7}
 
@@ -233,7 +233,7 @@ def test_results_of_something_else_are_not_mixed(toy, path, old, new):
 def test_other_rules_are_not_mixed(toy):
     (toy / "out").mkdir()
     (toy / "out/submission.toml").write_text('rules = "mlperf_hpc_2.0"\n')
-    with pytest.raises(EntryError, match=r"found 'mlperf_hpc_2.0', expected 'mlperf_hpc_demo'"):
+    with pytest.raises(UserError, match=r"found 'mlperf_hpc_2.0', expected 'mlperf_hpc_demo'"):
         run()
 
 
@@ -247,7 +247,7 @@ def test_incomplete_log_in_the_submission_is_not_touched(toy):
 
 def test_missing_script_is_named_before_anything_runs(toy):
     Path("cosmoflow/launch/setup.sh").unlink()
-    with pytest.raises(EntryError, match=r"launch/setup.sh: missing"):
+    with pytest.raises(UserError, match=r"launch/setup.sh: missing"):
         run()
     assert not (toy / "out").exists()
 
