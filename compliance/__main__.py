@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks and scores benchmark run logs.
 
-    python -m compliance check PATH            findings, and whether the submission stands
+    python -m compliance check PATH            findings, and the verdict
     python -m compliance score PATH            time to train, throughput or VFLOPS of every entry
     python -m compliance report PATH --output report.html
 
@@ -24,22 +24,24 @@ SCORE_FORMATS = ("text", "json", "csv", "markdown")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code; nothing but argparse is imported before the verb is known."""
+    """Run one command and return its exit code; nothing but argparse is imported before the command is known."""
     try:
         arguments = parser().parse_args(argv)
-    except SystemExit as stop:  # argparse has printed its help or its complaint
+    except SystemExit as stop:  # argparse has printed its help or an error
         return int(stop.code or 0)
-    gc.disable()  # a short process that keeps nearly all it makes: collecting would cost a tenth of its time
+    gc.disable()  # a short process that keeps most of its objects: collecting would cost a tenth of its time
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot encode
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # file names may hold characters that the terminal cannot encode
     try:
         code = _run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # The reader has left, as `| head` does; without this the interpreter's own flush would complain again.
+        # The reader has gone, as after `| head`; without this, the interpreter's own flush would report it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return code
@@ -72,9 +74,11 @@ def _add_review_verbs(verbs) -> None:
     check = _add(verbs, "check", "check PATH against its rules")
     _add_path(check)
     _add_format(check, CHECK_FORMATS)
-    check.add_argument("--all", action="store_true", help="text: every finding, where a rule is broken in many places")
-    check.add_argument("--diff", type=Path, metavar="OTHER", help="show hyperparameters beside those of another entry")
-    check.add_argument("--against", type=Path, metavar="ROUND", help="find logs that an earlier round holds already")
+    check.add_argument(
+        "--all", action="store_true", help="text: show every finding of a rule that is broken in many places"
+    )
+    check.add_argument("--diff", type=Path, metavar="OTHER", help="show hyperparameters next to those of another entry")
+    check.add_argument("--against", type=Path, metavar="ROUND", help="find logs that are also in an earlier round")
     score = _add(verbs, "score", "score every entry of PATH")
     _add_path(score)
     _add_format(score, SCORE_FORMATS)
@@ -84,27 +88,29 @@ def _add_review_verbs(verbs) -> None:
 
 
 def _add_rule_verbs(verbs) -> None:
-    explain = _add(verbs, "explain", "say what a rule asks, why, and how to fix a fault")
-    explain.add_argument("rule", nargs="?", metavar="RULE", help="such as T102; left out, all rules are listed")
+    explain = _add(verbs, "explain", "explain a rule: what it asks for, why, and how to fix a fault")
+    explain.add_argument("rule", nargs="?", metavar="RULE", help="such as T102; without it, all rules are listed")
     explain.add_argument("--all", action="store_true", help="all rules in Markdown, as in rules/README.md")
     explain.add_argument("--output", type=Path, metavar="FILE", help="write to FILE")
     rules = _add(verbs, "rules", "show a rule set; without NAME, list them")
     rules.add_argument("name", nargs="?", metavar="NAME", help="such as mlperf_hpc_3.0")
-    rules.add_argument("--resolved", action="store_true", help="inherited values too, each with the file it comes from")
+    rules.add_argument("--resolved", action="store_true", help="show inherited values too, each with its file")
 
 
 def _add_submitter_verbs(verbs) -> None:
     config = _add(verbs, "config", "check a hyperparameters.toml against the rules that it names")
     config.add_argument("file", type=Path, metavar="FILE", help="hyperparameters.toml")
-    config.add_argument("--benchmark", metavar="NAME", help="where the file's folders do not tell")
-    borrow = _add(verbs, "borrow", "take over the hyperparameters of another submitter's entry")
+    config.add_argument("--benchmark", metavar="NAME", help="if the file's folders do not name it")
+    borrow = _add(verbs, "borrow", "borrow the hyperparameters of another submitter's entry")
     borrow.add_argument("lender", type=Path, metavar="LENDER", help="result folder, log or hyperparameters.toml")
     borrow.add_argument("mine", type=Path, metavar="MINE", help="own hyperparameters.toml; its [batch] is kept")
-    borrow.add_argument("--benchmark", metavar="NAME", help="where neither file nor folders tell")
-    borrow.add_argument("--output", type=Path, metavar="FILE", help="in place of <MINE>.borrowed.toml")
+    borrow.add_argument("--benchmark", metavar="NAME", help="if neither the file nor its folders name it")
+    borrow.add_argument("--output", type=Path, metavar="FILE", help="file to write (<MINE>.borrowed.toml)")
     package = _add(verbs, "package", "lay out run logs and the code that ran as a submission")
     package.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="logs, or folders of logs")
-    package.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to make, for DIR/<org>")
+    package.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to create; it will hold DIR/<org>"
+    )
     package.add_argument("--rules", metavar="NAME", help="rule set (implied by the logs)")
     package.add_argument("--system", metavar="NAME", help="name of the system (made from the logs' platform)")
     package.add_argument("--description", type=Path, metavar="FILE", help="system description, JSON")
@@ -132,4 +138,4 @@ if __name__ == "__main__":
     with suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)  # without taking apart, event by event, what was read
+    os._exit(code)  # without freeing all events one by one

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work shared out among the cores: children forked for it, which send back bytes.
+"""Shares work among the cores: forked child processes that send back bytes.
 
     own, *others = shares(entries, sizes, 1 + num_children())
     with forked(work, others) as children:
@@ -7,13 +7,13 @@
         for share, child in zip(others, children):
             child.result()                         # the bytes that work(share) returned, or None: do it here
 
-A child that fails for whatever reason is a None: the caller then does the work itself, and fails as it would alone.
+The result of a child that fails is None: the caller then does the work itself, and fails as it would alone.
 """
 
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,9 +23,8 @@ THREADS = Path("/proc/self/task")
 
 
 def num_children() -> int:
-    """How many more processes are of use; none where a fork could copy a lock that another thread holds.
-
-    Nor where this process was started to ignore its children's ends, which then nobody could wait for.
+    """Number of processes to fork. 0 if other threads exist, since a fork could copy a lock that one of them holds,
+    and if this process ignores SIGCHLD, since it then cannot wait for its children.
     """
     alone = THREADS.is_dir() and len(list(THREADS.iterdir())) == 1
     waits = signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
@@ -33,7 +32,7 @@ def num_children() -> int:
 
 
 def shares(items: Sequence[Item], sizes: Sequence[int], num_shares: int) -> list[list[Item]]:
-    """The items in shares of about one size: the largest first, each to the share that has least."""
+    """The items in shares of about equal size: each item, the largest first, goes to the smallest share."""
     parts: list[list[Item]] = [[] for _ in range(num_shares)]
     loads = [0] * num_shares
     for number in sorted(range(len(items)), key=lambda number: -sizes[number]):
@@ -44,14 +43,13 @@ def shares(items: Sequence[Item], sizes: Sequence[int], num_shares: int) -> list
 
 
 class Child:
-    """A process that works on one share, and leaves its result in memory that its parent can read."""
+    """A process that works on one share and leaves its result in memory that its parent can read."""
 
     def __init__(self, work: Callable[[list[Item]], bytes], share: list[Item]) -> None:
         self._memory = os.fdopen(os.memfd_create("result"), "w+b", buffering=0)
-        try:
+        self._pid: int | None = None
+        with suppress(OSError):  # the limit of processes is reached: result() is None
             self._pid = os.fork()
-        except OSError:  # as many processes as this user may have: result() is None
-            self._pid = None
         if self._pid == 0:
             code = 1
             try:
@@ -60,10 +58,10 @@ class Child:
                     rest = rest[self._memory.write(rest) :]
                 code = 0
             finally:
-                os._exit(code)  # whatever was raised: the parent meets it in doing the work itself
+                os._exit(code)  # the parent meets the same exception when it does the work itself
 
     def result(self) -> bytes | None:
-        """Wait for the child; what its work returned, or None where it failed."""
+        """Wait for the child; the result of its work, or None if it failed."""
         if self._pid is None:
             return None
         _, status = os.waitpid(self._pid, 0)
@@ -72,7 +70,7 @@ class Child:
         return self._memory.read() if status == 0 else None
 
     def close(self) -> None:
-        """End the child where nobody has waited for it."""
+        """End the child if nobody has waited for it."""
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
@@ -81,7 +79,7 @@ class Child:
 
 @contextmanager
 def forked(work: Callable[[list[Item]], bytes], parts: Sequence[list[Item]]) -> Iterator[list[Child]]:
-    """A child for each part; none outlives the block."""
+    """Fork a child for each part; none outlives the block."""
     children: list[Child] = []
     try:
         for part in parts:

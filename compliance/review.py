@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Review: a submission read, its rule set chosen, checked, waived and scored; what check, score and report share.
+"""Review: reads a submission, chooses its rule set, checks, waives and scores it, for check, score and report.
 
 outcome = review(Path("acme"))
 outcome.ok, outcome.findings, outcome.scores
@@ -28,13 +28,13 @@ from compliance.submissions.rules_choice import RuleSetChoice
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """What there is to say of a submission."""
+    """The result of checking and scoring a submission."""
 
     submission: Submission
     choice: RuleSetChoice
-    """Rule set and the reason for it."""
+    """The rule set and the reason for it."""
     findings: list[Finding]
-    """By path and line; waived ones have the severity `waived`."""
+    """Sorted by path and line; waived ones have the severity `waived`."""
     scores: list[Score]
 
     @property
@@ -53,9 +53,9 @@ class Review:
 
 
 def review(path: Path, rules: str | None = None, *, earlier: Path | None = None) -> Review:
-    """Read and judge PATH. Raises SubmissionError, RuleSetError or UserError where that is impossible.
+    """Read, check and score PATH. UserError if that is impossible.
 
-    `earlier` is another round, none of whose logs should stand here again.
+    `earlier` is another round, whose logs should not appear again in this one.
     """
     read, chosen = read_and_choose(path, rules)
     judgements = judge(read.entries, chosen.ruleset)
@@ -70,9 +70,9 @@ def review(path: Path, rules: str | None = None, *, earlier: Path | None = None)
 
 
 def read_and_choose(path: Path, rules: str | None = None) -> tuple[Submission, RuleSetChoice]:
-    """What `score` needs: no rule is run."""
+    """Read PATH and choose its rule set, without running any rule."""
     if rules is not None:
-        ruleset.load(rules)  # a misspelt name is said before a large tree is read
+        ruleset.load(rules)  # a misspelt name is reported before a large tree is read
     read = reader.read(path)
     return read, rules_choice.choose(read, rules)
 
@@ -81,7 +81,7 @@ MIN_BYTES_TO_SHARE = 4 << 20  # below, a fork costs more than it saves
 
 
 class LogSummary(msgspec.Struct, array_like=True):
-    """What is known of a log that another process has read; the names are RunLog's."""
+    """Facts about a log that another process has read, under the names of RunLog."""
 
     error: str | None
     num_events: int
@@ -89,11 +89,11 @@ class LogSummary(msgspec.Struct, array_like=True):
 
 
 class EntryResult(msgspec.Struct, array_like=True):
-    """Of one entry."""
+    """The findings and the score of one entry."""
 
     findings: list[Finding]
     score: Score | None
-    """Unranked; None for a benchmark that the rule set does not know."""
+    """Without a rank; None for a benchmark that the rule set does not know."""
     logs: list[LogSummary]
 
 
@@ -101,7 +101,7 @@ _JUDGEMENTS = msgspec.msgpack.Decoder(list[EntryResult])
 
 
 def judge(entries: Sequence[Entry], ruleset: RuleSet) -> list[EntryResult]:
-    """Judge every entry, in the order given."""
+    """Check and score every entry, in the order given."""
     sizes = [sum(_size(log.path) for log in entry.logs) for entry in entries]
     children = min(num_children(), len(entries) - 1) if sum(sizes) >= MIN_BYTES_TO_SHARE else 0
     own, *others = shares(range(len(entries)), sizes, 1 + children)
@@ -119,7 +119,7 @@ def judge(entries: Sequence[Entry], ruleset: RuleSet) -> list[EntryResult]:
                 continue
             for number, judgement in zip(share, _JUDGEMENTS.decode(packed), strict=True):
                 judgements[number] = judgement
-                _summarise(entries[number], judgement)
+                _summarize(entries[number], judgement)
     return [judgements[number] for number in range(len(entries))]
 
 
@@ -132,7 +132,7 @@ def _judge(entry: Entry, ruleset: RuleSet) -> EntryResult:
     )
 
 
-def _summarise(entry: Entry, judgement: EntryResult) -> None:
+def _summarize(entry: Entry, judgement: EntryResult) -> None:
     for log, summary in zip(entry.logs, judgement.logs, strict=True):
         vars(log).update(msgspec.structs.asdict(summary))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a verb's text goes: standard output, or --output's file with a word about it on standard output."""
+"""Prints the text of a command, or writes it to the file of --output."""
 
 import argparse
 import sys
@@ -10,7 +10,10 @@ from compliance.submissions.rules_choice import RuleSetChoice
 
 
 def emit(text: str, arguments: argparse.Namespace, choice: RuleSetChoice, *, summary: str) -> None:
-    """Machine formats hold no reason for the rule set: it goes to standard error, out of the way of pipes."""
+    """Print or write the text; `summary` is printed in its place when it goes to a file.
+
+    Machine formats do not hold the reason for the rule set, so it is printed on standard error.
+    """
     if arguments.output is not None:
         atomic_write.write(arguments.output, text)
         print(f"{arguments.output}: {summary}", end="")

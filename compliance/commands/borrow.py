@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`borrow LENDER MINE`: write <MINE>.borrowed.toml, the lender's hyperparameters beside one's own batch."""
+"""`borrow LENDER MINE`: write <MINE>.borrowed.toml, with the lender's hyperparameters and one's own batch."""
 
 import argparse
 import sys
@@ -16,6 +16,6 @@ def run(arguments: argparse.Namespace) -> int:
     borrowed = borrowing.borrow(arguments.lender, arguments.mine, arguments.benchmark)
     atomic_write.write(output, borrowed.text)
     for key in borrowed.left_out:
-        print(f"left out: {key}, which the lender does not have; the default is the reference's", file=sys.stderr)
+        print(f"left out: {key} (the lender does not have it; the reference's default is used)", file=sys.stderr)
     print(output)
     return 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`check PATH`: what breaks the rules. 0 where nothing does, else 1."""
+"""`check PATH`: report what breaks the rules. The exit code is 0 if nothing does, else 1."""
 
 import argparse
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`config FILE`: a hyperparameters.toml held to its rules before any node-hour burns. 0 where it stands, else 1."""
+"""`config FILE`: check a hyperparameters.toml against its rules before a run. The exit code is 0 or 1."""
 
 import argparse
 
@@ -9,9 +9,9 @@ from compliance.rulesets import hyperparameters_file
 
 def run(arguments: argparse.Namespace) -> int:
     file = hyperparameters_file.read(arguments.file, arguments.benchmark)
-    found = sorted(hyperparameters_file.faults(file))
-    for fault in found:
+    faults = sorted(hyperparameters_file.faults(file))
+    for fault in faults:
         print(printable(f"{file.path}: {fault}"))
-    counted = f"{len(found)} fault{'s' * (len(found) != 1)}"
-    print(f"{'FAILED' if found else 'passed'}: {counted}; {file.benchmark.name} {file.division}, {file.rules.name}")
-    return 1 if found else 0
+    counted = f"{len(faults)} fault{'s' * (len(faults) != 1)}"
+    print(f"{'FAILED' if faults else 'passed'}: {counted}; {file.benchmark.name} {file.division}, {file.rules.name}")
+    return 1 if faults else 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`explain RULE`: what a rule asks; `explain`: all rules, a line each; `explain --all`: all of them in Markdown."""
+"""`explain RULE`: explain a rule; `explain`: list all rules; `explain --all`: explain all rules in Markdown."""
 
 import argparse
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`package RUNS --output DIR`: lay out run logs and the code that ran as a submission; name what is left to write."""
+"""`package RUNS --output DIR`: lay out run logs and the code that ran as a submission; list what is left to write."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`report PATH --output report.html`: one self-contained page. 0 whatever the page says: it is written for readers."""
+"""`report PATH --output report.html`: write one self-contained page. The exit code is 0 whatever the findings are."""
 
 import argparse
 

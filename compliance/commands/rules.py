@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`rules`: the rule sets; `rules NAME`: what one says itself, as TOML; with `--resolved` what it inherits too."""
+"""`rules`: list the rule sets; `rules NAME`: print the values that one sets; `--resolved`: also those it inherits."""
 
 import argparse
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def text(rules: RuleSet, *, resolved: bool) -> str:
-    """Every value with the file that set it; only the rule set's own ones unless `resolved`."""
+    """Every value as TOML with the file that sets it; without `resolved`, only values that the rule set sets itself."""
     lines = []
     for path, file_name in sorted(rules.origins.items()):
         value = _at(rules.values, path)

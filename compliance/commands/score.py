@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`score PATH`: time to train, throughput or VFLOPS of every entry whose benchmark the rule set knows."""
+"""`score PATH`: compute time to train, throughput or VFLOPS of every entry whose benchmark the rule set knows."""
 
 import argparse
 import sys

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two entries' hyperparameters side by side: `check PATH --diff OTHER`."""
+"""The hyperparameters of two entries side by side, for `check PATH --diff OTHER`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from compliance.checks import rules_for
@@ -14,18 +14,18 @@ from compliance.submissions.reader import Entry, Submission
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One key, as the runs of either entry logged it."""
+    """One key with the values that the runs of both entries logged."""
 
     key: str
     here: str
-    """Empty where the entry's logs lack the key; several values where its runs differ."""
+    """Empty if the entry's logs do not have the key; several values if its runs differ."""
     there: str
     differs: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Two entries of one benchmark."""
+    """Two entries of the same benchmark."""
 
     benchmark: str
     here: Entry
@@ -34,16 +34,15 @@ class Difference:
 
 
 def differences(here: Submission, there: Submission, ruleset: RuleSet) -> list[Difference]:
-    """One for each benchmark that both hold. UserError where none is, or where one holds several entries of it."""
+    """One for each benchmark that both have. UserError if there is none, or if one has several entries of it."""
     common = {entry.benchmark for entry in here.entries} & {entry.benchmark for entry in there.entries}
     if not common:
         raise UserError(f"{here.root} and {there.root}: no benchmark in common, expected entries of the same one")
-    found = []
-    for benchmark in sorted(common):
-        pair = _only(here, benchmark), _only(there, benchmark)
-        rows = tuple(_rows(*pair, ruleset))
-        found.append(Difference(benchmark=benchmark, here=pair[0], there=pair[1], rows=rows))
-    return found
+    pairs = [(_only(here, benchmark), _only(there, benchmark)) for benchmark in sorted(common)]
+    return [
+        Difference(benchmark=mine.benchmark, here=mine, there=other, rows=tuple(_rows(mine, other, ruleset)))
+        for mine, other in pairs
+    ]
 
 
 def _only(submission: Submission, benchmark: str) -> Entry:
@@ -62,22 +61,22 @@ def _rows(here: Entry, there: Entry, ruleset: RuleSet) -> Iterator[Row]:
 
 
 def _values(entry: Entry, ruleset: RuleSet) -> dict[str, str]:
-    return {one.key: one.value for one in parameters(entry.logs, rules_for(entry, ruleset))}
+    return {row.key: row.value for row in parameters(entry.logs, rules_for(entry, ruleset))}
 
 
-def text(differences: list[Difference]) -> str:
-    """A table a benchmark; a star marks what differs."""
+def text(differences: Iterable[Difference]) -> str:
+    """A table for each benchmark; a star marks keys that differ."""
     parts = []
-    for one in differences:
-        head = ("", one.benchmark, one.here.label, one.there.label)
-        rows = [("*" if row.differs else "", row.key, row.here, row.there) for row in one.rows]
+    for pair in differences:
+        head = ("", pair.benchmark, pair.here.label, pair.there.label)
+        rows = [("*" if row.differs else "", row.key, row.here, row.there) for row in pair.rows]
         parts.append(aligned([tuple(map(printable, row)) for row in (head, *rows)]))
     return "\n".join(parts)
 
 
-def as_json(differences: list[Difference]) -> list[dict]:
+def as_json(differences: Iterable[Difference]) -> list[dict]:
     return [
-        {"benchmark": one.benchmark, "key": row.key, "here": row.here, "there": row.there, "differs": row.differs}
-        for one in differences
-        for row in one.rows
+        {"benchmark": pair.benchmark, "key": row.key, "here": row.here, "there": row.there, "differs": row.differs}
+        for pair in differences
+        for row in pair.rows
     ]

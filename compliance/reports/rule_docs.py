@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rule asks, from its docstring: for the terminal, and all of them as rules/README.md."""
+"""Explanations of rules from their docstrings, for the terminal and for rules/README.md."""
 
 from itertools import groupby
 
@@ -26,7 +26,7 @@ HEAD = """\
 # Rules
 
 Written by `python -m compliance explain --all --output rules/README.md`; the rules are functions of compliance/checks/.
-An *error* fails a submission, a *warning* asks for a look, *manual* is what no log can prove and a reviewer must check.
+An *error* fails a submission, a *warning* asks for a look; a reviewer checks by hand what is marked *manual*.
 
 ## Rule sets
 
@@ -37,34 +37,34 @@ A rule set extends one parent: a table merges, a constraint is replaced whole.
 
 
 def rule(rule_id: str) -> str:
-    """One rule in full. UserError names the nearest one where there is none."""
-    found = RULES.get(rule_id.upper())
-    if found is None:
+    """One rule in full. UserError for an unknown rule names the nearest one."""
+    asked = RULES.get(rule_id.upper())
+    if asked is None:
         raise UserError(f"no rule {rule_id!r}; {nearest(rule_id.upper(), RULES)}")
-    needs = f"\nneeds    {', '.join(found.needs)} to hold" if found.needs else ""
+    needs = f"\nneeds    {', '.join(asked.needs)} to hold" if asked.needs else ""
     return (
-        f"{found.id}  {found.summary}\n\n"
-        f"severity {found.severity}\nlooks at {found.scope}{needs}\n\n"
-        f"Why      {found.why}\nExample  {found.example}\nMend     {found.fix}\n"
+        f"{asked.id}  {asked.summary}\n\n"
+        f"severity {asked.severity}\nlooks at {asked.scope}{needs}\n\n"
+        f"Why      {asked.why}\nExample  {asked.example}\nFix      {asked.fix}\n"
     )
 
 
 def listing() -> str:
-    """All rules, a line each."""
-    return "".join(f"{one.id}  {one.severity:<7}  {one.summary}\n" for one in _sorted())
+    """All rules, one line each."""
+    return "".join(f"{rule.id}  {rule.severity:<7}  {rule.summary}\n" for rule in _sorted())
 
 
 def readme() -> str:
-    """rules/README.md: the rule sets, and one section a rule."""
+    """rules/README.md: the rule sets, and one section for each rule."""
     sets = "".join(f"- `{name}`: {load(name).values['title']}\n" for name in names())
-    families = groupby(_sorted(), key=lambda one: one.id[0])
+    families = groupby(_sorted(), key=lambda rule: rule.id[0])
     return HEAD + sets + "".join(_family(letter, list(rules)) for letter, rules in families)
 
 
 def _sorted() -> list[Rule]:
     """By family in the order above, then by number."""
     order = list(FAMILIES)
-    return sorted(RULES.values(), key=lambda one: (order.index(one.id[0]), one.id))
+    return sorted(RULES.values(), key=lambda rule: (order.index(rule.id[0]), rule.id))
 
 
 def _family(letter: str, rules: list[Rule]) -> str:

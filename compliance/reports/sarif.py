@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Findings as SARIF 2.1.0, which code-review tools show beside the lines. A waived finding is a suppressed result."""
+"""Findings as SARIF 2.1.0, which code-review tools show beside the lines. Waived findings are suppressed results."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ LEVELS = {"error": "error", "warning": "warning", "manual": "note", "waived": "n
 
 
 def document(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> dict:
-    """One run of the checker: the rules that found something, and their results."""
+    """One run of the checker: the findings, and the rules that they break."""
     named = sorted({finding.rule for finding in findings})
     driver = {"name": "hpc-ai-bench compliance", "rules": [_rule(rules[name]) for name in named]}
     results = [_result(finding, named.index(finding.rule)) for finding in findings]
@@ -32,8 +32,8 @@ def _rule(rule: Rule) -> dict:
 
 def _result(finding: Finding, rule_index: int) -> dict:
     expected = f", expected {finding.expected}" if finding.expected else ""
-    # A path is bytes; percent-encoding keeps those that are no text.
-    place = {"artifactLocation": {"uri": quote(os.fsencode(finding.path))}}
+    # Percent-encoding keeps bytes of a path that are not text.
+    place: dict[str, dict] = {"artifactLocation": {"uri": quote(os.fsencode(finding.path))}}
     if finding.line:
         place["region"] = {"startLine": finding.line}
     result = {

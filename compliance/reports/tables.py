@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows as aligned text, CSV or Markdown.
 
-What a log or a folder's name says is data: control characters are escaped, and so is what Markdown or a spreadsheet
-would take for its own.
+Logs and folder names are untrusted data: control characters are escaped, and so are characters that have a meaning in
+Markdown or make a spreadsheet evaluate a formula.
 """
 
 import csv
@@ -15,14 +15,14 @@ NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
 
 
 def printable(text: str) -> str:
-    """Text with whatever could move a cursor or hide a character written as an escape."""
+    """The text with all characters escaped that could move a cursor or hide text on a terminal."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """The first row is the heading, under it a line; numbers stand to the right."""
+    """Columns of text. The first row is the heading, with a line under it; numbers are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
@@ -34,7 +34,7 @@ def _padded(cell: str, width: int) -> str:
 
 
 def comma_separated(records: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str:
-    """`columns` first, then whatever else the records hold; missing cells are empty."""
+    """CSV with the given columns first, then all others of the records; missing cells are empty."""
     columns = list(dict.fromkeys((*columns, *(key for record in records for key in record))))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

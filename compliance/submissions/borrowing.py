@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hyperparameter borrowing (a section of the MLPerf HPC rules): another entry's, as a group, beside one's own batch.
+"""Hyperparameter borrowing (MLPerf HPC rules): the hyperparameters of another entry, as a group, with one's own batch.
 
     borrowed = borrow(Path("round/acme/results/n64/strong/cosmoflow"), Path("hyperparameters.toml"))
     borrowed.text, borrowed.left_out
 
-The lender is a result folder or a log, whose runs must agree, or a hyperparameters.toml. The borrowed file says whose
-the values are, in which file they stand, and that file's sha256:
+The lender is a result folder or a log, whose runs must agree, or a hyperparameters.toml. The borrowed file names the
+lender, the file that holds the values, and that file's sha256:
 
     [borrowed]
     lender = "acme"
     path = "acme/results/n64/strong/cosmoflow/result_0.txt"
     sha256 = "..."
 
-Submitted in benchmarks/<benchmark>/<system>/, it is verified by `check` against the lender's logs of the same round.
+`check` verifies a borrowed file in benchmarks/<benchmark>/<system>/ against the lender's logs of the same round.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ from compliance.rulesets.hyperparameters_file import HyperparametersFile
 from compliance.submissions import reader
 from compliance.submissions.reader import Entry
 
-# Batch size, local and global, and the span of batch norm may be one's own; accumulation only splits the batch up.
+# Local and global batch size and the batch-norm span may be one's own; accumulation only splits the batch.
 BATCH_KEYS = frozenset(
     {
         *("global_batch_size", "local_batch_size", "batchnorm_group_size"),
@@ -42,12 +42,12 @@ ROUND_PARTS = ("results", "benchmarks")
 
 @dataclass(frozen=True, kw_only=True)
 class Lender:
-    """Whose hyperparameters, and where they were read."""
+    """An entry whose hyperparameters are borrowed."""
 
     org: str
     benchmark: str
     file: Path
-    """The log, or the hyperparameters.toml."""
+    """Log or hyperparameters.toml that holds the values."""
     values: Mapping[str, Any]
     """All values of the log, or the file's [hyperparameters]."""
 
@@ -58,11 +58,11 @@ class Borrowed:
 
     text: str
     left_out: tuple[str, ...]
-    """Keys of one's own file that the lender does not have; the reference's defaults take their place."""
+    """Keys of one's own file that the lender does not have; the reference's defaults are used for them."""
 
 
 def borrow(lender: Path, mine: Path, benchmark: str | None = None) -> Borrowed:
-    """The lender's hyperparameters with one's own batch. UserError where that breaks one's own rules."""
+    """Combine the lender's hyperparameters with one's own batch. UserError if that breaks the rules of `mine`."""
     if lender.suffix == ".toml":
         own = hyperparameters_file.read(mine, benchmark)
         source = _lender_of_file(hyperparameters_file.read(lender, own.benchmark.name))
@@ -83,20 +83,20 @@ def borrow(lender: Path, mine: Path, benchmark: str | None = None) -> Borrowed:
 
 
 def lendable_keys(own: HyperparametersFile) -> list[str]:
-    """What is taken over as a group: what the division may tune and the file sets, but for batch, problem and seed."""
+    """The keys borrowed as a group: those that the division may tune and that the file sets, without batch and seed."""
     kept = BATCH_KEYS | NOT_HYPERPARAMETERS | own.batch.keys() | own.benchmark.keys().keys()
     tunable = own.benchmark.hyperparameters(own.division)
     return [key for key in dict.fromkeys((*tunable, *own.hyperparameters)) if key not in kept]
 
 
 def typed(value: Any, constraint: Constraint | None) -> Any:
-    """Frameworks without integers log 64.0; the configuration wants 64."""
+    """The value as an integer if the rules ask for one: some frameworks log 64.0 for 64."""
     is_whole = isinstance(value, float) and value.is_integer()
     return int(value) if is_whole and constraint is not None and constraint.type == "integer" else value
 
 
 def same(value: Any, other: Any) -> bool:
-    """Equal up to what single precision takes away."""
+    """True if the values are equal in single precision."""
     if isinstance(value, list | tuple) and isinstance(other, list | tuple):
         return len(value) == len(other) and all(map(same, value, other))
     return value is not None and Constraint(equals=value).accepts(other)
@@ -131,7 +131,7 @@ def _lender_of_file(file: HyperparametersFile) -> Lender:
 
 
 def path_in_round(file: Path) -> str:
-    """From the organization's folder on, where the file lies in a submission; else as it was given."""
+    """The path from the organization's folder on; for a file outside a submission, the path as given."""
     parts = file.absolute().parts
     for index in range(len(parts) - 1, 0, -1):
         if parts[index] in ROUND_PARTS:
@@ -140,14 +140,14 @@ def path_in_round(file: Path) -> str:
 
 
 def sha256(file: Path) -> str:
-    from hashlib import file_digest  # and with it OpenSSL: few submissions need it
+    from hashlib import file_digest  # loads OpenSSL, which few submissions need
 
     with file.open("rb") as content:
         return file_digest(content, "sha256").hexdigest()
 
 
 def text_of(file: HyperparametersFile) -> str:
-    """The file as TOML."""
+    """A hyperparameters file as TOML text."""
     lines = ["# Hyperparameters of another submitter, borrowed as a group; [batch] is our own."]
     lines += [f"rules = {toml.value(file.rules.name)}", f"division = {toml.value(file.division)}"]
     for name in ("hyperparameters", "batch", "borrowed"):
@@ -160,7 +160,7 @@ def _lines(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def differences(expected: Mapping[str, Any], log: RunLog) -> Iterator[tuple[str, Any]]:
-    """Keys with another value in the log, with that value; a key that the log lacks has None."""
+    """Keys with another value in the log, and that value; None for a key that the log does not have."""
     for key, value in expected.items():
         if not same(value, log.value(key)):
             yield key, log.value(key)

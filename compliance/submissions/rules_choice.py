@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rule set holds, and why: the caller's word, submission.toml's, else what layout and logs imply."""
+"""Chooses the rule set of a submission: given by the caller, declared in submission.toml, or implied by layout and logs."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ class RuleSetChoice:
 
     ruleset: RuleSet
     reason: str
-    """Reads on from 'rules NAME: '."""
+    """For example 'given by --rules'."""
 
     def __str__(self) -> str:
         synthetic = "; synthetic data, comparable with nothing else" if self.ruleset.values.get("synthetic") else ""
@@ -30,9 +30,9 @@ class RuleSetChoice:
 
 
 def choose(submission: Submission, name: str | None = None) -> RuleSetChoice:
-    """The rule set called `name`, else the first that anything in the submission speaks for.
+    """The rule set called `name`, else the first one that the submission declares or implies.
 
-    Raises RuleSetError for a name that no rule set has, UserError where a round's organizations declare different ones.
+    UserError for a name that no rule set has, and if a round's organizations declare different ones.
     """
     if name is not None:
         return RuleSetChoice(ruleset=ruleset.load(name), reason="given by --rules")
@@ -52,7 +52,7 @@ def _candidates(submission: Submission) -> Iterator[tuple[str, str]]:
 
 
 def _declared(submission: Submission) -> Iterator[tuple[str, str]]:
-    """submission.toml at the root; in a round without one, what its organizations agree on."""
+    """Declared by submission.toml at the root; in a round without one, by all of its organizations."""
     if submission.declaration.error:
         raise UserError(f"{submission.declaration.path}: {submission.declaration.error}")
     if "rules" in submission.declaration.values:
@@ -82,7 +82,7 @@ def _name(declaration: Declaration) -> str:
 
 
 def _from_benchmarks(submission: Submission) -> Iterator[tuple[str, str]]:
-    """The suite whose benchmarks these are, where it has one rule set that is never implied by a year."""
+    """Implied by the benchmarks: HPC AI500 has one rule set, which no year implies."""
     benchmarks = {entry.benchmark for entry in submission.entries}
     for name in _implied_by_benchmarks():
         known = benchmarks & ruleset.load(name).values["benchmarks"].keys()
@@ -91,8 +91,10 @@ def _from_benchmarks(submission: Submission) -> Iterator[tuple[str, str]]:
 
 
 def _implied_by_benchmarks() -> list[str]:
-    sets = map(ruleset.load, ruleset.names())
-    return [one.name for one in sets if one.values["suite"] == "hpc_ai500" and not one.values.get("synthetic")]
+    rulesets = map(ruleset.load, ruleset.names())
+    return [
+        rules.name for rules in rulesets if rules.values["suite"] == "hpc_ai500" and not rules.values.get("synthetic")
+    ]
 
 
 def _from_folder_name(submission: Submission) -> Iterator[tuple[str, str]]:
@@ -103,7 +105,7 @@ def _from_folder_name(submission: Submission) -> Iterator[tuple[str, str]]:
 
 
 def _from_year(submission: Submission) -> Iterator[tuple[str, str]]:
-    """The round that was open in the year in which most runs started; before the first and after the last, those."""
+    """Implied by the year in which most runs started: the round of that year, or the nearest one."""
     starts = (log.first("run_start") for entry in submission.entries for log in entry.logs)
     years = Counter(datetime.fromtimestamp(start.time_ms / 1000, UTC).year for start in starts if start is not None)
     if years:
@@ -114,6 +116,6 @@ def _from_year(submission: Submission) -> Iterator[tuple[str, str]]:
 
 
 def _years() -> dict[int, str]:
-    """First year of each rule set that a year can imply."""
+    """Rule sets that a year can imply, by their first year."""
     years = {ruleset.load(name).values["implied"]["year"]: name for name in ruleset.names()}
     return {year: name for year, name in years.items() if year > 0}

@@ -34,7 +34,9 @@ class Curve:
 def curve(log: RunLog, benchmark: Benchmark) -> Curve:
     """Evaluations that are numbers the quality can have; empty where the log has no run_start."""
     start = log.first("run_start")
-    events = list(evaluations(log, benchmark)) if start is not None else []
+    if start is None:
+        return Curve(epochs=(), minutes=(), values=())
+    events = list(evaluations(log, benchmark))
     return Curve(
         epochs=tuple(_epochs(events, log)),
         minutes=tuple((event.time_ms - start.time_ms) / MS_PER_MINUTE for event in events),
@@ -46,7 +48,7 @@ def _epochs(events: Sequence[Event], log: RunLog) -> Iterator[float]:
     """Epochs completed at each evaluation, counted from 1; several evaluations of one epoch are spread over it."""
     numbers = [_epoch_number(event, position) for position, event in enumerate(events, start=1)]
     counts_from_zero = any(_epoch_number(event, 1) == 0 for event in log.all("epoch_start")[:1])
-    total, seen = Counter(numbers), Counter()
+    total, seen = Counter(numbers), Counter[float]()
     for number in numbers:
         seen[number] += 1
         yield number + counts_from_zero - 1 + seen[number] / total[number]
