@@ -108,9 +108,7 @@ def _add_submitter_verbs(verbs) -> None:
     borrow.add_argument("--output", type=Path, metavar="FILE", help="file to write (<MINE>.borrowed.toml)")
     package = _add(verbs, "package", "lay out run logs and the code that ran as a submission")
     package.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="logs, or folders of logs")
-    package.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to create; it will hold DIR/<org>"
-    )
+    package.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to create, for DIR/<org>")
     package.add_argument("--rules", metavar="NAME", help="rule set (implied by the logs)")
     package.add_argument("--system", metavar="NAME", help="name of the system (made from the logs' platform)")
     package.add_argument("--description", type=Path, metavar="FILE", help="system description, JSON")

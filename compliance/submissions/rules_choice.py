@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses the rule set of a submission: given by the caller, declared in submission.toml, or implied by layout and logs."""
+"""Chooses the rule set of a submission: given by the caller, declared, or implied by layout and logs."""
 
 import re
 from collections import Counter

@@ -50,7 +50,7 @@ def test_an_error_is_exit_code_1_and_stands_on_stdout(acme_cosmoflow, capsys):
         (["config", "missing.toml"], "missing.toml: cannot be read"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_exit_code_2(arguments, said, capsys, tmp_path, monkeypatch):
+def test_what_the_user_can_fix_is_one_line_and_exit_code_2(arguments, said, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     captured = capsys.readouterr()

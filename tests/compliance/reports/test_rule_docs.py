@@ -17,7 +17,7 @@ def test_the_readme_of_the_rules_is_current():
 
 
 @pytest.mark.parametrize("rule_id", sorted(RULES))
-def test_every_rule_says_why_and_how_to_mend(rule_id):
+def test_every_rule_says_why_and_how_to_fix(rule_id):
     text = rule_docs.rule(rule_id)
     for words in (RULES[rule_id].summary, RULES[rule_id].severity, RULES[rule_id].why, RULES[rule_id].fix):
         assert words
