@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient compression over a link of 1 Gb/s between two nodes: for a benchmark that the link bounds, and for one not.
+"""Gradient compression over a link of 1 Gb/s between two nodes, for a benchmark bound by the link and one that is not.
 
 python -m perf communication                    needs root and iproute2
 
-The shape of HPC AI500 V2.0's Figure 12: compression helps EWA, whose gradients are many for what it computes, and not a
-benchmark whose exchange hides behind the backward pass; there that is ImageNet, here CosmoFlow, for a laptop's sake.
+Follows Figure 12 of HPC AI500 V2.0: compression helps EWA, which has many gradients for its amount of computation, and
+does not help a benchmark whose exchange overlaps with the backward pass. The paper's example of the latter is ImageNet;
+here it is CosmoFlow, which is small enough for a laptop.
 """
 
 import json
@@ -22,7 +23,7 @@ CASES = {
 
 
 def measure() -> Measurement:
-    """NotMeasurable where two network namespaces cannot be had."""
+    """Measure all rows; NotMeasurable if network namespaces cannot be made."""
     if reason := missing():
         raise NotMeasurable(f"communication: {reason}")
     return Measurement(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of the ranks that perf.communication measures: times training steps with each compression, in turn.
+"""A rank that perf.communication starts at each end of a link: times training steps with each compression, in turn.
 
-python -m perf.communication_rank ewa_fasterrcnn                  started by perf.communication, on each end of a link
+python -m perf.communication_rank ewa_fasterrcnn
 """
 
 import json
@@ -28,9 +28,10 @@ EWA_PIXELS, COSMOFLOW_VOXELS, COSMOFLOW_BATCH = 64, 64, 4
 
 
 class EWA(nn.Module):
-    """The whole network, 41 million parameters, on one small image with few regions: little to compute for it."""
+    """The whole network of 41 million parameters, on one small image with few regions: little to compute."""
 
     def __init__(self) -> None:
+        """Make the network and its input, from torch's current seed."""
         super().__init__()
         self.network = FasterRCNN(num_proposals=50, num_sampled_regions=16)
         self.fields_NCHW = torch.randn(1, 16, EWA_PIXELS, EWA_PIXELS)
@@ -41,9 +42,10 @@ class EWA(nn.Module):
 
 
 class Cosmology(nn.Module):
-    """CosmoFlow on volumes of half the side: much to compute for 5 million parameters."""
+    """CosmoFlow on volumes of half the edge: much to compute for 5 million parameters."""
 
     def __init__(self) -> None:
+        """Make the network and its input, from torch's current seed."""
         super().__init__()
         self.network = CosmoFlow(input_size=COSMOFLOW_VOXELS, pool_first=True)
         side = COSMOFLOW_VOXELS
@@ -74,7 +76,7 @@ def main(benchmark: str) -> None:
 
 
 def step_of(build: type[nn.Module], variant: str) -> Callable[[], None]:
-    """Forward and backward with the gradients' exchange; "no exchange" is what each rank computes by itself."""
+    """A forward and backward pass with the exchange of gradients; "no exchange" leaves the exchange out."""
     torch.manual_seed(1)
     model = build()
     if variant != "no exchange":
@@ -89,7 +91,7 @@ def step_of(build: type[nn.Module], variant: str) -> Callable[[], None]:
 
 
 def slowest(world: World, step: Callable[[], None]) -> float:
-    """Seconds of the step on the rank that took longest, both having begun together."""
+    """Seconds of the step on the slowest rank; all ranks begin together."""
     world.barrier()
     start = time.perf_counter()
     step()

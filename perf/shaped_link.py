@@ -2,9 +2,9 @@
 """Two network namespaces of this machine, joined by a link of a given rate: two nodes on a slow network.
 
     with shaped_link(rate="1gbit") as link:
-        link.run([[python, "-m", ...], [python, "-m", ...]])       # a process on each end; what each printed
+        link.run([[python, "-m", ...], [python, "-m", ...]])       # a process at each end; returns their output
 
-Needs root and iproute2 (ip, tc); missing() says what is not there.
+Needs root and iproute2 (ip, tc); missing() names missing components.
 """
 
 import os
@@ -19,14 +19,17 @@ PORT = 29500
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """Its ends."""
+    """A link between two nodes; each tuple has an entry for each end."""
 
     namespaces: tuple[str, str]
+    """Names of the network namespaces."""
     addresses: tuple[str, str]
+    """IPv4 addresses."""
     interfaces: tuple[str, str]
+    """Names of the interfaces."""
 
     def run(self, commands: Sequence[Sequence[str]], timeout_s: float = 1200) -> list[str]:
-        """Run one command on each end, rank 0 and 1 of two nodes; RuntimeError with what a failed one printed."""
+        """Run a command at each end, as ranks 0 and 1 of two nodes; RuntimeError if one fails."""
         processes = [self._start(rank, command) for rank, command in enumerate(commands)]
         try:
             printed = [process.communicate(timeout=timeout_s) for process in processes]
@@ -52,7 +55,7 @@ class Link:
 
 
 def missing() -> str:
-    """What keeps this machine from having such a link; '' where nothing does."""
+    """The reason why this machine cannot have such a link, or ''."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     tools = [tool for tool in ("ip", "tc") if shutil.which(tool) is None]
@@ -68,7 +71,7 @@ def missing() -> str:
 
 @contextmanager
 def shaped_link(*, rate: str) -> Iterator[Link]:
-    """`rate` as tc has it, such as "1gbit", in each direction."""
+    """Make the link for a block; `rate` is in tc's notation, such as "1gbit", and holds in each direction."""
     number = os.getpid()
     namespaces, interfaces = (f"bench-{number}-a", f"bench-{number}-b"), (f"bn{number}a", f"bn{number}b")
     link = Link(namespaces=namespaces, addresses=("10.77.0.1", "10.77.0.2"), interfaces=interfaces)
@@ -82,20 +85,20 @@ def shaped_link(*, rate: str) -> Iterator[Link]:
 
 @contextmanager
 def made(namespaces: Sequence[str]) -> Iterator[None]:
-    """Namespaces that are there for the block."""
-    there = []
+    """Make network namespaces for a block."""
+    existing = []
     try:
         for namespace in namespaces:
             ip("netns", "add", namespace)
-            there.append(namespace)
+            existing.append(namespace)
         yield
     finally:
-        for namespace in there:
-            ip("netns", "delete", namespace)  # and the interfaces in it
+        for namespace in existing:
+            ip("netns", "delete", namespace)  # deletes its interfaces too
 
 
 def set_up(namespace: str, interface: str, address: str, *, rate: str) -> None:
-    """Give the interface its address, and let it send at the rate."""
+    """Give the interface its address and limit its rate."""
     ip("-n", namespace, "address", "add", f"{address}/24", "dev", interface)
     ip("-n", namespace, "link", "set", "lo", "up")
     ip("-n", namespace, "link", "set", interface, "up")
@@ -104,5 +107,5 @@ def set_up(namespace: str, interface: str, address: str, *, rate: str) -> None:
 
 
 def ip(*arguments: str) -> str:
-    """What the command printed."""
+    """Run `ip`; returns its output."""
     return subprocess.run(["ip", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two nodes and the storage that they share, each in a network namespace, on one switch; the storage's link is slow.
+"""Two nodes and their shared storage, each in a network namespace, on one switch; the storage has a slow link.
 
     with shared_source(folder, source_rate="400mbit", node_rate="4gbit") as (nodes, source):
-        nodes.run([source.mounted(rank, program) for rank in range(2)])       # sees the folder at source.mounts[rank]
+        nodes.run([source.mounted(rank, program) for rank in range(2)])       # the folder is at source.mounts[rank]
         source.bytes_sent()
 
 The file system is sshfs without ssh: a plain SFTP server behind the slow link. Every program mounts it anew, in its own
-mount namespace, so that nodes share no page and nothing stays mounted. Needs root and Debian's iproute2, sshfs and
-openssh-sftp-server; missing() says what is not there.
+mount namespace, so that nodes share no cached pages and nothing stays mounted. Needs root and Debian's iproute2, sshfs
+and openssh-sftp-server; missing() names missing components.
 """
 
 import json
@@ -34,10 +34,13 @@ class SharedSource:
     """A folder on the storage, as the nodes see it."""
 
     folder: Path
+    """The folder on this machine."""
     namespace: str
+    """Network namespace of the storage."""
     interface: str
+    """Interface of the storage."""
     mounts: tuple[Path, Path]
-    """Where each node has the folder."""
+    """Mount point of the folder on each node."""
 
     def mounted(self, rank: int, program: Sequence[str]) -> list[str]:
         """The command that runs a program with the folder mounted."""
@@ -47,13 +50,13 @@ class SharedSource:
         return ["env", f"MOUNT={mount}", "sh", "-c", script, "sh", *where, *program]
 
     def bytes_sent(self) -> int:
-        """What the storage has sent so far, packets' heads included."""
+        """Bytes that the storage has sent so far, packet headers included."""
         (interface,) = json.loads(ip("-n", self.namespace, "-s", "-j", "link", "show", self.interface))
         return interface["stats64"]["tx"]["bytes"]
 
 
 def missing() -> str:
-    """What keeps this machine from having such a source; '' where nothing does."""
+    """The reason why this machine cannot have such a source, or ''."""
     if reason := shaped_link.missing():
         return reason
     if shutil.which("sshfs") is None or not SFTP_SERVER.exists():
@@ -63,7 +66,7 @@ def missing() -> str:
 
 @contextmanager
 def shared_source(folder: Path, *, source_rate: str, node_rate: str) -> Iterator[tuple[Link, SharedSource]]:
-    """Rates as tc has them, of what each sends."""
+    """Make the nodes and the storage for a block; the rates are in tc's notation and hold for sending."""
     number = os.getpid()
     switch, storage, *nodes = (f"bench-{number}-{name}" for name in ("switch", "storage", "a", "b"))
     interfaces = [f"bn{number}{letter}" for letter in "sab"]
@@ -94,7 +97,7 @@ def _served(namespace: str) -> Iterator[None]:
     line = ["ip", "netns", "exec", namespace, sys.executable, "-m", "perf.shared_source"]
     server = subprocess.Popen(line, stdout=subprocess.PIPE)
     try:
-        server.stdout.readline()  # it listens
+        server.stdout.readline()  # printed when it listens
         yield
     finally:
         server.terminate()
@@ -102,7 +105,7 @@ def _served(namespace: str) -> Iterator[None]:
 
 
 def serve() -> None:
-    """An SFTP server for each connection; they end with it."""
+    """Start an SFTP server for each connection; it ends with the connection."""
     with socket.create_server((ADDRESS, PORT)) as listener:
         print("listening", flush=True)
         while True:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of the nodes that perf.staging measures: stages from a shared source, with the other node and each for itself.
+"""A node that perf.staging starts at each end of a link: stages from a shared source, together and each by itself.
 
-python -m perf.staging_rank SOURCE TARGET NUM_TURNS               started by perf.staging, on each end of a link
+python -m perf.staging_rank SOURCE TARGET NUM_TURNS
 """
 
 import json

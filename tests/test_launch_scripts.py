@@ -81,7 +81,7 @@ def test_a_script_without_its_data_folder_says_so(benchmark, call, script):
     code, calls, printed = call(script)
     assert code != 0
     assert calls == []
-    assert "DATA: name the folder" in printed
+    assert "Set DATA to the" in printed
 
 
 def test_data_are_prepared_from_the_original_or_simulated(benchmark, call):

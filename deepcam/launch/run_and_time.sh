@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Train once on this node and write one event log, which holds the times:
+# Trains once on this node and writes the event log, which contains the times:
 #   DATA=/scratch/deepcam OUTPUT=result_0.txt RANKS=8 ./run_and_time.sh
-# In a submission the configuration lies beside this script; in the checkout it is the reference, or CONFIG.
+# The configuration is CONFIG, else the files beside this script, as in a submission, else the reference.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-python3}
-data=${DATA:?DATA: name the folder of the prepared data set}
+data=${DATA:?Set DATA to the prepared data set, for example DATA=/scratch/deepcam.}
 config=$here
 [[ -e $config/hyperparameters.toml ]] || config=$here/../configs/closed
 config=${CONFIG:-$config}

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Train once on this machine:
+# Trains once on this machine:
 #   deepcam/launch/run_local.sh CONFIG DATA [OUTPUT]          one process
-#   RANKS=2 deepcam/launch/run_local.sh CONFIG DATA           two, started by torchrun
+#   RANKS=2 deepcam/launch/run_local.sh CONFIG DATA           two processes, started by torchrun
 set -euo pipefail
 
 if (($# < 2 || $# > 3)); then

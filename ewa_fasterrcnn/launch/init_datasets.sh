@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Prepare the data set once, before any run:
+# Prepares the data set once, before any run:
 #   RAW=/downloads/years DATA=/scratch/ewa ./init_datasets.sh     from the published year files, climo_1979.h5 and so on
 #   DATA=output/ewa/data ./init_datasets.sh                       the demo's synthetic weather
-# More options of either command come after: ./init_datasets.sh --copy --workers 64
+# Options of the command follow the script: ./init_datasets.sh --copy --workers 64
 set -euo pipefail
 
 python=${PYTHON:-python3}
-data=${DATA:?DATA: name the folder that the prepared data set goes to}
+data=${DATA:?Set DATA to the folder for the prepared data set, for example DATA=/scratch/ewa.}
 
 if [[ -n ${RAW:-} ]]; then
     "$python" -m ewa_fasterrcnn.prepare "$RAW" "$data" "$@"

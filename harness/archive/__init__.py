@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many small files in few archives: `python -m harness.archive`.
+"""Packs many small files into few archives: `python -m harness.archive`.
 
-archive.py   tar in zstd frames with an index: packing, reading
+archive.py   tar files in zstd frames, with an index: packing and reading
 
 Imports: harness.data.
 """

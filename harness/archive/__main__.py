@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m harness.archive`: the command of archive.py."""
+"""`python -m harness.archive` runs the command of archive.py."""
 
 import sys
 

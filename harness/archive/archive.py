@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many small files in few archives: tar in zstd frames of a few files each, and an index that finds them.
+"""Many small files in few archives: tar files in zstd frames of a few files each, with an index.
 
     python -m harness.archive data packed         # packed/part_00000.tar.zst, ..., packed/archives.json, manifest.json
     tar --zstd -xf packed/part_00000.tar.zst      # each is an ordinary compressed archive
 
-A parallel file system opens a few large files where it would open a million small ones, and the network carries them
-compressed (MLPerf HPC paper, 4.1.1: CosmoFlow 88 % less, DeepCAM 23 %). Every frame stands for itself: any file is
-reached by reading one frame, and frames are unpacked side by side. harness.staging takes either form, and so does a
-benchmark's --data where the system has a staging_folder.
+A parallel file system then opens a few large files instead of a million small ones, and the network carries compressed
+data (MLPerf HPC paper, section 4.1.1: 88 % less for CosmoFlow, 23 % for DeepCAM). Every frame can be unpacked by
+itself, so that any file is reached by reading one frame, and frames are unpacked in parallel. harness.staging accepts
+both forms, and so does a benchmark's --data if the system has a staging_folder.
 """
 
 import argparse
 import itertools
 import os
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,19 +26,21 @@ import zstandard
 from rich.console import Console
 from rich.progress import track
 
+from compliance.files import atomic_write
 from compliance.files.errors import UserError
-from harness.data import manifest
 from harness.data.manifest import DataFile, Manifest
 
 INDEX_NAME = "archives.json"
 FRAME_BYTES = 1 << 20
 """Content of a frame, unless a single file is larger: small enough to fetch one file, large enough to compress."""
 ARCHIVE_BYTES = 4 << 30
+"""Size from which a new archive is begun."""
 MAX_FILE_BYTES = 1 << 30
-"""A frame is unpacked in memory; larger files gain nothing from an archive."""
+"""Limit for files in an archive: frames are unpacked in memory, and larger files gain nothing from archives."""
 LEVEL = 3
+"""Default level of zstd's compression."""
 NUM_AHEAD = 64
-"""Frames that are in memory at a time."""
+"""Frames that are in memory at the same time."""
 
 
 class ArchiveError(UserError):
@@ -48,27 +49,28 @@ class ArchiveError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One file in a frame."""
+    """A file in a frame."""
 
     path: str
-    """Relative to the data set's folder."""
+    """Path relative to the data set's folder."""
     offset: int
-    """Of its first byte in the frame's content."""
+    """Byte offset of the file in the decompressed frame."""
     bytes: int
-    """Size."""
+    """Size of the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """A stretch of an archive that can be unpacked by itself."""
+    """A range of an archive that can be unpacked by itself."""
 
     archive: str
     """File name of the archive."""
     offset: int
-    """Of the frame's first byte in the archive."""
+    """Byte offset of the frame in the archive."""
     bytes: int
     """Compressed size."""
     members: tuple[Member, ...]
+    """Files in the frame, in the order of the manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +78,13 @@ class Index:
     """All frames of all archives of a data set, in the order of its files."""
 
     schema: int = 1
+    """Version of the index' form."""
     frames: tuple[Frame, ...]
+    """All frames."""
 
     @classmethod
     def load(cls, folder: Path) -> "Index":
+        """Read `folder`/archives.json; ArchiveError if it cannot be read or is no index."""
         path = folder / INDEX_NAME
         try:
             return msgspec.json.decode(path.read_bytes(), type=cls)
@@ -90,13 +95,13 @@ class Index:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command; `arguments` in place of the command line's."""
+    """Run the command; `arguments` replaces the command line's."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.archive", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="prepared data set with its manifest.json")
     parser.add_argument("target", type=Path, metavar="TARGET", help="folder of archives to write")
-    parser.add_argument("--level", type=int, default=LEVEL, metavar="N", help="of zstd's compression (%(default)s)")
+    parser.add_argument("--level", type=int, default=LEVEL, metavar="N", help="level of zstd (%(default)s)")
     options = parser.parse_args(arguments)
     index = pack(options.source, options.target, level=options.level)
     num_bytes = sum(frame.bytes for frame in index.frames)
@@ -105,35 +110,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def pack(source: Path, target: Path, *, level: int = LEVEL) -> Index:
-    """Write the archives of a data set at once or not at all; ArchiveError where `target` exists or a file is large."""
+    """Write the archives of a data set, all or none. UserError if `target` exists or a file exceeds MAX_FILE_BYTES."""
     listed = Manifest.load(source)
     files = [file for split in listed.splits.values() for file in split.files]
     large = [file for file in files if file.bytes > MAX_FILE_BYTES]
     if large:
         raise ArchiveError(f"{source / large[0].path}: {large[0].bytes} bytes; stage files of this size as they are")
-    if target.exists():
-        raise ArchiveError(f"{target}: exists; remove it, or choose another folder")
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        index = Index(frames=tuple(_write_archives(source, partial, files, level)))
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise ArchiveError(f"{error.filename or target}: {error.strerror}") from None
-    (partial / INDEX_NAME).write_bytes(msgspec.json.encode(index))
-    shutil.copyfile(source / manifest.FILE_NAME, partial / manifest.FILE_NAME)
-    partial.replace(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write.unfinished_folder(target) as folder:
+        index = Index(frames=tuple(_write_archives(source, folder, files, level)))
+        (folder / INDEX_NAME).write_bytes(msgspec.json.encode(index))
+        listed.save(folder)
     return index
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether the data set in `folder` lies in archives."""
+    """Return whether the data set in `folder` is packed in archives."""
     return (folder / INDEX_NAME).exists()
 
 
 def contents(frame: Frame, payload: bytes | memoryview) -> Iterator[memoryview]:
-    """The bytes of each of the frame's members; ArchiveError where the frame is damaged."""
+    """The bytes of each of the frame's members; ArchiveError if the frame is damaged."""
     try:
         content = memoryview(zstandard.ZstdDecompressor().decompress(payload))
     except zstandard.ZstdError as error:
@@ -143,7 +140,7 @@ def contents(frame: Frame, payload: bytes | memoryview) -> Iterator[memoryview]:
 
 
 def extract(folder: Path, paths: Iterable[str], target: Path) -> None:
-    """Unpack some files only, reading the frames that hold them; ArchiveError where one cannot be had."""
+    """Unpack the given files and read only the frames that hold them; ArchiveError if one is missing."""
     missing = set(paths)
     for frame in Index.load(folder).frames:
         if missing.isdisjoint(member.path for member in frame.members):
@@ -159,20 +156,20 @@ def extract(folder: Path, paths: Iterable[str], target: Path) -> None:
 
 @contextmanager
 def opened(folder: Path, split: str) -> Iterator[Path]:
-    """Where the manifest and the first sample of a split can be read, and what belongs to no sample.
+    """A folder with the manifest, the first sample of a split, and the files that belong to no sample.
 
-    `folder` itself, or for the time being another one, which they are unpacked into.
+    This is `folder` itself, or, if that is packed, a temporary folder into which these files are unpacked.
     """
     if not is_packed(folder):
         yield folder
         return
     listed = Manifest.load(folder)
-    of_no_sample = [file for other in listed.splits.values() if not other.num_samples for file in other.files]
+    shared = [file for other in listed.splits.values() if not other.num_samples for file in other.files]
     files_per_sample = -(-len(listed.split(split).files) // max(1, listed.split(split).num_samples))
     with tempfile.TemporaryDirectory(prefix="opened_") as name:
         listed.save(Path(name))
         first = listed.split(split).files[:files_per_sample]
-        extract(folder, [file.path for file in (*first, *of_no_sample)], Path(name))
+        extract(folder, [file.path for file in (*first, *shared)], Path(name))
         yield Path(name)
 
 
@@ -186,7 +183,7 @@ def _read(folder: Path, frame: Frame) -> bytes:
 
 
 def _write_archives(source: Path, folder: Path, files: list[DataFile], level: int) -> Iterator[Frame]:
-    """Compress frames side by side, write them one after another."""
+    """Compress frames in parallel and write them in order."""
     groups = list(_groups(files))
     console = Console(stderr=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -200,6 +197,7 @@ def _write_archives(source: Path, folder: Path, files: list[DataFile], level: in
 
 
 def _place(folder: Path, compressed: Iterable[tuple[tuple[Member, ...], bytes]]) -> Iterator[Frame]:
+    """Write compressed frames into archives of about ARCHIVE_BYTES; yields their index entries."""
     end = zstandard.ZstdCompressor().compress(bytes(2 * tarfile.BLOCKSIZE))
     compressed, number = iter(compressed), itertools.count()
     following = next(compressed, None)
@@ -215,8 +213,9 @@ def _place(folder: Path, compressed: Iterable[tuple[tuple[Member, ...], bytes]])
 
 
 def _groups(files: Iterable[DataFile]) -> Iterator[list[DataFile]]:
-    """Neighbouring files that share a frame."""
-    group, num_bytes = [], 0
+    """Consecutive files that share a frame."""
+    group: list[DataFile] = []
+    num_bytes = 0
     for file in files:
         if group and num_bytes + file.bytes > FRAME_BYTES:
             yield group
@@ -228,18 +227,24 @@ def _groups(files: Iterable[DataFile]) -> Iterator[list[DataFile]]:
 
 
 def _frame(source: Path, files: list[DataFile], level: int) -> tuple[tuple[Member, ...], bytes]:
-    """Members and compressed content: for each file a tar header, its bytes, and zeros up to a block."""
+    """Members and compressed content: for each file a tar header, its bytes, and zeros to the end of a tar block."""
     content, members = bytearray(), []
     for file in files:
         header = tarfile.TarInfo(file.path)
         header.size = file.bytes
         content += header.tobuf(tarfile.PAX_FORMAT)
         members.append(Member(path=file.path, offset=len(content), bytes=file.bytes))
-        found = (source / file.path).read_bytes()
-        if len(found) != file.bytes:
-            raise ArchiveError(
-                f"{source / file.path}: found {len(found)} bytes, expected {file.bytes}; prepare it again"
-            )
-        content += found
+        content += _whole_file(source / file.path, file.bytes)
         content += bytes(-len(content) % tarfile.BLOCKSIZE)
     return tuple(members), zstandard.ZstdCompressor(level=level).compress(bytes(content))
+
+
+def _whole_file(path: Path, num_bytes: int) -> bytes:
+    """The file's content; ArchiveError if it cannot be read or has another size."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) != num_bytes:
+        raise ArchiveError(f"{path}: found {len(content)} bytes, expected {num_bytes}; prepare the data set again")
+    return content

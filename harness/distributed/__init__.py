@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes that train together.
+"""Training with several processes.
 
-world.py                process group and device; launchers.py, rendezvous.py, affinity.py: how ranks find each other
-batch_norm.py           statistics shared by several ranks
-spatial.py, halo.py     one sample cut over several ranks
-pipeline.py             layers cut over several ranks
-gradient_compression.py gradients rounded to 16 bits on the wire
+world.py                 process group and device: launch() and World
+launchers.py             rank and size, from the launcher's environment
+rendezvous.py            address and port at which the ranks meet
+affinity.py              the accelerator and the cores of a rank
+batch_norm.py            batch-norm statistics over several ranks
+spatial.py, halo.py      one sample partitioned over several ranks
+pipeline.py              layers partitioned over several ranks
+gradient_compression.py  gradients rounded to 16 bits for the exchange
 
 Imports: PyTorch and compliance.files only. Everything else in harness may import this package.
 """

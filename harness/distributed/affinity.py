@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which accelerator and which cores are a rank's own."""
+"""The accelerator and the cores of a rank."""
 
 import os
 
@@ -9,10 +9,10 @@ from harness.distributed.launchers import LaunchError, Place
 
 
 def device_of(place: Place) -> torch.device:
-    """One accelerator a rank; CPU where there is none.
+    """The rank's own accelerator, or the CPU. LaunchError if the node has fewer accelerators than ranks.
 
-    A launcher that shows each rank its own (srun --gpus-per-task 1) shows one: it is the rank's. Were it in truth
-    shared, NCCL would refuse.
+    If srun or mpiexec shows each rank a single accelerator (srun --gpus-per-task 1), that one is the rank's own. If
+    ranks in fact shared it, NCCL would refuse.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")
@@ -20,7 +20,7 @@ def device_of(place: Place) -> torch.device:
     index = 0 if num_devices == 1 and place.launcher in ("srun", "mpiexec") else place.local_rank
     if index >= num_devices:
         raise LaunchError(
-            f"local rank {place.local_rank}: the node has {num_devices} accelerators; start at most so many ranks on it"
+            f"local rank {place.local_rank}: the node has {num_devices} accelerators; start one rank for each"
         )
     device = torch.device("cuda", index)
     torch.cuda.set_device(device)
@@ -28,7 +28,7 @@ def device_of(place: Place) -> torch.device:
 
 
 def bind(place: Place) -> None:
-    """Give each rank of a node an equal stretch of its cores, unless the launcher has bound it to some already."""
+    """Give each rank of a node an equal share of its cores, unless the launcher has already bound it to cores."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if place.ranks_per_node == 1 or len(cores) != os.cpu_count() or len(cores) < place.ranks_per_node:
         return
@@ -39,6 +39,6 @@ def bind(place: Place) -> None:
 
 
 def own_share(cores: list[int], place: Place) -> list[int]:
-    """The rank's stretch of the node's cores: neighbours, which share caches and memory."""
+    """The rank's share of the node's cores: consecutive ones, which share caches and memory."""
     start, stop = (len(cores) * index // place.ranks_per_node for index in (place.local_rank, place.local_rank + 1))
     return cores[start:stop]

@@ -1,31 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch norm whose statistics several ranks share, on GPUs and on CPUs.
+"""Batch norm with statistics over several ranks, on GPUs and on CPUs.
 
-    group = batch_norm.process_group(group_size=4)          # every rank calls it, once
+    group = batch_norm.process_group(group_size=4)          # a collective call of all ranks
     model = batch_norm.convert(model, group)
     ...
     batch_norm.average_running_statistics(model)            # before an evaluation
 
-MLPerf HPC allows the span of batch norm to be chosen by the submitter. PyTorch's SyncBatchNorm serves GPUs and refuses
-CPUs; there `GroupBatchNorm` computes the same with two small collectives a layer over gloo. Both equal one process
-that holds the joint batch of the group.
+MLPerf HPC leaves the span of batch norm to the submitter. PyTorch's SyncBatchNorm works on GPUs only; on CPUs,
+`GroupBatchNorm` computes the same with two small collectives per layer. Both give the result of one process that holds
+the joint batch of the group.
 """
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from compliance.files.errors import UserError
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class BatchNormGroupError(ValueError):
-    """The ranks cannot be divided into batch-norm groups of the size asked for."""
+class BatchNormGroupError(UserError):
+    """The ranks cannot be divided into batch-norm groups of the requested size."""
 
 
 def process_group(group_size: int) -> dist.ProcessGroup | None:
-    """The group of `group_size` consecutive ranks that this rank belongs to; None for a span of one rank.
+    """This rank's group of `group_size` consecutive ranks; None for a span of one rank.
 
-    A collective call: every rank creates every group, in the same order.
+    A collective call of all ranks. BatchNormGroupError if the size does not divide the number of ranks.
     """
     num_ranks = dist.get_world_size() if dist.is_initialized() else 1
     if group_size < 1 or num_ranks % group_size:
@@ -40,9 +45,9 @@ def process_group(group_size: int) -> dist.ProcessGroup | None:
 
 
 def convert(model: nn.Module, group: dist.ProcessGroup | None) -> nn.Module:
-    """Let every batch norm of the model share its statistics over the group; weights and statistics are kept.
+    """Let every batch norm of the model share its statistics over the group; its weights and statistics stay.
 
-    Convert the model on the device that trains it: which of the two forms it gets depends on where it is.
+    Move the model to its training device first: the device decides which of the two forms it gets.
     """
     if group is None:
         return model
@@ -60,10 +65,10 @@ def _convert_on_cpu(module: nn.Module, group: dist.ProcessGroup) -> nn.Module:
 
 
 def average_running_statistics(model: nn.Module) -> None:
-    """Replace the running mean and variance of every batch norm by their average over all ranks.
+    """Replace the running mean and variance of every batch norm by their average over all ranks, in one collective.
 
-    One collective for all layers. Ranks of one group already agree, so an average over all is one over groups. The
-    number of batches seen is left alone, and so is everything where there is but one rank: a restart keeps both.
+    Ranks of one group already agree, so the average over ranks is the average over groups. The number of batches seen
+    does not change.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
@@ -78,13 +83,14 @@ def average_running_statistics(model: nn.Module) -> None:
 
 
 class GroupBatchNorm(nn.Module):
-    """A batch norm over the joint batch of a process group, for devices that SyncBatchNorm does not serve.
+    """A batch norm over the joint batch of a process group, for devices that SyncBatchNorm does not support."""
 
-    It takes over the parameters and the buffers of the batch norm that it replaces, so that names in a checkpoint and
-    references in an optimizer stay as they are.
-    """
+    running_mean: Tensor | None
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
-    def __init__(self, original: nn.Module, group: dist.ProcessGroup) -> None:
+    def __init__(self, original: nn.modules.batchnorm._BatchNorm, group: dist.ProcessGroup) -> None:
+        """Take over the parameters and buffers of `original`, with their names and the references to them."""
         super().__init__()
         self.group = group
         self.eps, self.momentum = original.eps, original.momentum
@@ -95,60 +101,61 @@ class GroupBatchNorm(nn.Module):
         self.train(original.training)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, ...) to the same shape and type; a rank may come with N = 0."""
+        """(N, C, ...) -> the same shape and type. N may be 0 on some ranks."""
         if not self.training and self.running_mean is not None:
             return nn.functional.batch_norm(
                 features, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
-        output, mean, variance, count = _GroupNormalise.apply(features, self.eps, self.group)
+        output, mean, variance, count = _GroupNormalize.apply(features, self.eps, self.group)
         if self.training and self.running_mean is not None:
-            self._track(mean, variance, count)
+            self._track(self.running_mean, mean, variance, count)
         if self.weight is None:
             return output
         shape = _channel_shape(features)
         return (output * self.weight.view(shape) + self.bias.view(shape)).to(features.dtype)
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Move the running statistics, with the unbiased variance as PyTorch's own batch norms do."""
+    def _track(self, running_mean: Tensor, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Update the running statistics with the unbiased variance, as PyTorch's own batch norms do."""
         self.num_batches_tracked += 1
         momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         unbiased = variance * (count / (count - 1).clamp(min=1))
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
 
 
-class _GroupNormalise(torch.autograd.Function):
+class _GroupNormalize(torch.autograd.Function):
     """(x - mean) / sqrt(variance + eps) over the joint batch, with the gradient through mean and variance."""
 
     @staticmethod
-    def forward(ctx, features: Tensor, eps: float, group: dist.ProcessGroup) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, features: Tensor, eps: float, group: dist.ProcessGroup) -> tuple[Tensor, ...]:
         mean, variance, count = _joint_moments(features, group)
         shape = _channel_shape(features)
         scale = torch.rsqrt(variance + eps)
-        normalised = (features.to(mean.dtype) - mean.view(shape)) * scale.view(shape)
-        ctx.save_for_backward(normalised.to(features.dtype), scale, count)
+        normalized = (features.to(mean.dtype) - mean.view(shape)) * scale.view(shape)
+        ctx.save_for_backward(normalized.to(features.dtype), scale, count)
         ctx.group = group
         ctx.mark_non_differentiable(mean, variance, count)
-        return normalised.to(features.dtype), mean, variance, count
+        return normalized.to(features.dtype), mean, variance, count
 
     @staticmethod
-    def backward(ctx, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
-        normalised, scale, count = ctx.saved_tensors
-        gradient, normalised = gradient.to(scale.dtype), normalised.to(scale.dtype)
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
+        normalized, scale, count = ctx.saved_tensors
+        gradient, normalized = gradient.to(scale.dtype), normalized.to(scale.dtype)
         axes, shape = _reduced_axes(gradient), _channel_shape(gradient)
-        sums = torch.stack([gradient.sum(axes), (gradient * normalised).sum(axes)])
+        sums = torch.stack([gradient.sum(axes), (gradient * normalized).sum(axes)])
         dist.all_reduce(sums, group=ctx.group)
         mean_gradient, mean_product = (sums / count).unbind()
-        centred = gradient - mean_gradient.view(shape) - normalised * mean_product.view(shape)
-        return (centred * scale.view(shape)).to(ctx.saved_tensors[0].dtype), None, None
+        centered = gradient - mean_gradient.view(shape) - normalized * mean_product.view(shape)
+        return (centered * scale.view(shape)).to(ctx.saved_tensors[0].dtype), None, None
 
 
 def _joint_moments(features: Tensor, group: dist.ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, biased variance (C) and the count of values a channel, over the group.
+    """Mean (C,), biased variance (C,) and number of values per channel, over the group.
 
-    The ranks exchange means and squared deviations rather than sums of squares, and Chan's formula joins them: the
-    variance of values far from zero does not cancel away.
+    The ranks exchange means and squared deviations, which Chan's formula joins (Chan et al. 1983). With sums of
+    squares, the variance of values far from zero would be lost to cancellation.
     """
     values = features.detach().to(torch.promote_types(features.dtype, torch.float32))
     axes = _reduced_axes(values)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Halo exchange: planes that neighbouring ranks need of each other, sent while something else is computed.
+"""Halo exchange: neighboring ranks send each other the planes at their common border while they compute.
 
     lane = Lane(previous=rank_before, following=rank_after)      # None at an end of the row of ranks
-    halos = depart(lane, first_planes, last_planes)              # sends; the halos are not there yet
-    interior = convolve(part)                                    # what needs no halo
-    before, after = arrive(lane, *halos)                         # waits
+    halos = depart(lane, first_planes, last_planes)              # starts the exchange; the halos have no content yet
+    interior = convolve(part)                                    # needs no halo
+    before, after = arrive(lane, *halos)                         # waits for the halos
 
-autograd runs this backwards: `arrive` sends the halos' gradients home, the interior's gradient is computed, `depart`
-waits for the gradients of the planes that it had sent. Beyond the first and the last rank the planes are zeros.
+In the backward pass, `arrive` sends the gradients of the halos back, the gradient of the interior is computed, and
+`depart` waits for the gradients of the planes that it sent. Halos beyond the first and the last rank are zeros.
 """
 
 from dataclasses import dataclass, field
@@ -21,21 +21,22 @@ from torch.autograd.function import once_differentiable
 
 @dataclass(kw_only=True)
 class Lane:
-    """One exchange at a time with the ranks before and after this one."""
+    """The connection to the ranks before and after this one; it carries one exchange at a time."""
 
     previous: int | None
-    """Rank before this one, None where there is none."""
+    """Rank before this one, or None."""
     following: int | None
-    """Rank after this one, None where there is none."""
+    """Rank after this one, or None."""
     _works: list[dist.Work] = field(default_factory=list)
     _kept: list[Tensor] = field(default_factory=list)
-    """What is on its way: it must outlive the exchange."""
+    """Tensors of the running exchange, which must outlive it."""
     _returning: tuple[Tensor, Tensor] | None = None
+    """Gradients of the sent planes, received in the backward pass."""
 
     def start(self, to_previous: Tensor, to_following: Tensor) -> tuple[Tensor, Tensor]:
-        """Send both, and receive what the neighbours send: (from previous, from following), whole after wait().
+        """Send both tensors and receive the neighbors': (from previous, from following), valid after wait().
 
-        All ranks send the same shapes, so that what comes from the previous rank is shaped like `to_following`.
+        All ranks send the same shapes: the tensor from the previous rank has the shape of `to_following`.
         """
         from_previous, from_following = torch.zeros_like(to_following), torch.zeros_like(to_previous)
         self._kept = [to_previous.contiguous(), to_following.contiguous(), from_previous, from_following]
@@ -51,19 +52,19 @@ class Lane:
         return from_previous, from_following
 
     def wait(self) -> None:
-        """Return when everything that start() sent and received is there."""
+        """Return when all transfers of start() are complete."""
         for work in self._works:
             work.wait()
         self._works, self._kept = [], []
 
 
 def depart(lane: Lane, first_planes: Tensor, last_planes: Tensor) -> tuple[Tensor, Tensor]:
-    """Send this rank's first planes to the previous rank and its last ones to the following; the halos to come."""
+    """Send the first planes to the previous rank and the last planes to the following one; returns empty halos."""
     return _Depart.apply(lane, first_planes, last_planes)
 
 
 def arrive(lane: Lane, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-    """The halos that depart() promised, now there."""
+    """The halos of depart(), with their content."""
     return _Arrive.apply(lane, before, after)
 
 
@@ -77,8 +78,8 @@ class _Depart(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, _before: Tensor, _after: Tensor) -> tuple[None, Tensor, Tensor]:
         ctx.lane.wait()
-        (of_first_planes, of_last_planes), ctx.lane._returning = ctx.lane._returning, None
-        return None, of_first_planes, of_last_planes
+        (first_gradient, last_gradient), ctx.lane._returning = ctx.lane._returning, None
+        return None, first_gradient, last_gradient
 
 
 class _Arrive(torch.autograd.Function):
@@ -91,6 +92,6 @@ class _Arrive(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, before_gradient: Tensor, after_gradient: Tensor) -> tuple[None, Tensor, Tensor]:
-        # A halo's gradient belongs to the rank that sent the planes.
+        # The gradient of a halo belongs to the rank that sent its planes.
         ctx.lane._returning = ctx.lane.start(before_gradient, after_gradient)
         return None, before_gradient, after_gradient

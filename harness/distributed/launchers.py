@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which process this is among those that torchrun, srun or mpiexec started: a function of the environment.
+"""The place of this process among those that torchrun, srun or mpiexec started, from the environment.
 
     place = find(os.environ)                      # Place(launcher="srun", rank=5, num_ranks=8, local_rank=1, ...)
 
-A launcher that is not understood would leave each of its processes to train alone without a word, so every sign of a
-launcher is either understood or refused. A Slurm batch script itself is one process: only steps are looked at.
+With a launcher that is not understood, processes would silently train as independent runs. Every sign of a launcher is
+therefore either understood or refused. A Slurm batch script is a single process; only the variables of steps count.
 """
 
 import re
@@ -25,7 +25,7 @@ NUM_STARTED = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpiexec"
 
 
 class LaunchError(UserError):
-    """Processes that cannot form the world they were started for."""
+    """Processes that cannot form one world."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,20 +33,22 @@ class Place:
     """This process among all that were started together."""
 
     launcher: str = "none"
-    """Who started it: torchrun, srun, mpiexec or none."""
+    """The launcher: torchrun, srun, mpiexec or none."""
     rank: int = 0
     num_ranks: int = 1
     local_rank: int = 0
     """Rank among the processes of this node."""
     ranks_per_node: int = 1
+    """Processes of this node."""
 
     @property
     def num_nodes(self) -> int:
+        """Number of nodes, with equally many ranks on each."""
         return self.num_ranks // self.ranks_per_node
 
 
 def find(environment: Mapping[str, str]) -> Place:
-    """Who this process is; LaunchError where variables are missing or contradict each other."""
+    """The place of this process; LaunchError if variables are missing or contradict each other."""
     if "RANK" in environment or "WORLD_SIZE" in environment:
         return _torchrun(environment)
     for variables in (OPEN_MPI, MPICH):
@@ -59,7 +61,7 @@ def find(environment: Mapping[str, str]) -> Place:
 
 
 def first_node(node_list: str) -> str:
-    """The first name of Slurm's list of nodes: "node[007-010,12],login1" -> "node007"."""
+    """The first name in Slurm's list of nodes: "node[007-010,12],login1" -> "node007"."""
     return re.sub(r"\[(\w+)[^\]]*\]", r"\1", node_list).split(",")[0]
 
 
@@ -80,7 +82,7 @@ def _srun(environment: Mapping[str, str]) -> Place:
     per_node = _text(environment, "SLURM_STEP_TASKS_PER_NODE", "srun")
     if not re.fullmatch(r"\d+(\(x\d+\))?", per_node):
         raise LaunchError(
-            f"SLURM_STEP_TASKS_PER_NODE: found {per_node!r}, expected as many tasks on each node; "
+            f"SLURM_STEP_TASKS_PER_NODE: found {per_node!r}, expected equally many tasks on each node; "
             "give srun --ntasks-per-node"
         )
     counts = {**environment, "SLURM_STEP_TASKS_PER_NODE": per_node.split("(")[0]}
@@ -94,14 +96,14 @@ def _place(environment: Mapping[str, str], launcher: str, names: tuple[str, ...]
     rank, num_ranks, local_rank, ranks_per_node = (_count(environment, name, launcher) for name in names)
     if not (rank < num_ranks and local_rank < ranks_per_node and num_ranks % ranks_per_node == 0):
         found = " ".join(f"{name}={environment[name]}" for name in names)
-        raise LaunchError(f"{found}: expected ranks below their sizes, and as many ranks on each node")
+        raise LaunchError(f"{found}: expected ranks below their sizes, and equally many ranks on each node")
     return Place(
         launcher=launcher, rank=rank, num_ranks=num_ranks, local_rank=local_rank, ranks_per_node=ranks_per_node
     )
 
 
 def _check_started(environment: Mapping[str, str], *, joined_by: str, num_joined: int) -> None:
-    """Refuse several processes that would each be a world of their own."""
+    """Raise LaunchError if a launcher started more processes than are joined."""
     for name, launcher in NUM_STARTED.items():
         num_started = int(environment.get(name, 1))
         if num_started not in (1, num_joined):

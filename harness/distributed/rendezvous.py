@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the ranks of a world meet: the address and port, or the open store, that their process group starts from.
+"""The meeting point of the ranks: an address and port, or an open store, that their process group starts from.
 
     torch.distributed.init_process_group(backend, rank=..., world_size=..., **meeting(place, os.environ))
 
-torchrun says where in its own variables. Under srun every rank works it out alone, from the step's node list and
-numbers: no file, no question to the controller, however many ranks there are. Under mpiexec rank 0 takes a free port
-and tells it through MPI, which has done its part then and is left: no rank ever waits in MPI for one that failed.
+torchrun gives it in its variables. Under srun, every rank computes it from the node list and the numbers of its step,
+without a file and without asking Slurm's controller. Under mpiexec, rank 0 takes a free port and broadcasts it through
+MPI, which is finalized then, so that no rank ever waits in MPI for a failed one.
 """
 
 import socket
@@ -17,11 +17,11 @@ import torch.distributed
 from harness.distributed.launchers import LaunchError, Place, first_node
 
 LOWEST_PORT, NUM_PORTS = 15000, 16384
-"""Below the ports that Linux hands out (32768 and up)."""
+"""Range of ports below those that Linux assigns itself (32768 and up)."""
 
 
 def meeting(place: Place, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What init_process_group needs beyond rank and size; MASTER_ADDR and MASTER_PORT have their way."""
+    """Arguments of init_process_group beyond rank and size. MASTER_ADDR and MASTER_PORT take precedence."""
     if place.launcher == "mpiexec":
         return {"store": _store_told_through_mpi(place, environment)}
     if place.launcher == "srun":
@@ -31,7 +31,7 @@ def meeting(place: Place, environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def srun_address(environment: Mapping[str, str]) -> tuple[str, int]:
-    """The step's first node, where task 0 runs, and a port of this step's own: steps of other jobs have others."""
+    """The first node of the step, which runs task 0, and a port that follows from job and step."""
     address = environment.get("MASTER_ADDR") or first_node(environment["SLURM_STEP_NODELIST"])
     number = int(environment["SLURM_JOB_ID"]) * 31 + int(environment["SLURM_STEP_ID"])
     return address, int(environment.get("MASTER_PORT") or LOWEST_PORT + number % NUM_PORTS)
@@ -39,7 +39,7 @@ def srun_address(environment: Mapping[str, str]) -> tuple[str, int]:
 
 def _store_told_through_mpi(place: Place, environment: Mapping[str, str]) -> torch.distributed.Store:
     try:
-        from mpi4py import MPI  # starts MPI: only under mpiexec
+        from mpi4py import MPI  # importing it starts MPI, hence only under mpiexec
     except ImportError as error:
         raise LaunchError(f"mpiexec: {error}; install the extra [mpi], or start with torchrun or srun") from None
     world = MPI.COMM_WORLD

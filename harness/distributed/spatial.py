@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spatial partitioning: several ranks share each sample, every one holding a part of its volume.
+"""Spatial partitioning: several ranks share each sample, and each of them holds a part of its volume.
 
-    grid = spatial.grid((2, 2), world)                  # 4 ranks a sample: halves in depth times halves in height
+    grid = spatial.grid((2, 2), world)                  # 4 ranks per sample: halves in depth times halves in height
     network.blocks = spatial.partition(network.blocks, grid, input_size=128)
-    features = network.blocks(grid.part(volume_NCDHW))  # whole again, on all ranks of the grid
+    features = network.blocks(grid.part(volume_NCDHW))  # the whole features, on all ranks of the grid
 
-A convolution needs planes of its neighbours' parts, the halo: they travel while the interior is computed, and their
-gradients while the interior's are. Pooling needs none. Where a part can no longer be halved the features are gathered;
-from there on all ranks of a grid compute the same. So more ranks can train than a global batch has samples, as on
-Fugaku (Farrell et al., "MLPerf HPC", SC 2021 workshop, section 4).
+A convolution needs a halo: planes of the neighbors' parts. Halos are exchanged while the interior is computed, and so
+are their gradients. Pooling needs no halo. As soon as a part cannot be pooled any further, the features are
+gathered, and all ranks of the grid compute the rest redundantly. More ranks can thus train than a global batch has
+samples, as on Fugaku (Farrell et al., "MLPerf HPC", SC 2021 workshop, section 4).
 
-Every rank calls backward() on its own, equal loss. The gradients are those of the sum of these losses, so that the mean
-over all ranks, which DistributedDataParallel takes, is the gradient of the global batch.
+Every rank calls backward() on its own copy of the loss. The gradients are those of the sum of these equal losses, so
+that their mean over all ranks, as in DistributedDataParallel, is the gradient of the global batch.
 
 Shapes: N samples, C channels, D H W voxels. Axis a of a grid partitions dimension 2 + a.
 """
@@ -34,44 +34,44 @@ FIRST_DIMENSION, NUM_DIMENSIONS = 2, 3
 
 
 class SpatialError(UserError):
-    """A grid of ranks, a volume or a network that cannot be partitioned."""
+    """A grid of ranks, a volume or a network that does not allow the partitioning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The ranks that share a sample, consecutive ones, counted row by row; and this rank among them."""
+    """The consecutive ranks that share a sample, in row-major order, and this rank among them."""
 
     shape: tuple[int, ...] = ()
-    """Parts along depth, height, width, as far as they are partitioned; () where every rank has whole samples."""
+    """Parts along depth, height and width; trailing whole dimensions are left out, () means whole samples."""
     rank: int = 0
-    """This rank in the whole world."""
+    """This rank in the world."""
     num_ranks: int = 1
-    """Ranks of the whole world."""
+    """Number of ranks in the world."""
     group: dist.ProcessGroup | None = field(default=None, repr=False)
-    """The ranks of this grid."""
+    """Process group of this grid's ranks."""
 
     @property
     def num_parts(self) -> int:
-        """Ranks that share a sample."""
+        """Number of ranks that share a sample."""
         return prod(self.shape)
 
     @property
     def replica(self) -> int:
-        """Number of this grid among all: what a rank's number is where ranks do not share samples."""
+        """Index of this grid among all grids; without partitioning, the rank."""
         return self.rank // self.num_parts
 
     @property
     def num_replicas(self) -> int:
-        """Grids, each of which trains on samples of its own."""
+        """Number of grids; each of them trains on its own samples."""
         return self.num_ranks // self.num_parts
 
     def place(self, index: int | None = None) -> tuple[int, ...]:
-        """Coordinates of the rank with this index in its grid; of this rank where it is left out."""
+        """Coordinates of a rank in its grid, by its index there; by default, of this rank."""
         index = self.rank % self.num_parts if index is None else index
         return tuple(index // prod(self.shape[axis + 1 :]) % size for axis, size in enumerate(self.shape))
 
     def lane(self, axis: int) -> Lane:
-        """The way to the neighbours along an axis."""
+        """The connection to the neighbors along an axis."""
         at, stride = self.place()[axis], prod(self.shape[axis + 1 :])
         return Lane(
             previous=self.rank - stride if at > 0 else None,
@@ -79,7 +79,7 @@ class Grid:
         )
 
     def part(self, whole_NCDHW: Tensor, index: int | None = None) -> Tensor:
-        """This rank's part of a volume, or that of the rank with the given index; SpatialError where it has none."""
+        """The part of a volume of this rank, or of the rank with the given index; SpatialError if parts are unequal."""
         part = whole_NCDHW
         for axis, (at, size) in enumerate(zip(self.place(index), self.shape, strict=True)):
             side = part.shape[FIRST_DIMENSION + axis]
@@ -90,13 +90,13 @@ class Grid:
 
 
 def grid(shape: tuple[int, ...], world: World) -> Grid:
-    """The grid that this rank belongs to; all ranks call it. SpatialError unless the ranks fill whole grids."""
+    """This rank's grid; a collective call of all ranks. SpatialError unless the ranks fill whole grids."""
     parts = Grid(shape=tuple(shape), rank=world.rank, num_ranks=world.num_ranks)
     if len(shape) > NUM_DIMENSIONS or any(size < 1 for size in shape):
         raise SpatialError(f"spatial_parts: found {list(shape)}, expected at most 3 whole numbers above 0")
     if world.num_ranks % parts.num_parts:
         raise SpatialError(
-            f"spatial_parts: found {list(shape)}, {parts.num_parts} ranks a sample, and {world.num_ranks} ranks; "
+            f"spatial_parts: found {list(shape)}, {parts.num_parts} ranks per sample, and {world.num_ranks} ranks; "
             f"launch a multiple of {parts.num_parts}"
         )
     if parts.num_parts == 1:
@@ -106,19 +106,21 @@ def grid(shape: tuple[int, ...], world: World) -> Grid:
 
 
 def partition(blocks: nn.Sequential, grid: Grid, *, input_size: int, overlap: bool = True) -> nn.Sequential:
-    """The blocks with the same parameters under the same names; they take a part and give whole features.
+    """The blocks with the same parameters under the same names; their input is a part, their output whole features.
 
-    input_size: voxels a side of the whole volume.  overlap: exchange halos while the interior is computed.
-    Partitioned can be: convolutions of stride 1 with padding "same", max pooling in steps of its kernel, activations.
+    input_size: voxels along an edge of the whole volume.  overlap: exchange halos while the interior is computed.
+    Supported layers: convolutions of stride 1 with padding "same", max pooling with its kernel as stride, ReLUs.
+    SpatialError for other layers, and for edges that the grid does not divide.
     """
     if grid.num_parts == 1:
         return blocks
     sides = [input_size // size for size in grid.shape]
     if any(input_size % size for size in grid.shape):
-        raise SpatialError(f"spatial_parts: found {list(grid.shape)}, expected divisors of {input_size} voxels a side")
-    layers, num_partitioned = [], 0
+        raise SpatialError(f"spatial_parts: found {list(grid.shape)}, expected divisors of {input_size} voxels")
+    layers: list[nn.Module] = []
+    num_partitioned = 0
     for block in blocks:
-        shrink = prod(layer.kernel_size for layer in block.modules() if isinstance(layer, nn.MaxPool3d))
+        shrink = prod(_edge(layer) for layer in block.modules() if isinstance(layer, nn.MaxPool3d))
         if num_partitioned == len(layers) and all(side % shrink == 0 for side in sides):
             sides = [side // shrink for side in sides]
             block, num_partitioned = _partitioned(block, grid, overlap), num_partitioned + 1
@@ -127,14 +129,15 @@ def partition(blocks: nn.Sequential, grid: Grid, *, input_size: int, overlap: bo
 
 
 class PartitionedBlocks(nn.Sequential):
-    """Blocks of which the first `num_partitioned` compute this rank's part, and the others the whole on every rank."""
+    """Blocks of which the first `num_partitioned` compute this rank's part; all ranks compute the others whole."""
 
     def __init__(self, blocks: list[nn.Module], num_partitioned: int, grid: Grid) -> None:
+        """Use `blocks` as they are; the first `num_partitioned` were converted for `grid`."""
         super().__init__(*blocks)
         self.num_partitioned, self.grid = num_partitioned, grid
 
     def forward(self, part_NCDHW: Tensor) -> Tensor:
-        """(N, C, D, H, W) of this rank -> the features of the whole volume."""
+        """This rank's part (N, C, D, H, W) -> the features of the whole volume."""
         blocks = list(self)
         for block in blocks[: self.num_partitioned]:
             part_NCDHW = block(part_NCDHW)
@@ -145,19 +148,26 @@ class PartitionedBlocks(nn.Sequential):
 
 
 class PartitionedConv3d(nn.Conv3d):
-    """The given convolution, with its own parameters, of this rank's part; the output is this rank's part too."""
+    """A convolution that maps this rank's part of the input to this rank's part of the output."""
 
     def __init__(self, convolution: nn.Conv3d, grid: Grid, overlap: bool) -> None:
-        shape = (convolution.in_channels, convolution.out_channels, convolution.kernel_size)
-        super().__init__(*shape, groups=convolution.groups, bias=convolution.bias is not None, device="meta")
+        """Take over the parameters of `convolution`."""
+        super().__init__(
+            convolution.in_channels,
+            convolution.out_channels,
+            convolution.kernel_size,  # type: ignore[arg-type]  # torch stores a tuple of three
+            groups=convolution.groups,
+            bias=convolution.bias is not None,
+            device="meta",
+        )
         self.weight, self.bias = convolution.weight, convolution.bias
         self.grid, self.overlap = grid, overlap
         self.before = [(size - 1) // 2 for size in self.kernel_size]
-        """Planes of the halo before a part in each dimension, as padding "same" has it: the odd one comes after."""
+        """Halo planes before a part in each dimension. As with padding "same", an odd plane is after it."""
         self.after = [size // 2 for size in self.kernel_size]
 
     def forward(self, part_NCDHW: Tensor) -> Tensor:
-        if torch.is_autocast_enabled(part_NCDHW.device.type):  # half the bytes to send
+        if torch.is_autocast_enabled(part_NCDHW.device.type):  # halves the bytes to send
             part_NCDHW = part_NCDHW.to(torch.get_autocast_dtype(part_NCDHW.device.type))
         *axes, last_axis = (axis for axis, size in enumerate(self.grid.shape) if size > 1)
         for axis in axes:
@@ -171,13 +181,13 @@ class PartitionedConv3d(nn.Conv3d):
         return before, part_NCDHW, after
 
     def _edges(self, part_NCDHW: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """The planes that the rank before and the rank after need."""
+        """The planes that the previous and the following rank need."""
         dim, side = FIRST_DIMENSION + axis, part_NCDHW.shape[FIRST_DIMENSION + axis]
         num_first, num_last = self.after[axis], self.before[axis]
         return part_NCDHW.narrow(dim, 0, num_first), part_NCDHW.narrow(dim, side - num_last, num_last)
 
     def _overlapped(self, part_NCDHW: Tensor, axis: int) -> Tensor:
-        """The convolution of a part that lacks its halo along one axis."""
+        """The convolution of a part whose halo is missing along one axis."""
         dim, reach = FIRST_DIMENSION + axis, self.kernel_size[axis] - 1
         side = part_NCDHW.shape[dim]
         if not self.overlap or side <= reach:
@@ -195,7 +205,7 @@ class PartitionedConv3d(nn.Conv3d):
         return torch.cat(outputs, dim)
 
     def _padded(self, part_NCDHW: Tensor) -> Tensor:
-        """Zeros around the dimensions that are whole."""
+        """The part with zeros around its whole dimensions."""
         whole = [axis >= len(self.grid.shape) or self.grid.shape[axis] == 1 for axis in range(NUM_DIMENSIONS)]
         widths = [(b * w, a * w) for b, a, w in zip(self.before, self.after, whole, strict=True)]
         return functional.pad(part_NCDHW, [width for pair in reversed(widths) for width in pair])
@@ -205,7 +215,7 @@ class PartitionedConv3d(nn.Conv3d):
 
 
 def _partitioned(layer: nn.Module, grid: Grid, overlap: bool) -> nn.Module:
-    """The layer as it works on a part; SpatialError where it cannot."""
+    """The layer for a part of the volume; SpatialError if there is none."""
     match layer:
         case nn.Sequential():
             return nn.Sequential(*(_partitioned(inner, grid, overlap) for inner in layer))
@@ -218,8 +228,15 @@ def _partitioned(layer: nn.Module, grid: Grid, overlap: bool) -> nn.Module:
     raise SpatialError(f"{layer}: cannot be partitioned")
 
 
+def _edge(pool: nn.MaxPool3d) -> int:
+    """Voxels along an edge of the kernel; SpatialError unless it is a cube."""
+    if isinstance(pool.kernel_size, tuple):
+        raise SpatialError(f"{pool}: cannot be partitioned; expected one kernel size for all dimensions")
+    return pool.kernel_size
+
+
 class _Gather(torch.autograd.Function):
-    """Parts -> the whole on all ranks of the grid."""
+    """The parts of all ranks of the grid -> the whole, on each of them."""
 
     @staticmethod
     def forward(ctx: Any, part_NCDHW: Tensor, grid: Grid) -> Tensor:
@@ -234,5 +251,5 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_NCDHW: Tensor) -> tuple[Tensor, None]:
-        # Of the sum of the ranks' losses, which are equal: nothing needs to be sent.
+        # The ranks' losses are equal, so that the gradient of their sum needs no communication.
         return ctx.grid.part(gradient_NCDHW) * ctx.grid.num_parts, None

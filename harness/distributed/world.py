@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Process group and device: gloo on CPU, NCCL on CUDA, none at all for one process.
+"""Process group and device: gloo on CPU, NCCL on CUDA, no process group for a single process.
 
 with launch() as world:                       # python -m cosmoflow.train ..., or
     model.to(world.device)                    # torchrun --nproc-per-node 8 -m cosmoflow.train ..., or
@@ -16,8 +16,9 @@ from typing import Any
 import torch
 import torch.distributed
 
-# Before there is a process group: this module's default arguments would hold it, and with it gloo's threads, until the
-# interpreter ends; one that then gives back its last tensor aborts the rank. DistributedDataParallel imports it late.
+# Import it before there is a process group. Default arguments in this module would otherwise hold the group, and gloo's
+# threads with it, until the interpreter ends; a thread that then frees its last tensor aborts the rank.
+# DistributedDataParallel would import it late.
 import torch.distributed.nn
 
 from harness.distributed import affinity, launchers, rendezvous
@@ -26,17 +27,18 @@ from harness.distributed.launchers import LaunchError, Place
 
 @dataclass(frozen=True, kw_only=True)
 class World(Place):
-    """This process among all that train together. Every method is a collective: all ranks call it."""
+    """This process among all that train together. Every method is a collective call of all ranks."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Device that this rank trains on."""
 
     @property
     def accelerators_per_node(self) -> int:
-        """Accelerators that train: one a rank, none on CPU."""
+        """Accelerators that train on a node: one per rank, none on CPU."""
         return self.ranks_per_node if self.device.type == "cuda" else 0
 
     def all_reduce_sum(self, value: torch.Tensor | float) -> torch.Tensor:
-        """Sum over ranks, in float64 or int64 so that neither small addends nor large counts are lost."""
+        """Sum over ranks, in float64 or int64, so that neither small addends nor large counts are lost."""
         tensor = torch.as_tensor(value, device=self.device)
         exact = tensor.detach().to(torch.float64 if tensor.is_floating_point() else torch.int64, copy=True)
         if self.num_ranks > 1:
@@ -44,13 +46,13 @@ class World(Place):
         return exact
 
     def mean(self, total: torch.Tensor | float, count: torch.Tensor | float) -> float:
-        """Sum over ranks of `total` divided by that of `count`: right where ranks hold different numbers of samples."""
+        """Sum of `total` over ranks divided by the sum of `count`; ranks may hold different numbers of samples."""
         parts = [torch.as_tensor(part, dtype=torch.float64, device=self.device) for part in (total, count)]
         total_and_count = self.all_reduce_sum(torch.stack(parts))
         return float(total_and_count[0] / total_and_count[1])
 
     def broadcast(self, value: Any, source: int = 0) -> Any:
-        """The value that rank `source` has: any Python object, small; for tensors of a model use DDP's own."""
+        """The value of rank `source`: any small Python object."""
         if self.num_ranks == 1:
             return value
         box = [value]
@@ -58,17 +60,17 @@ class World(Place):
         return box[0]
 
     def barrier(self) -> None:
-        """Return when all ranks have come here."""
+        """Return when all ranks have called it."""
         if self.num_ranks > 1:
             torch.distributed.barrier()
 
 
 @contextmanager
 def launch(*, num_ranks: int | None = None, timeout_minutes: float = 30) -> Iterator[World]:
-    """Join the other ranks, and part from them at the end. `num_ranks`: what the caller counts on, checked."""
+    """Join the other ranks, and leave them at the end. LaunchError if `num_ranks` is given and differs."""
     place = launchers.find(os.environ)
     if num_ranks is not None and num_ranks != place.num_ranks:
-        raise LaunchError(f"number of ranks: found {place.num_ranks}, expected {num_ranks}; launch so many")
+        raise LaunchError(f"number of ranks: found {place.num_ranks}, expected {num_ranks}; launch {num_ranks} ranks")
     affinity.bind(place)
     world = World(**asdict(place), device=affinity.device_of(place))
     if world.num_ranks == 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m harness.staging`: the command of stage.py."""
+"""`python -m harness.staging` runs the command of stage.py."""
 
 import sys
 

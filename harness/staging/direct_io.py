@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stretches of files, read and written from any thread; large ones leave the page cache alone.
+"""Ranges of files, read and written from any thread; large ranges bypass the page cache.
 
     content = direct_io.read_range(path, offset, num_bytes)
     direct_io.write_range(path, offset, content)
 
-What passes once gains nothing from being cached: it would cost a copy, and memory that the kernel has to get back from
-something else. So the source's pages are given up once they are read, and what is written goes to the disk at once.
+Data that is read or written once gains nothing from the page cache, which would cost a copy and take memory from other
+uses. The source's pages are therefore dropped once they are read, and large ranges are written directly to the disk.
 """
 
 import errno
@@ -14,15 +14,16 @@ import os
 from pathlib import Path
 
 LARGE_BYTES = 1 << 20
+"""Size from which a range bypasses the page cache."""
 
 
 def memory(num_bytes: int) -> mmap.mmap:
-    """Memory that begins on a page, as direct writing wants it."""
+    """Memory that begins on a page boundary, as direct writing requires."""
     return mmap.mmap(-1, num_bytes)
 
 
 def read_range(path: Path, offset: int, num_bytes: int) -> memoryview:
-    """The bytes there, fewer where the file ends before. Raises OSError."""
+    """The bytes of the range; fewer if the file ends before its end. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         is_large, num_read = num_bytes >= LARGE_BYTES, 0
@@ -37,14 +38,14 @@ def read_range(path: Path, offset: int, num_bytes: int) -> memoryview:
 
 
 def write_range(path: Path | str, offset: int, content: memoryview) -> None:
-    """Raises OSError."""
+    """Write `content` at `offset`; the file is created if it does not exist. Raises OSError."""
     num_written = _write_directly(path, offset, content) if len(content) >= LARGE_BYTES else 0
     if num_written < len(content) or not content:
         _write(path, offset + num_written, content[num_written:], 0)
 
 
 def _write_directly(path: Path | str, offset: int, content: memoryview) -> int:
-    """How much was written past the cache: whole pages; nothing where file system or memory do not allow it."""
+    """Bytes written directly: whole pages, or 0 if the file system or the memory's alignment does not allow it."""
     num_bytes = len(content) // mmap.PAGESIZE * mmap.PAGESIZE
     try:
         _write(path, offset, content[:num_bytes], getattr(os, "O_DIRECT", 0))
@@ -62,7 +63,7 @@ def _write(path: Path | str, offset: int, content: memoryview, flags: int) -> No
         while num_written < len(content):
             num_written += os.pwrite(descriptor, content[num_written:], offset + num_written)
         if len(content) >= LARGE_BYTES:
-            _give_up_pages(descriptor, offset, len(content))  # of dirty ones the kernel begins to write
+            _give_up_pages(descriptor, offset, len(content))  # the kernel begins to write dirty ones
     finally:
         os.close(descriptor)
 

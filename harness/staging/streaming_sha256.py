@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checksum of a large file while its stretches arrive, so that it need not be read again when it is whole.
+"""The SHA-256 of a large file while its ranges arrive, so that the whole file need not be read again.
 
     checksum = StreamingSha256()
-    checksum.add(offset, content)                      # from any thread, once the stretch is written
-    found = checksum.finish(path)                      # when all of them are
+    checksum.add(offset, content)                      # from any thread, once the range is written
+    digest = checksum.finish(path)                     # once all ranges are written
 
-SHA-256 goes from the first byte to the last. What arrives in that order, or a little before its turn, is hashed as
-it comes; what comes much earlier, or came before staging was resumed, is read back from the file at the end.
+SHA-256 needs the bytes in order. Ranges that arrive in order, or shortly before their turn, are hashed from memory.
+Ranges that arrive much earlier, or arrived before a resumed staging, are read back from the file at the end.
 """
 
 import hashlib
@@ -14,32 +14,33 @@ import threading
 from pathlib import Path
 
 MAX_AHEAD_BYTES = 64 << 20
-"""Memory of one file's stretches that wait for their turn: a few units, as several threads write them."""
+"""Limit of one file's ranges that wait in memory for their turn; several threads write a few units at a time."""
 READ_BYTES = 1 << 20
 
 
 class StreamingSha256:
-    """See the module's head."""
+    """The checksum of one file; see the module's docstring."""
 
     def __init__(self) -> None:
+        """Start with no bytes hashed."""
         self._lock = threading.Lock()
         self._sha256, self._position = hashlib.sha256(), 0
         self._waiting: dict[int, memoryview] = {}
         self._is_hashing = False
 
     def add(self, offset: int, content: memoryview) -> None:
-        """Hash what has its turn; where another thread is at it already, leave the content to that one."""
+        """Hash contiguous data; if another thread is hashing, leave this range to it."""
         with self._lock:
             if offset + len(content) <= self._position + MAX_AHEAD_BYTES:
                 self._waiting[offset] = content
             if self._is_hashing:
                 return
             self._is_hashing = True
-        while content := self._next():
-            self._sha256.update(content)
+        while (ready := self._next()) is not None:
+            self._sha256.update(ready)
 
     def finish(self, path: Path) -> str:
-        """The checksum of the whole file, in hexadecimal."""
+        """The checksum of the whole file, in hexadecimal. Raises OSError."""
         with path.open("rb") as file:
             file.seek(self._position)
             while content := file.read(READ_BYTES):

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What staging moves: a data set cut into units of a few megabytes, each read at once and written at once.
+"""A data set cut into units of a few megabytes, which staging reads, sends and writes one at a time.
 
     source = Source.open(folder)                           # plain files, or the archives of harness.archive
-    payload = source.read(source.units[0])                 # as it lies at the source: what the network carries
-    for segment, content in source.unpack(unit, payload):  # as it shall lie on the node
+    payload = source.read(source.units[0])                 # the source's bytes, which the network carries
+    for segment, content in source.unpack(unit, payload):  # the bytes of files, as they are written on the node
         ...
 
-A unit holds several small files, a stretch of a large one, or a frame of an archive.
+A unit is several small files, a range of a large file, or a frame of an archive.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,50 +22,58 @@ from harness.data.manifest import DataFile, Manifest
 from harness.staging import direct_io
 
 UNIT_BYTES = 16 << 20
+"""Size of a unit of a large file."""
 NUM_JOINED = 4
-"""So many times smaller than a stretch of a large file is a unit of small ones: there are many to keep threads busy."""
+"""Small-file units are this many times smaller than large-file units, to keep all threads busy."""
 
 
 class StagingError(UserError):
-    """Data that cannot be staged; no node then has a data set under the target's name."""
+    """Data that cannot be staged. No node then has a data set under the target's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch of one file."""
+    """A range of one file."""
 
     file: DataFile
+    """The file, as the manifest lists it."""
     offset: int
-    """Of its first byte in the file."""
+    """Byte offset of the range in the file."""
     bytes: int
+    """Size of the range."""
 
     @property
     def whole(self) -> bool:
+        """True if the range is the whole file."""
         return self.bytes == self.file.bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """What is read, sent and written at once."""
+    """A piece of the data set that is read, sent and written at once."""
 
     bytes: int
-    """Size as it is read and sent."""
+    """Size at the source."""
     segments: tuple[Segment, ...]
+    """The files, or the range of a file, that it holds."""
     frame: Frame | None = None
-    """Where it lies in an archive; None for plain files."""
+    """Its place in an archive; None for plain files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set and how it is cut."""
+    """A data set and its units."""
 
     folder: Path
+    """Folder of the data set, plain or packed."""
     manifest: Manifest
+    """Manifest of the whole data set."""
     units: tuple[Unit, ...]
+    """All units, in the order of the manifest."""
 
     @classmethod
     def open(cls, folder: Path, *, unit_bytes: int = UNIT_BYTES, num_node_parts: int = 1) -> "Source":
-        """The data set in `folder`; ManifestError or ArchiveError where it says too little of itself.
+        """Cut the data set in `folder`. UserError if its manifest or its archives cannot be read or disagree.
 
         Plain files of different node parts are never in one unit.
         """
@@ -76,16 +84,16 @@ class Source:
             for part in node_parts.split_files(name, split, num_node_parts)
         ]
         if archive.is_packed(folder):
-            units = _frames(chain.from_iterable(parts), Index.load(folder))
+            units = tuple(_frames(chain.from_iterable(parts), Index.load(folder)))
         else:
-            units = chain.from_iterable(_stretches(part, unit_bytes) for part in parts)
-        return cls(folder=folder, manifest=listed, units=tuple(units))
+            units = tuple(unit for part in parts for unit in _ranges(part, unit_bytes))
+        return cls(folder=folder, manifest=listed, units=units)
 
     def read(self, unit: Unit) -> bytes | memoryview:
-        """The unit's bytes at the source; StagingError where they cannot be had."""
+        """The unit's bytes at the source; StagingError if they cannot be read."""
         if unit.frame:
             return self._read(unit.frame.archive, unit.frame.offset, unit.frame.bytes)
-        contents = [self._read(each.file.path, each.offset, each.bytes) for each in unit.segments]
+        contents = [self._read(segment.file.path, segment.offset, segment.bytes) for segment in unit.segments]
         return contents[0] if len(contents) == 1 else b"".join(contents)
 
     def unpack(self, unit: Unit, payload: memoryview) -> Iterator[tuple[Segment, memoryview]]:
@@ -106,12 +114,12 @@ class Source:
             raise StagingError(f"{path}: cannot be read: {error.strerror}") from None
         if len(content) != num_bytes:
             found = f"found {len(content)} bytes from byte {offset} on, expected {num_bytes}"
-            raise StagingError(f"{path}: {found}; it was changed or cut since {manifest.FILE_NAME} was written")
+            raise StagingError(f"{path}: {found}; it changed after {manifest.FILE_NAME} was written: prepare it again")
         return content
 
 
-def _stretches(files: Iterable[DataFile], unit_bytes: int) -> Iterator[Unit]:
-    """Small neighbouring files together, large files cut."""
+def _ranges(files: Iterable[DataFile], unit_bytes: int) -> Iterator[Unit]:
+    """Units of several consecutive small files, and units of large files, which are cut."""
     together: list[Segment] = []
     num_bytes = 0
     for file in files:
@@ -127,13 +135,15 @@ def _stretches(files: Iterable[DataFile], unit_bytes: int) -> Iterator[Unit]:
 
 
 def _frames(files: Iterable[DataFile], index: Index) -> Iterator[Unit]:
+    """One unit per frame; StagingError if archives and manifest disagree about a file."""
     listed = {file.path: file for file in files}
     for frame in index.frames:
-        members = [(member, listed.pop(member.path, None)) for member in frame.members]
-        stray = [member.path for member, file in members if file is None or file.bytes != member.bytes]
-        if stray:
-            raise StagingError(f"{stray[0]}: archives and {manifest.FILE_NAME} disagree; pack the data set again")
-        segments = (Segment(file=file, offset=0, bytes=file.bytes) for _, file in members)
+        segments = []
+        for member in frame.members:
+            file = listed.pop(member.path, None)
+            if file is None or file.bytes != member.bytes:
+                raise StagingError(f"{member.path}: archives and manifest disagree; pack the data set again")
+            segments.append(Segment(file=file, offset=0, bytes=file.bytes))
         yield Unit(bytes=frame.bytes, segments=tuple(segments), frame=frame)
     if listed:
         raise StagingError(f"{next(iter(listed))}: in {manifest.FILE_NAME}, but in no archive; pack the data set again")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Install the software into the checkout's own .venv, with pinned versions:
-#   CHECKOUT=/path/to/hpc-ai-bench ./setup.sh          (left out: the checkout that this script lies in)
+# Installs the software, in pinned versions, into the checkout's own .venv:
+#   CHECKOUT=/path/to/hpc-ai-bench ./setup.sh          (default: the checkout of this script)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

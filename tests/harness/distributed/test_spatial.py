@@ -143,7 +143,7 @@ def test_parameters_keep_their_names():
 
 
 def test_ranks_that_fill_no_grid_are_refused():
-    with pytest.raises(SpatialError, match=r"\[2, 2\], 4 ranks a sample, and 6 ranks"):
+    with pytest.raises(SpatialError, match=r"\[2, 2\], 4 ranks per sample, and 6 ranks"):
         spatial.grid((2, 2), World(num_ranks=6))
 
 
