@@ -21,6 +21,7 @@ from pathlib import Path
 
 CHECK_FORMATS = ("text", "json", "csv", "markdown", "sarif", "junit")
 SCORE_FORMATS = ("text", "json", "csv", "markdown")
+SEVERITIES = ("error", "warning", "manual")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,17 +75,22 @@ def _add_review_verbs(verbs) -> None:
     check = _add(verbs, "check", "check PATH against its rules")
     _add_path(check)
     _add_format(check, CHECK_FORMATS)
-    check.add_argument(
-        "--all", action="store_true", help="text: show every finding of a rule that is broken in many places"
-    )
-    check.add_argument("--diff", type=Path, metavar="OTHER", help="show hyperparameters next to those of another entry")
-    check.add_argument("--against", type=Path, metavar="ROUND", help="find logs that are also in an earlier round")
+    _add_finding_options(check)
     score = _add(verbs, "score", "score every entry of PATH")
     _add_path(score)
     _add_format(score, SCORE_FORMATS)
     report = _add(verbs, "report", "write one self-contained page of scores, curves and findings")
     _add_path(report)
     report.add_argument("--output", type=Path, required=True, metavar="report.html", help="page to write")
+
+
+def _add_finding_options(check: argparse.ArgumentParser) -> None:
+    add = check.add_argument
+    add("--severity", choices=SEVERITIES, default="manual", help="least severity to show (%(default)s)")
+    add("--quiet", action="store_true", help="text: print the verdict only")
+    add("--all", action="store_true", help="text: print every finding, also of a rule that is broken in many places")
+    add("--diff", type=Path, metavar="OTHER", help="show hyperparameters next to those of another entry")
+    add("--against", type=Path, metavar="ROUND", help="find logs that are also in an earlier round")
 
 
 def _add_rule_verbs(verbs) -> None:
@@ -123,7 +129,8 @@ def _add(verbs, name: str, help_text: str) -> argparse.ArgumentParser:
 
 def _add_path(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("path", type=Path, metavar="PATH", help="log, result folder, organization or round")
-    verb.add_argument("--rules", metavar="NAME", help="rule set (submission.toml's, else what layout and logs imply)")
+    verb.add_argument("--rules", metavar="NAME", help="rule set (named by the logs or submission.toml, else implied)")
+    verb.add_argument("--waivers", type=Path, metavar="FILE", help="the reviewer's accepted findings, TOML")
 
 
 def _add_format(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:

@@ -10,9 +10,9 @@
         Fix: move training work after run_start.
         \"\"\"
 
-The first parameter's name says what a rule looks at: `log`, `entry`, `organization`, `submission`, or `waivers` (once
-all others have run). The second, where there is one, is `limits` (of that log or entry), `ruleset`, or `earlier`
-(another round, where one is given). A rule whose prerequisite found something on the same thing is skipped.
+The first parameter's name says what a rule looks at: `log`, `entry`, `organization`, `submission`, or `waivers` (the
+reviewer's, after all other rules). The second, where there is one, is `limits` (of that log or entry), `ruleset`, or
+`earlier` (another round, where one is given). A rule whose prerequisite found something on the same thing is skipped.
 """
 
 import inspect

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waivers: findings that a review has accepted, in waivers.toml at an organization's root.
+"""Waivers: findings that a review has accepted, in a file of the reviewer.
+
+    python -m compliance check ROUND --waivers accepted.toml
 
     [[waiver]]
     rule = "T102"
-    path = "results/n64/strong/deepcam"      # a file, or a folder with all that it holds; "." is everything
+    path = "acme/results/n64/strong/deepcam"      # relative to ROUND; a folder stands for all its files, "." for all
     reason = "file system failure, see the minutes of the review"
     approver = "A. Reviewer"
 
-A waived finding stays visible: its severity becomes `waived`, its message names reason and approver.
+A waived finding stays visible: its severity becomes `waived`, and its message names reason and approver. A waivers.toml
+in an organization's folder is a request, with paths relative to that folder: it is reported and changes nothing.
 """
 
 from collections.abc import Iterator
@@ -18,67 +21,45 @@ from typing import Any
 from compliance.checks.registry import RULES, Fault, Finding, rule
 from compliance.files import toml
 from compliance.files.errors import UserError
+from compliance.files.regular_file import is_regular
 from compliance.rulesets.ruleset import nearest
-from compliance.submissions.reader import Submission
+from compliance.submissions.reader import Organization
 
 FILE_NAME = "waivers.toml"
 KEYS = ("rule", "path", "reason", "approver")
+MAX_NAMED = 5  # requests and faults in one finding
 
 
 @dataclass(kw_only=True)
 class Waiver:
-    """One [[waiver]] table whose four keys hold text."""
+    """One [[waiver]] table with its four keys."""
 
     rule: str
     path: Path
-    """Beneath the organization's folder, joined to it."""
+    """The waived file or folder, joined to the folder that the file's paths are relative to."""
     reason: str
     approver: str
     num_used: int = 0
-    """Findings that it covers."""
-
-    def covers(self, finding: Finding) -> bool:
-        return self.rule == finding.rule and self.path in (found := Path(finding.path), *found.parents)
+    """Number of findings that it covers."""
 
 
 @dataclass(kw_only=True)
 class Waivers:
-    """An organization's waivers.toml."""
+    """The waivers of one file."""
 
     path: Path
     waivers: list[Waiver] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    """What keeps the file, or a table of it, from being used."""
+    """Reasons why the file, or a table of it, cannot be used."""
 
 
-def apply(submission: Submission, findings: list[Finding]) -> list[Finding]:
-    """The findings with the waived ones marked, and what there is to say of the waivers themselves."""
-    files = [read(organization.folder) for organization in submission.organizations if organization.folder.is_dir()]
-    waivers = [waiver for file in files for waiver in file.waivers]
-    marked = [_marked(finding, waivers) for finding in findings] if waivers else list(findings)
-    rules = [rule for rule in RULES.values() if rule.scope == "waivers"]
-    marked += [rule.finding(fault) for file in files for rule in rules for fault in rule.faults(file)]
-    return sorted(marked, key=lambda finding: (finding.path, finding.line, finding.rule))
-
-
-def _marked(finding: Finding, waivers: list[Waiver]) -> Finding:
-    for waiver in waivers:
-        if waiver.covers(finding):
-            waiver.num_used += 1
-            message = f"{finding.message} ({finding.severity} waived by {waiver.approver}: {waiver.reason})"
-            return replace(finding, severity="waived", message=message)
-    return finding
-
-
-def read(folder: Path) -> Waivers:
-    """The organization's waivers; none where there is no file. A link is not followed out of the submission."""
-    file = Waivers(path=folder / FILE_NAME)
-    if not file.path.is_file() or file.path.is_symlink():
-        return file
+def read(path: Path, root: Path) -> Waivers:
+    """A waivers file whose paths are relative to `root`; faults are collected."""
+    file = Waivers(path=path)
     try:
-        tables = toml.load(file.path).get("waiver")
+        tables = toml.load(path).get("waiver")
     except UserError as error:
-        file.faults.append(str(error).removeprefix(f"{file.path}: "))
+        file.faults.append(str(error).removeprefix(f"{path}: "))
         return file
     if not isinstance(tables, list):
         file.faults.append("no [[waiver]] table")
@@ -87,46 +68,99 @@ def read(folder: Path) -> Waivers:
         faults = list(_faults(table))
         file.faults += [f"waiver {number}: {fault}" for fault in faults]
         if not faults:
-            file.waivers.append(Waiver(**{**table, "path": folder / table["path"]}))
+            file.waivers.append(Waiver(**{**table, "path": root / table["path"]}))
     return file
+
+
+def read_granted(path: Path, root: Path) -> Waivers:
+    """The reviewer's waivers. UserError names the first fault."""
+    file = read(path, root)
+    if file.faults:
+        raise UserError(f"{path}: {file.faults[0]}")
+    return file
+
+
+def apply(findings: list[Finding], granted: Waivers) -> list[Finding]:
+    """The findings with the waived ones marked, and findings about waivers that cover nothing."""
+    waiver_at = {(waiver.rule, waiver.path): waiver for waiver in granted.waivers}
+    waived_rules = {waiver.rule for waiver in granted.waivers}
+    marked = [_marked(finding, waiver_at) if finding.rule in waived_rules else finding for finding in findings]
+    unused = (rule for rule in RULES.values() if rule.scope == "waivers")
+    return marked + [rule.finding(fault) for rule in unused for fault in rule.faults(granted)]
+
+
+def _marked(finding: Finding, waiver_at: dict[tuple[str, Path], Waiver]) -> Finding:
+    place = Path(finding.path)
+    for folder in (place, *place.parents):
+        if waiver := waiver_at.get((finding.rule, folder)):
+            waiver.num_used += 1
+            message = f"{finding.message} ({finding.severity} waived by {waiver.approver}: {waiver.reason})"
+            return replace(finding, severity="waived", message=message)
+    return finding
 
 
 def _faults(table: Any) -> Iterator[str]:
     if not isinstance(table, dict):
-        yield "is no table"
+        yield "is not a table"
         return
     for key in table.keys() - set(KEYS):
         yield f"unknown key {key!r}; {nearest(key, KEYS)}"
     for key in KEYS:
         if not isinstance(table.get(key), str) or not table[key].strip():
-            yield f"{key} = {table.get(key)!r}, expected a text"
+            yield f"{key} = {table.get(key)!r:.60}, expected a text"
     name, path = table.get("rule"), table.get("path")
     if isinstance(name, str) and name not in RULES:
-        yield f"no rule {name!r}; {nearest(name, RULES)}"
+        yield f"no rule {name!r:.60}; {nearest(name, RULES)}"
     if isinstance(path, str) and (Path(path).is_absolute() or ".." in Path(path).parts):
-        yield f"path = {path!r}, expected a path beneath the organization's folder"
+        yield f"path = {path!r:.60}, expected a relative path without '..'"
 
 
-@rule("P951")
-def waiver_is_complete(waivers: Waivers) -> Iterator[Fault]:
-    """Every waiver names a known rule, a path, the reason and the approver.
+def _requests(organization: Organization) -> Waivers | None:
+    """The organization's own waivers.toml; None without one. A link is not followed out of the submission."""
+    path = organization.folder / FILE_NAME
+    return read(path, organization.folder) if is_regular(path) else None
 
-    Why: a waiver lets a fault stand; who allowed it, where and why must be on record.
-    Example: rule = "T999", which no rule has; or a waiver without an approver.
+
+def _first(lines: list[str]) -> str:
+    more = f"; and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
+    return "; ".join(lines[:MAX_NAMED]) + more
+
+
+@rule("P951", severity="warning")
+def request_for_waivers_is_complete(organization: Organization) -> Iterator[Fault]:
+    """Every waiver that a submission asks for names a known rule, a path, the reason and the approver.
+
+    Why: a reviewer can only decide on a request that says what is to be accepted, and why.
+    Example: rule = "T999", which does not exist; or a waiver without a reason.
     Fix: give rule, path, reason and approver as texts; `python -m compliance explain` lists the rules.
     """
-    for fault in waivers.faults:
-        yield Fault(waivers.path, fault)
+    file = _requests(organization)
+    if file and file.faults:
+        yield Fault(file.path, _first(file.faults))
 
 
 @rule("P952", severity="warning")
 def waiver_is_used(waivers: Waivers) -> Iterator[Fault]:
-    """Every waiver covers a finding.
+    """Every waiver of the reviewer covers a finding.
 
-    Why: a waiver that covers nothing is out of date, or misses the fault that it was meant for.
-    Example: path = "results/n64/strong/deepcam" after the entry was withdrawn.
-    Fix: remove the waiver, or correct its rule or path.
+    Why: a waiver that covers nothing is out of date, or names the wrong rule or path.
+    Example: path = "acme/results/n64/strong/deepcam" after the entry was withdrawn.
+    Fix: remove the waiver, or correct its rule or path; paths are relative to the PATH of the command.
     """
     for waiver in waivers.waivers:
         if not waiver.num_used:
             yield Fault(waivers.path, f"waiver of {waiver.rule} for {waiver.path} covers no finding")
+
+
+@rule("P956", severity="manual")
+def request_for_waivers_is_decided(organization: Organization) -> Iterator[Fault]:
+    """A reviewer decides on the waivers that a submission asks for.
+
+    Why: a submission cannot accept its own faults; its waivers.toml is a request and changes no finding.
+    Example: a waivers.toml that asks to accept T102 after a file system failure.
+    Fix: to grant a request, copy its table into the reviewer's file and pass that with --waivers.
+    """
+    file = _requests(organization)
+    if file and file.waivers:
+        asked = [f"{waiver.rule} for {waiver.path} ({waiver.reason})" for waiver in file.waivers]
+        yield Fault(file.path, f"asks to waive {_first(asked)}")

@@ -16,7 +16,7 @@ def emit(text: str, arguments: argparse.Namespace, choice: RuleSetChoice, *, sum
     """
     if arguments.output is not None:
         atomic_write.write(arguments.output, text)
-        print(f"{arguments.output}: {summary}", end="")
+        print(f"rules {printable(str(choice))}\n{arguments.output}: {summary}", end="")
         return
     if arguments.format != "text":
         print(f"rules {printable(str(choice))}", file=sys.stderr)

@@ -3,16 +3,12 @@
 
 import argparse
 
-from compliance.files.errors import UserError
-from compliance.reports import findings_formats, page
+from compliance.reports import findings_text, page
 from compliance.review import review
 
 
 def run(arguments: argparse.Namespace) -> int:
-    outcome = review(arguments.path, arguments.rules)
-    try:
-        page.write(outcome.submission, outcome.ruleset, outcome.findings, outcome.scores, arguments.output)
-    except OSError as error:
-        raise UserError(f"{arguments.output}: cannot be written: {error.strerror}") from None
-    print(f"{findings_formats.verdict(outcome)}{arguments.output}")
+    outcome = review(arguments.path, arguments.rules, waived_by=arguments.waivers)
+    page.write(outcome, arguments.output)
+    print(f"rules {outcome.choice}\n{findings_text.verdict(outcome)}\n{arguments.output}")
     return 0

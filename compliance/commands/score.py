@@ -7,20 +7,18 @@ import sys
 from compliance.commands import _output
 from compliance.reports import findings_formats, score_formats
 from compliance.reports.tables import printable
-from compliance.review import read_and_choose
-from compliance.scoring import score
+from compliance.review import review
 
 
 def run(arguments: argparse.Namespace) -> int:
-    submission, choice = read_and_choose(arguments.path, arguments.rules)
-    scores = score.score(submission, choice.ruleset)
-    for entry in submission.entries:
-        if entry.benchmark not in choice.ruleset.values["benchmarks"]:
-            where = printable(entry.label)
-            print(f"not scored: {where}, a benchmark that {choice.ruleset.file_name} does not know", file=sys.stderr)
-    rendered = score_formats.FORMATS[arguments.format](choice, scores)
+    outcome = review(arguments.path, arguments.rules, waived_by=arguments.waivers)
+    for entry in outcome.submission.entries:
+        if entry.benchmark not in outcome.ruleset.values["benchmarks"]:
+            label, rules = printable(entry.label), outcome.ruleset.file_name
+            print(f"not scored: {label}, a benchmark that {rules} does not know", file=sys.stderr)
+    rendered = score_formats.FORMATS[arguments.format](outcome)
     text = rendered if isinstance(rendered, str) else findings_formats.as_text(rendered)
-    num_valid = sum(one.valid for one in scores)
-    summary = f"{num_valid} valid of {len(scores)} scored entries\nrules {printable(str(choice))}\n"
-    _output.emit(text, arguments, choice, summary=summary)
+    accepted = [verdict for score, verdict in outcome.scored if score.scored and verdict == "accepted"]
+    summary = f"{len(accepted)} of {len(outcome.scored)} entries are scored and accepted\n"
+    _output.emit(text, arguments, outcome.choice, summary=summary)
     return 0

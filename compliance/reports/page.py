@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report page: one self-contained HTML file for a log, an entry, an organization or a whole round.
 
-    write(submission, ruleset, findings, scores, Path("report.html"))
+    write(review, Path("report.html"))
 
 Nothing is loaded from anywhere, and everything that a log or a file name says is escaped: jinja2 escapes by default,
 and the page's own content security policy allows no script but the two that it carries.
@@ -17,35 +17,29 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from compliance.checks.registry import Finding
 from compliance.files import atomic_write
 from compliance.reports.pages import numbers
 from compliance.reports.pages.entries import EntryView, entry_views
 from compliance.reports.pages.faults import finding_list
 from compliance.reports.pages.links import Links
 from compliance.reports.pages.rankings import benchmark_views
+from compliance.review import Review
 from compliance.rulesets.ruleset import RuleSet
-from compliance.scoring.score import Score
-from compliance.submissions.reader import Submission
 
 STYLES = ("uplot.min.css", "report.css")
 SCRIPTS = ("uplot.iife.min.js", "report.js")
 
 
-def write(
-    submission: Submission, ruleset: RuleSet, findings: Sequence[Finding], scores: Sequence[Score], output: Path
-) -> None:
+def write(review: Review, output: Path) -> None:
     """Write the page to `output`, whole or not at all."""
-    text = render(submission, ruleset, findings, scores, output.absolute().parent)
-    atomic_write.write(output, text)
+    atomic_write.write(output, render(review, output.absolute().parent))
 
 
-def render(
-    submission: Submission, ruleset: RuleSet, findings: Sequence[Finding], scores: Sequence[Score], page_folder: Path
-) -> str:
-    """The page's text, with links that hold from `page_folder`."""
+def render(review: Review, page_folder: Path) -> str:
+    """The page's text, with links that are valid from `page_folder`."""
+    submission, ruleset = review.submission, review.ruleset
     links = Links(page_folder=page_folder, root=submission.root)
-    entries = entry_views(submission, ruleset, scores, links)
+    entries = entry_views(review, links)
     benchmarks = benchmark_views(entries, ruleset)
     scripts = [_asset(name) for name in SCRIPTS]
     return (
@@ -61,7 +55,7 @@ def render(
             is_synthetic=ruleset.values.get("synthetic") is True,
             benchmarks=benchmarks,
             entries=_in_page_order(entries, benchmarks),
-            findings=finding_list(findings, entries, links),
+            findings=finding_list(review.findings, entries, links),
             num_logs=sum(len(entry.logs) for entry in submission.entries),
             num_bytes=sum(log.num_bytes for entry in submission.entries for log in entry.logs),
             styles=[_asset(name) for name in STYLES],

@@ -6,74 +6,89 @@ from dataclasses import fields
 from typing import Any
 
 from compliance.reports.tables import aligned, comma_separated, markdown, markdown_cell, printable
+from compliance.review import Review
 from compliance.scoring.score import Score
-from compliance.submissions.rules_choice import RuleSetChoice
 
-TIME_COLUMNS = ("entry", "division", "metric", "runs", "unconverged", "minutes", "scale", "scaled minutes", "valid")
+TIME_COLUMNS = (
+    *("entry", "division", "metric", "runs", "unconverged", "minutes", "scale", "scaled minutes"),
+    *("scored", "verdict"),
+)
 VFLOPS_COLUMNS = (
     *("rank", "entry", "division", "runs", "incomplete", "minutes", "quality", "TFLOPS", "VTFLOPS"),
-    *("variation", "GFLOPS/W", "VGFLOPS/W", "valid"),
+    *("variation", "GFLOPS/W", "VGFLOPS/W", "scored", "verdict"),
 )
 NESTED = ("throughput", "vflops")
 TERA, GIGA = 1e12, 1e9
 
 
-def text(choice: RuleSetChoice, scores: Sequence[Score]) -> str:
-    """One table a kind of metric, then what the figures rest on."""
-    parts = [aligned([columns, *rows]) for columns, rows in _tables(scores)]
-    parts += [
-        f"{printable(name(score))}\n" + "".join(f"  {printable(note)}\n" for note in notes)
-        for score in scores
-        if (notes := list(_notes(score)))
-    ]
-    return "\n".join([*parts, f"rules {printable(str(choice))}\n"])
+def text(review: Review) -> str:
+    """The rule set, a table for each kind of metric, and notes on the figures."""
+    parts = [f"rules {printable(str(review.choice))}\n"]
+    parts += [aligned([columns, *rows]) for columns, rows in _tables(review)]
+    for score, _ in review.scored:
+        if notes := list(_notes(score)):
+            lines = (f"  {printable(note)}\n" for note in notes)
+            parts.append(f"{printable(name(score))}\n" + "".join(lines))
+    return "\n".join(parts)
 
 
-def as_json(choice: RuleSetChoice, scores: Sequence[Score]) -> dict:
-    return {"schema": 2, "rules": choice.ruleset.name, "entries": [score.as_json() for score in scores]}
+def as_json(review: Review) -> dict:
+    return {"schema": 2, "rules": review.ruleset.name, "entries": [_record(*scored) for scored in review.scored]}
 
 
-def as_csv(choice: RuleSetChoice, scores: Sequence[Score]) -> str:
-    columns = [field.name for field in fields(Score) if field.name not in NESTED]
-    return comma_separated([dict(_flat(score.as_json())) for score in scores], columns)
+def as_csv(review: Review) -> str:
+    names = [field.name for field in fields(Score) if field.name not in NESTED]
+    return comma_separated([dict(_flat(_record(*scored))) for scored in review.scored], names)
 
 
-def as_markdown(choice: RuleSetChoice, scores: Sequence[Score]) -> str:
-    parts = [markdown(columns, rows) for columns, rows in _tables(scores)]
-    notes = "".join(f"- {markdown_cell(f'{name(score)}: {note}')}\n" for score in scores for note in _notes(score))
-    return "\n".join([*parts, *filter(None, [notes]), f"Rules: {markdown_cell(choice)}\n"])
+def as_markdown(review: Review) -> str:
+    parts = [markdown(columns, rows) for columns, rows in _tables(review)]
+    notes = "".join(f"- {markdown_cell(f'{name(one)}: {note}')}\n" for one, _ in review.scored for note in _notes(one))
+    return "\n".join([*parts, *filter(None, [notes]), f"Rules: {markdown_cell(review.choice)}\n"])
 
 
 def name(score: Score) -> str:
     return "/".join(filter(None, (score.org, score.system, score.benchmark)))
 
 
-def _tables(scores: Sequence[Score]) -> Iterator[tuple[Sequence[str], list[Sequence[str]]]]:
-    in_time = [score for score in scores if score.metric != "vflops"]
-    in_vflops = [score for score in scores if score.metric == "vflops"]
-    if in_time or not scores:
-        yield TIME_COLUMNS, [_time_row(score) for score in in_time]
+def _record(score: Score, verdict: str) -> dict[str, Any]:
+    """The fields of the score, with the verdict right after `scored`."""
+    record: dict[str, Any] = {}
+    for key, value in score.as_json().items():
+        record[key] = value
+        if key == "scored":
+            record["verdict"] = verdict
+    return record
+
+
+def _tables(review: Review) -> Iterator[tuple[Sequence[str], list[Sequence[str]]]]:
+    in_time = [_time_row(score, verdict) for score, verdict in review.scored if score.metric != "vflops"]
+    in_vflops = [_vflops_row(score, verdict) for score, verdict in review.scored if score.metric == "vflops"]
+    if in_time or not in_vflops:
+        yield TIME_COLUMNS, in_time
     if in_vflops:
-        yield VFLOPS_COLUMNS, [_vflops_row(score) for score in in_vflops]
+        yield VFLOPS_COLUMNS, in_vflops
 
 
-def _time_row(score: Score) -> Sequence[str]:
+def _time_row(score: Score, verdict: str) -> Sequence[str]:
     return (
         *(printable(name(score)), score.division, score.metric, str(score.runs), str(score.unconverged)),
-        *(_number(score.minutes), f"{score.scale_factor:.4f}", _number(score.scaled_minutes), _valid(score)),
+        *(_number(score.minutes), f"{score.scale_factor:.4f}", _number(score.scaled_minutes)),
+        *(_scored(score), verdict),
     )
 
 
-def _vflops_row(score: Score) -> Sequence[str]:
+def _vflops_row(score: Score, verdict: str) -> Sequence[str]:
     head = (printable(name(score)), score.division, str(score.runs), str(score.unconverged))
-    found = score.vflops
-    if found is None:
-        return ("", *head, *("",) * 7, _valid(score))
+    measured = score.vflops
+    if measured is None:
+        return ("", *head, *("",) * 7, _scored(score), verdict)
+    variation = measured.variation.get("vflops")
     return (
-        *("" if found.rank is None else str(found.rank), *head),
-        *(_number(found.minutes), f"{found.quality:.4f}", _number(found.flops, TERA), _number(found.vflops, TERA)),
-        *("" if found.variation.get("vflops") is None else f"{found.variation['vflops']:.2%}",),
-        *(_number(found.flops_per_watt, GIGA), _number(found.vflops_per_watt, GIGA), _valid(score)),
+        *("" if measured.rank is None else str(measured.rank), *head, _number(measured.minutes)),
+        *(f"{measured.quality:.4f}", _number(measured.flops, TERA), _number(measured.vflops, TERA)),
+        *("" if variation is None else f"{variation:.2%}", _number(measured.flops_per_watt, GIGA)),
+        *(_number(measured.vflops_per_watt, GIGA), _scored(score), verdict),
     )
 
 
@@ -81,25 +96,25 @@ def _number(value: float | None, unit: float = 1.0) -> str:
     return "" if value is None else f"{value / unit:.3f}"
 
 
-def _valid(score: Score) -> str:
-    return "yes" if score.valid else "NO"
+def _scored(score: Score) -> str:
+    return "yes" if score.scored else "no"
 
 
 def _notes(score: Score) -> Iterator[str]:
-    """What the table has no column for."""
+    """Facts that the table has no column for."""
     if score.dropped:
         extremes = "highest and lowest" if score.metric == "vflops" else "fastest and slowest"
         yield f"dropped as {extremes}: {', '.join(score.dropped)}"
-    if (one := score.throughput) is not None:
-        scale = f" of {one.instance_scale}" if one.instance_scale else ""
-        total = f" on {one.total_scale} accelerators or nodes" if one.total_scale else ""
-        yield f"{one.num_kept} instances{scale}{total}, {one.num_pruned} more pruned"
+    if (instances := score.throughput) is not None:
+        scale = f" of {instances.instance_scale}" if instances.instance_scale else ""
+        total = f" on {instances.total_scale} accelerators or nodes" if instances.total_scale else ""
+        yield f"{instances.num_kept} instances{scale}{total}, {instances.num_pruned} more pruned"
     if score.reference:
         yield f"convergence: {score.reference}"
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested fields under dotted names; single trials are left to JSON."""
+    """Nested fields under dotted names; only JSON holds the single trials."""
     for key, value in record.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
@@ -107,7 +122,7 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-FORMATS: dict[str, Callable[[RuleSetChoice, Sequence[Score]], str | dict]] = {
+FORMATS: dict[str, Callable[[Review], str | dict]] = {
     "text": text,
     "json": as_json,
     "csv": as_csv,

@@ -57,7 +57,8 @@ class Score:
     scale_factor: float = 1.0
     """Reference mean epochs / own mean epochs, where the run converged faster than the reference."""
     scaled_minutes: float | None = None
-    valid: bool = False
+    scored: bool = False
+    """True if a number could be computed; the verdict of `check` may be that the entry is refused."""
     reference: str = ""
     """Own epochs beside the reference's, which convergence point was used and why; empty where none applies."""
     throughput: Throughput | None = None
@@ -77,13 +78,13 @@ def ranked(scores: Sequence[Score]) -> list[Score]:
     """The same scores, those in VFLOPS with their rank among the same benchmark and level."""
     groups = defaultdict(list)
     for one in scores:
-        if one.vflops is not None and one.valid:
+        if one.vflops is not None and one.scored:
             groups[one.benchmark, one.division].append(one.vflops.vflops)
     return [_with_rank(one, groups[one.benchmark, one.division]) for one in scores]
 
 
 def _with_rank(one: Score, rivals: Sequence[float]) -> Score:
-    if one.vflops is None or not one.valid:
+    if one.vflops is None or not one.scored:
         return one
     rank = 1 + sum(rival > one.vflops.vflops for rival in rivals)
     return replace(one, vflops=replace(one.vflops, rank=rank))
@@ -110,7 +111,7 @@ def _in_time_to_train(entry: Entry, limits: EntryRules) -> Score:
         minutes=minutes,
         scale_factor=factor,
         scaled_minutes=None if minutes is None else minutes * factor,
-        valid=minutes is not None,
+        scored=minutes is not None,
         reference=comparison.describe() if comparison else "",
     )
 
@@ -125,7 +126,7 @@ def _in_throughput(entry: Entry, limits: EntryRules) -> Score:
         **_common(entry, "throughput", unconverged),
         minutes=minutes,
         scaled_minutes=minutes,
-        valid=minutes is not None,
+        scored=minutes is not None,
         reference=comparison.describe() if comparison else "",
         throughput=throughput(entry),
     )
@@ -141,7 +142,7 @@ def _in_vflops(entry: Entry, limits: EntryRules) -> Score:
         dropped=summary.dropped if summary else (),
         minutes=minutes,
         scaled_minutes=minutes,
-        valid=minutes is not None,
+        scored=minutes is not None,
         vflops=summary,
     )
 

@@ -36,7 +36,7 @@ def test_an_error_is_exit_code_1_and_stands_on_stdout(acme_cosmoflow, capsys):
     (acme_cosmoflow / "result_9.txt").unlink()
     assert main(["check", str(acme_cosmoflow)]) == 1
     printed = capsys.readouterr().out
-    assert f"{acme_cosmoflow}: R101 error: 9 runs of cosmoflow, expected at least 10" in printed
+    assert "\ncosmoflow: R101 error: 9 runs of cosmoflow, expected at least 10" in printed
     assert "FAILED: 1 error," in printed
 
 
@@ -90,7 +90,7 @@ def test_output_is_written_to_the_file_and_the_verdict_to_stdout(acme_cosmoflow,
     output = tmp_path / "findings.json"
     assert main(["check", str(acme_cosmoflow), "--format", "json", "--output", str(output)]) == 0
     assert json.loads(output.read_text())["ok"] is True
-    assert capsys.readouterr().out.startswith(f"{output}: passed")
+    assert f"\n{output}: passed" in capsys.readouterr().out
     assert list(tmp_path.glob(".*")) == []
 
 

@@ -15,11 +15,11 @@ from compliance.reports.pages.curves import MAX_CURVES, spread
 from compliance.reports.pages.links import Links
 from compliance.reports.pages.parameters import Parameter, parameters, text_of
 from compliance.reports.pages.runs import RunView, fates_of, run_views
+from compliance.review import Review
 from compliance.rulesets.constraint import TYPES
-from compliance.rulesets.ruleset import RuleSet
 from compliance.scoring.phases import Phases, mean_phases
 from compliance.scoring.score import Score, mean_without_extremes
-from compliance.submissions.reader import Entry, Submission
+from compliance.submissions.reader import Entry
 
 METRICS = {"time_to_train": "time to train", "throughput": "throughput", "vflops": "VFLOPS"}
 
@@ -180,19 +180,20 @@ class EntryView:
         return self.entry.description.values.get(key) if self.entry.description else None
 
 
-def entry_views(submission: Submission, ruleset: RuleSet, scores: Iterable[Score], links: Links) -> list[EntryView]:
+def entry_views(review: Review, links: Links) -> list[EntryView]:
     """Every entry with its score, in the order of the submission."""
-    waiting: dict[tuple, list[Score]] = {}
-    for score in scores:
-        waiting.setdefault((score.org, score.system, score.benchmark, score.metric == "throughput"), []).append(score)
-    views, taken = [], set()
-    for entry in submission.entries:
-        key = (entry.org, entry.system, entry.benchmark, entry.scaling == "weak")
-        score = waiting[key].pop(0) if waiting.get(key) else None
-        limits = rules_for(entry, ruleset)
-        runs = run_views(entry, limits, score, links)
-        anchor = _anchor(entry, taken)
-        views.append(EntryView(anchor=anchor, entry=entry, limits=limits, score=score, runs=runs, links=links))
+    views, taken = [], set[str]()
+    for reviewed in review.entries:
+        limits = rules_for(reviewed.entry, review.ruleset)
+        view = EntryView(
+            anchor=_anchor(reviewed.entry, taken),
+            entry=reviewed.entry,
+            limits=limits,
+            score=reviewed.score,
+            runs=run_views(reviewed.entry, limits, reviewed.score, links),
+            links=links,
+        )
+        views.append(view)
     return views
 
 

@@ -144,7 +144,7 @@ def _best_first(item: tuple[float, EntryView]) -> tuple[float, str]:
 
 def _result(score: Score) -> float | None:
     """Scaled minutes; models per minute; VFLOPS. None where the entry is invalid."""
-    if not score.valid:
+    if not score.scored:
         return None
     if score.metric == "time_to_train":
         return score.scaled_minutes

@@ -143,7 +143,7 @@ def test_valid_submission_passes(tmp_path, level):
 def test_valid_submission_is_scored(tmp_path):
     found = _score(_write(tmp_path))
     operations = SPEED * NUM_RANKS * FLOPS_PER_IMAGE
-    assert (found.metric, found.valid, found.runs, found.unconverged) == ("vflops", True, 10, 0)
+    assert (found.metric, found.scored, found.runs, found.unconverged) == ("vflops", True, 10, 0)
     assert found.minutes == RUN_MINUTES
     assert found.vflops.flops == pytest.approx(operations)
     # the mean quality of runs 1 to 8, which remain
@@ -206,7 +206,7 @@ def test_other_number_of_epochs_is_refused(tmp_path, num_epochs):
     read = _write(tmp_path, _with_one(num_epochs=num_epochs))
     assert _ids(read) == {"Q501", "R501"}
     found = _score(read)
-    assert (found.valid, found.minutes, found.unconverged) == (False, None, 1)
+    assert (found.scored, found.minutes, found.unconverged) == (False, None, 1)
 
 
 def test_last_epoch_without_evaluation_is_refused(tmp_path):
@@ -215,7 +215,7 @@ def test_last_epoch_without_evaluation_is_refused(tmp_path):
 
 def test_eleventh_run_makes_up_for_an_incomplete_one(tmp_path):
     found = _score(_write(tmp_path, [{}] * 10 + [{"num_epochs": 40}]))
-    assert (found.valid, found.runs, found.unconverged) == (True, 11, 1)
+    assert (found.scored, found.runs, found.unconverged) == (True, 11, 1)
 
 
 def test_target_itself_is_not_penalised(tmp_path):
@@ -228,7 +228,7 @@ def test_quality_below_target_is_penalised_not_refused(tmp_path):
     (first, *_) = (found for found in _findings(read, "warning") if found.rule == "Q503")
     assert "0.9152 x FLOPS" in first.message
     found = _score(read)
-    assert found.valid
+    assert found.scored
     assert found.vflops.vflops == pytest.approx(found.vflops.flops * (0.7496 / TARGET) ** 5, rel=1e-4)
     assert found.vflops.time_to_quality_minutes is None
 
@@ -269,7 +269,7 @@ def test_each_factor_of_flops_is_logged(tmp_path, key):
     run = {"speed": None} if key == "images_per_second_per_rank" else {key: None}
     read = _write(tmp_path, [run] * 10)
     assert "L104" in _ids(read)
-    assert (_score(read).valid, _score(read).vflops) == (False, None)
+    assert (_score(read).scored, _score(read).vflops) == (False, None)
 
 
 @pytest.mark.parametrize(("factor", "refused"), [(1.04, False), (1.06, True)])

@@ -4,6 +4,8 @@
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compliance.checks.registry import RULES, Finding
-from compliance.reports import findings_formats
+from compliance.reports import findings_formats, findings_text, terminal
 from compliance.review import Review, review
 from compliance.rulesets.ruleset import load
 from compliance.submissions.reader import Submission
@@ -37,34 +39,83 @@ def errors(reviewed):
     return {(finding.rule, finding.path) for finding in reviewed.findings if finding.severity == "error"}
 
 
-def test_text_reads_as_in_the_contract(broken):
-    lines = findings_formats.render(broken, "text").splitlines()
-    folder = str(broken.submission.root / "acme" / "results" / "box" / "strong" / "cosmoflow")
-    (line,) = [line for line in lines if "R101" in line and folder in line]
-    assert line.startswith(f"{folder}: R101 error: 9 runs of cosmoflow, expected at least 10 (mlperf_hpc_0.7.toml)")
-    (line,) = [line for line in lines if "L106" in line and folder in line]
-    assert line.startswith(f"{folder}/result_3.txt:4: L106 error: submission_status is")
-    assert lines[lines.index("== acme/box/strong/cosmoflow") + 1].startswith(folder)
-    assert any(line.startswith("R101  ") for line in lines), "how to fix"
-    assert lines[-1] == "rules mlperf_hpc_2.0 (given by --rules)"
-    assert lines[-2].startswith("FAILED: 2 errors, ")
-    assert lines[-2].endswith(" in 25 logs of 3 entries")
+def lines_of(reviewed, **options):
+    return findings_text.text(reviewed, **options).splitlines()
 
 
-def test_text_says_the_gravest_first(broken):
-    text = findings_formats.render(broken, "text").partition("== acme/box/strong/cosmoflow\n")[2].partition("\n\n")[0]
-    severities = [line.partition(": ")[2].split()[1].rstrip(":") for line in text.splitlines()]
-    assert severities == sorted(severities, key=["error", "warning", "manual", "waived"].index)
-    assert len(set(severities)) > 1
+def test_text_names_the_rule_set_then_the_entries_then_the_findings(broken):
+    lines = lines_of(broken)
+    assert lines[0] == "rules mlperf_hpc_2.0 (given by --rules)"
+    rows = [line.split() for line in lines[4:7]]
+    assert rows[0] == ["acme/box/strong/cosmoflow", "errors", "2", "2", "1", "L106", "R101", "S107"]
+    assert [row[1] for row in rows[1:]] == ["accepted", "accepted"]
+    titles = [line for line in lines if line in findings_text.TITLES.values()]
+    assert titles == ["Errors", "Warnings", "To check by hand"]
+    assert lines[-1].startswith("FAILED: 2 errors, ")
+    assert lines[-1].endswith(" in 25 logs of 3 entries")
+
+
+def test_text_has_paths_relative_to_the_round(broken):
+    folder = "acme/results/box/strong/cosmoflow"
+    lines = lines_of(broken)
+    position = lines.index(f"{folder}: R101 error: 9 runs of cosmoflow, expected at least 10 (mlperf_hpc_0.7.toml)")
+    assert lines[position + 1].startswith("    fix: ")
+    assert any(line.startswith(f"{folder}/result_3.txt:4: L106 error: submission_status is") for line in lines)
+    assert str(broken.submission.root) not in findings_text.text(broken, show_all=True)
+
+
+def test_text_names_each_manual_rule_once_unless_all_are_asked_for(broken):
+    manual = [finding.rule for finding in broken.findings if finding.severity == "manual"]
+    short, long = findings_text.text(broken), findings_text.text(broken, show_all=True)
+    assert all(short.count(f"{rule} ") == 1 for rule in set(manual))
+    assert all(long.count(f"{rule} manual") == manual.count(rule) for rule in set(manual))
 
 
 def test_text_shortens_what_repeats_and_shows_it_on_demand(broken):
-    first = broken.findings[0]
+    first = next(finding for finding in broken.findings if finding.severity == "error")
     broken.findings.extend([first] * 9)
-    short, long = findings_formats.render(broken, "text"), findings_formats.render(broken, "text", show_all=True)
-    assert "times more (--all shows them)" in short
-    assert long.count(f"{first.rule} {first.severity}") > short.count(f"{first.rule} {first.severity}")
+    short, long = findings_text.text(broken), findings_text.text(broken, show_all=True)
+    assert f"... {first.rule} 5 times more (--all shows them)" in short
+    assert short.count(f"{first.rule} error") == 5
+    assert long.count(f"{first.rule} error") == 10
     assert "times more" not in long
+
+
+def test_the_least_severity_hides_findings_and_changes_no_verdict(broken):
+    shown = replace(broken, least_severity="error")
+    assert {finding.severity for finding in shown.shown} == {"error"}
+    assert not shown.ok
+    assert "To check by hand" not in findings_text.text(shown)
+    assert findings_text.text(shown).splitlines()[-1] == findings_text.text(broken).splitlines()[-1]
+    rows = list(csv.DictReader(io.StringIO(findings_formats.render(shown, "csv"))))
+    assert {row["severity"] for row in rows} == {"error"}
+
+
+def test_colour_is_added_only_where_it_is_asked_for(broken):
+    painted = findings_text.text(broken, paint=terminal.coloured)
+    assert "\x1b[1;31mR101 error\x1b[0m: 9 runs" in painted
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == findings_text.text(broken)
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "environment", "is_coloured"),
+    [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"TERM": "dumb"}, False)],
+)
+def test_colour_is_for_terminals(monkeypatch, is_terminal, environment, is_coloured):
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal
+    assert (terminal.paint_for(stream) is terminal.coloured) == is_coloured
+
+
+def test_a_public_round_is_less_than_a_screenful_of_findings(published_results):
+    """v2.0 was 222 lines."""
+    reviewed = review(published_results / "hpc_results_v2.0")
+    without_errors = [line for line in lines_of(reviewed) if " error: " not in line and "    fix: " not in line]
+    assert len(without_errors) < 60
 
 
 def test_json_has_the_keys_of_the_contract(broken):
@@ -75,7 +126,9 @@ def test_json_has_the_keys_of_the_contract(broken):
     found = {(one["rule"], one["path"]) for one in document["findings"] if one["severity"] == "error"}
     assert found == errors(broken)
     (entry,) = [entry for entry in document["entries"] if (entry["system"], entry["org"]) == ("box", "acme")]
-    assert (entry["runs"], entry["valid"], entry["minutes"]) == (9, False, None)
+    assert (entry["runs"], entry["scored"], entry["minutes"]) == (9, False, None)
+    assert entry["verdict"] == "errors 2"
+    assert {other["verdict"] for other in document["entries"] if other is not entry} == {"accepted"}
 
 
 def test_csv_holds_every_finding(broken):
@@ -107,8 +160,9 @@ def test_sarif_points_at_file_and_line_and_carries_its_rules(broken):
 def test_sarif_suppresses_what_is_waived(valid_round):
     (valid_round / "acme" / "results" / "box" / "strong" / "cosmoflow" / "result_9.txt").unlink()
     text = '[[waiver]]\nrule = "R101"\npath = "."\nreason = "x"\napprover = "y"\n'
-    (valid_round / "acme" / "waivers.toml").write_text(text)
-    document = json.loads(findings_formats.render(review(valid_round, "mlperf_hpc_2.0"), "sarif"))
+    waivers = valid_round.with_name("accepted.toml")
+    waivers.write_text(text)
+    document = json.loads(findings_formats.render(review(valid_round, "mlperf_hpc_2.0", waived_by=waivers), "sarif"))
     (result,) = [result for result in document["runs"][0]["results"] if result["ruleId"] == "R101"]
     assert result["suppressions"] == [{"kind": "external", "status": "accepted"}]
 
@@ -148,7 +202,7 @@ def test_any_text_in_a_finding_leaves_every_format_readable(text, line, severity
     common = {"rule": "R101", "severity": severity, "path": "acme/result_0.txt", "line": line, "fix": "run again"}
     finding = Finding(**common, message=text, expected=text, found=text)
     submission = Submission(root=Path("acme"), kind="organization")
-    reviewed = Review(submission=submission, choice=CHOICE, findings=[finding], scores=[])
+    reviewed = Review(submission=submission, choice=CHOICE, findings=[finding])
     assert json.loads(findings_formats.render(reviewed, "json"))["findings"][0]["message"] == text
     assert json.loads(findings_formats.render(reviewed, "sarif"))["runs"][0]["results"][0]["message"][
         "text"
@@ -162,4 +216,5 @@ def test_any_text_in_a_finding_leaves_every_format_readable(text, line, severity
 def test_a_valid_round_says_that_it_passed(valid_round):
     text = findings_formats.render(review(valid_round, "mlperf_hpc_2.0"), "text")
     assert "\npassed: 0 errors, " in text
+    assert " errors " not in text.partition("\n\n")[2].partition("\n\n")[0].partition("-\n")[2]
     assert " error: " not in text

@@ -41,7 +41,7 @@ def _score(tmp_path, runs, *, scaling="strong", pruned=()):
 
 def test_fastest_and_slowest_are_dropped(tmp_path):
     found = _score(tmp_path, [{"minutes": minutes} for minutes in (12, 10, 50, 11, 13)])
-    assert (found.minutes, found.valid, found.metric) == (12, True, "time_to_train")
+    assert (found.minutes, found.scored, found.metric) == (12, True, "time_to_train")
     assert found.dropped == ("result_1.txt", "result_2.txt")
 
 
@@ -60,7 +60,7 @@ def test_one_unconverged_run_is_the_slowest(tmp_path):
 )
 def test_invalid_entries_have_no_minutes(tmp_path, runs):
     found = _score(tmp_path, runs)
-    assert (found.valid, found.minutes, found.scaled_minutes) == (False, None, None)
+    assert (found.scored, found.minutes, found.scaled_minutes) == (False, None, None)
 
 
 def test_target_itself_converges(tmp_path):
@@ -101,18 +101,18 @@ def test_throughput_scales(tmp_path, values, scales):
 
 def test_throughput_needs_all_kept_instances_converged(tmp_path):
     found = _score(tmp_path, [{}] * 6 + [{"iou": 0.5}], scaling="weak")
-    assert (found.valid, found.minutes, found.unconverged) == (False, None, 1)
+    assert (found.scored, found.minutes, found.unconverged) == (False, None, 1)
 
 
 def test_throughput_needs_as_many_instances_as_runs(tmp_path):
-    assert not _score(tmp_path, [{}] * 4, scaling="weak").valid
+    assert not _score(tmp_path, [{}] * 4, scaling="weak").scored
 
 
 def test_json_fields_begin_as_the_contract_says(tmp_path):
     fields = _score(tmp_path, [{}] * 5).as_json()
     assert list(fields)[:12] == [
         *("org", "system", "division", "benchmark", "metric", "runs", "unconverged", "dropped", "minutes"),
-        *("scale_factor", "scaled_minutes", "valid"),
+        *("scale_factor", "scaled_minutes", "scored"),
     ]
     assert json.loads(json.dumps(fields))["org"] == "acme"
 

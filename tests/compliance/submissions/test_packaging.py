@@ -60,7 +60,7 @@ def test_a_packaged_submission_passes_once_it_is_filled_in(runs, output, capsys)
     reviewed = review(output)
     assert reviewed.ok, [str(finding) for finding in reviewed.findings if finding.severity == "error"]
     assert not reviewed.counts["warning"]
-    assert (reviewed.ruleset.name, reviewed.scores[0].valid) == ("mlperf_hpc_2.0", True)
+    assert (reviewed.ruleset.name, reviewed.entries[0].score.scored) == ("mlperf_hpc_2.0", True)
 
 
 def test_what_is_left_to_write_is_named(runs, output, capsys):

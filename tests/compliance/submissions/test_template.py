@@ -76,7 +76,7 @@ def test_the_filled_template_passes(tree, run_log):
         run_log(seed=index + 1, num_epochs=24, start_ms=start_ms).write(tree.result(index))
     reviewed = review(tree.root)
     assert [str(finding) for finding in reviewed.findings if finding.severity in ("error", "warning")] == []
-    assert reviewed.scores[0].valid
+    assert reviewed.entries[0].score.scored
 
 
 def test_a_copy_has_the_entrys_names_everywhere(tree):
