@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 #   make demo PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'
 PIP_ARGS ?=
 EXTRAS ?= test
-INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt
+# make venv SYSTEM_TORCH=1 keeps the PyTorch of a site's module or of a vendor's image, and all packages beside it.
+SYSTEM_TORCH ?=
+CONSTRAINTS := $(if $(SYSTEM_TORCH),$(VENV)/constraints.txt,constraints.txt)
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint $(CONSTRAINTS)
 DEMO := output/demo
 
 .PHONY: help venv review demo test test-slow lint bench clean
@@ -22,17 +25,20 @@ review: $(VENV)/installed-review ## .venv with the checker alone: no PyTorch
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is older than 3.11; name a newer one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(if $(SYSTEM_TORCH),--system-site-packages) $(VENV)
 
-$(VENV)/installed-review: setup.cfg constraints.txt | $(BIN)/python
+$(VENV)/constraints.txt: constraints.txt | $(BIN)/python
+	grep -v '^torch==' $< > $@
+
+$(VENV)/installed-review: setup.cfg $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
+$(VENV)/installed: setup.cfg $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) --editable '.[train]'
 	@touch $@
 
-$(VENV)/installed-test: setup.cfg constraints.txt | $(BIN)/python
+$(VENV)/installed-test: setup.cfg $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@
 
