@@ -14,6 +14,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from compliance.files.errors import UserError
+
 BLOCK_FILTERS = (32, 64, 128, 256, 512)
 """Filters of the five convolution blocks; each block halves the volume's sides."""
 NEGATIVE_SLOPE = 0.3
@@ -48,7 +50,7 @@ class CosmoFlow(nn.Module):
         super().__init__()
         shrink = 2 ** len(BLOCK_FILTERS)
         if input_size < shrink or input_size % shrink:
-            raise ValueError(
+            raise UserError(
                 f"input_size is {input_size}, expected a multiple of {shrink}: every block halves the sides"
             )
         channels = (num_channels, *BLOCK_FILTERS)

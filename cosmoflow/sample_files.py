@@ -17,13 +17,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from compliance.files.errors import UserError
 from cosmoflow import tfrecord
 
 NUM_REDSHIFTS = 4
 NUM_TARGETS = 4
 
 
-class SampleError(ValueError):
+class SampleError(UserError):
     """A file that holds no CosmoFlow sample; the text names the file, what was found and what was expected."""
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compliance.files.errors import UserError
 from cosmoflow import universe_file
 from cosmoflow.synthetic import cosmology
 from cosmoflow.synthetic.cosmology import Cosmology
@@ -38,7 +39,7 @@ STREAMS = {"train": 1, "validation": 2, "universes": 3}
 """Each split draws from its own random streams, so that its universes do not depend on how many the others have."""
 
 
-class SynthesizeError(ValueError):
+class SynthesizeError(UserError):
     """Options that no universe can be made from."""
 
 

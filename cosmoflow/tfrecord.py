@@ -17,6 +17,8 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
+from compliance.files.errors import UserError
+
 GZIP_MAGIC = b"\x1f\x8b\x08"
 INDEX_SUFFIX = ".tfrecord.idx"
 HEADER_BYTES = 12
@@ -32,7 +34,7 @@ LIST_VALUE = 1
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
 
 
-class TFRecordError(ValueError):
+class TFRecordError(UserError):
     """A file that is no TFRecord of one sample, or whose checksum fails."""
 
 

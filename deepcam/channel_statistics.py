@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compliance.files.errors import UserError
 from deepcam.sample_files import CHANNELS, NUM_CHANNELS
 
 FILE_NAME = "stats.h5"
@@ -25,7 +26,7 @@ SPLIT = "statistics"
 MOMENTS = ("mean", "sqmean", "minval", "maxval")
 
 
-class StatisticsError(ValueError):
+class StatisticsError(UserError):
     """A stats.h5 that cannot be read, or that was computed on another data set."""
 
 

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compliance.files.errors import UserError
+
 OUTPUT_STRIDE = 16
 PYRAMID_RATES = (6, 12, 18)
 
 
-class InputSizeError(ValueError):
+class InputSizeError(UserError):
     """The height or width of the fields cannot be halved four times."""
 
 

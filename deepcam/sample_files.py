@@ -18,6 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from compliance.files.errors import UserError
 from deepcam.model import InputSizeError, check_input_size
 
 CHANNELS = (
@@ -31,7 +32,7 @@ NUM_CLASSES = 3
 Sample = tuple[np.ndarray, np.ndarray]
 
 
-class SampleError(ValueError):
+class SampleError(UserError):
     """A file that holds no DeepCAM sample; the text names the file, what was found and what was expected."""
 
 

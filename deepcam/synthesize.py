@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compliance.files.errors import UserError
 from deepcam import sample_files
 from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.channel_statistics import SPLIT as STATISTICS_SPLIT
@@ -37,7 +38,7 @@ PREVIEWED = 4
 FIRST_DAY = datetime(2000, 1, 1)
 
 
-class SynthesizeError(ValueError):
+class SynthesizeError(UserError):
     """Options that no sample can be made from."""
 
 

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compliance.files.errors import UserError
 from ewa_fasterrcnn.year_files import CHANNELS
 
 FILE_NAME = "statistics.json"
 
 
-class StatisticsError(ValueError):
+class StatisticsError(UserError):
     """Statistics that cannot be read, or that no normalisation can use."""
 
 

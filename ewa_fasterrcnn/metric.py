@@ -20,13 +20,14 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from compliance.files.errors import UserError
 from ewa_fasterrcnn.model.box_head import MOST_DETECTIONS, Detections
 from ewa_fasterrcnn.year_files import CLASS_NAMES, UNUSED
 
 OVERLAP = 0.5
 
 
-class MetricError(ValueError):
+class MetricError(UserError):
     """A quality that is not defined."""
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from compliance.files.errors import UserError
 from ewa_fasterrcnn import channel_statistics, conversion
 from ewa_fasterrcnn.channel_statistics import Moments
 from ewa_fasterrcnn.synthetic.weather import make_image
@@ -31,7 +32,7 @@ FIRST_YEAR = 1979
 PREVIEWED = 4
 
 
-class SynthesizeError(ValueError):
+class SynthesizeError(UserError):
     """Options that no weather can be made from."""
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from compliance.files.errors import UserError
+
 CHANNELS = (
     *("PRECT", "PS", "PSL", "QREFHT", "T200", "T500", "TMQ", "TREFHT"),
     *("TS", "U850", "UBOT", "V850", "VBOT", "Z100", "Z200", "ZBOT"),
@@ -35,7 +37,7 @@ EDGE_TOLERANCE = 1.0
 FILE_NAME = re.compile(r"climo_(\d{4})\.(?:h5|hdf5)")
 
 
-class YearError(ValueError):
+class YearError(UserError):
     """A year file that cannot be used: the text names the file, the image and the box, what was found and expected."""
 
 

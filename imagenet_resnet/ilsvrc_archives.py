@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from compliance.files.errors import UserError
 from imagenet_resnet import matlab_file
 from imagenet_resnet.matlab_file import MatlabError
 
@@ -28,7 +29,7 @@ MD5 = {
 GROUND_TRUTH, SYNSETS = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 
 
-class ArchiveError(ValueError):
+class ArchiveError(UserError):
     """An archive that is missing, damaged or contradicts another one."""
 
 

@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from compliance.files.errors import UserError
+
 AREA_SHARES = (0.05, 1.0)
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 CENTRE_SHARE = 224 / 256
@@ -32,7 +34,7 @@ Size = tuple[int, int]
 """Width and height."""
 
 
-class PictureError(ValueError):
+class PictureError(UserError):
     """A file that is no picture which can be decoded."""
 
 

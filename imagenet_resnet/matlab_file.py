@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from compliance.files.errors import UserError
+
 HEADER_BYTES = 128
 COMPRESSED, MATRIX = 15, 14
 STRUCT_CLASS, CHARACTER_CLASS = 2, 4
@@ -22,7 +24,7 @@ TEXT_TYPES = {16: "utf-8", 17: "utf-16-le", 4: "utf-16-le", 2: "latin-1"}
 Value = float | str | None
 
 
-class MatlabError(ValueError):
+class MatlabError(UserError):
     """Bytes that are no file of that version, or hold no struct array."""
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from compliance.files.errors import UserError
+
 STREAMS = {"train": 1, "validation": 2}
 """Each split draws from its own random streams, so that its pictures do not depend on how many the others have."""
 CYCLES = (9.0, 15.0)
@@ -23,7 +25,7 @@ NOISE = 24.0
 JPEG_QUALITY = 90
 
 
-class GratingError(ValueError):
+class GratingError(UserError):
     """Options that no picture can be drawn from."""
 
 

@@ -67,7 +67,7 @@ def test_report_prints_what_the_work_says(capsys):
         (ConfigError("raw: missing"), False, 2, "prepare: raw: missing\n"),
         (FileNotFoundError("raw: no such file"), True, 2, "prepare: raw: no such file\n"),
         (KeyboardInterrupt(), False, 130, "prepare: interrupted\n"),
-        (KeyboardInterrupt(), True, 130, "prepare: interrupted; the same command goes on from here\n"),
+        (KeyboardInterrupt(), True, 130, "prepare: interrupted; the same command continues from here\n"),
     ],
 )
 def test_report_ends_in_one_line_on_stderr(error, resumes, code, line, capsys):
