@@ -24,7 +24,6 @@ from cosmoflow.data import Dataset, open_split
 from cosmoflow.loader import loader
 from cosmoflow.model import CosmoFlow, log_counts
 from harness import cli, config, local_copy, optim
-from harness.checkpoint import Checkpoints
 from harness.config import Config
 from harness.data import node_parts
 from harness.data.loader import Loader
@@ -63,7 +62,7 @@ def train(run: Run, grid: Grid, train_set: Dataset, validation_set: Dataset) -> 
     model = build_model(run, grid, input_size=train_set.sample_shape[-1])
     optimizer = build_optimizer(model, hyperparameters)
     seed_replica(run, grid)
-    checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, network=model, optimizer=optimizer)
+    checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, network=model, optimizer=optimizer)
 
     run.start()
     if system.staging_folder or system.cache:

@@ -26,7 +26,6 @@ from deepcam.loss import weighted_cross_entropy
 from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
 from harness import cli, config, local_copy, optim
-from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.data.loader import Loader
 from harness.distributed import batch_norm
@@ -61,7 +60,7 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     normalise = Normalise(train_set.statistics).to(run.world.device)
     skipping = GradientSkipping(network, hyperparameters.gradient_skipping_threshold)
     parts = {"network": network, "optimizer": optimizer, "skipping": skipping}
-    checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, **parts)
+    checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
 
     run.start()
     if system.staging_folder or system.cache:

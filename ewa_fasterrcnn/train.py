@@ -29,7 +29,6 @@ from ewa_fasterrcnn.model.box_head import Detections, Truth
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
 from ewa_fasterrcnn.optimizer import build_optimizer, clip_gradients, learning_rate
 from harness import cli, config, optim
-from harness.checkpoint import Checkpoints
 from harness.config import Config, ConfigError
 from harness.data import manifest
 from harness.data.loader import Loader
@@ -65,7 +64,7 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> FasterRCNN:
     normalise = Normalise(train_set.statistics).to(run.world.device)
     run.log_data(train_set, validation_set)
     log_problem(run, train_set, network)
-    checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, network=network, optimizer=optimizer)
+    checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, network=network, optimizer=optimizer)
 
     run.start()
     for epoch in run.epochs(checkpoints=checkpoints):

@@ -2,14 +2,17 @@
 """The library that all four benchmarks train with: plain functions and context managers, no framework.
 
 run.py            the only writer of the event log: legal order of events, target, status
-event_log.py      one run's file of mlperf-logging lines
+event_log.py      the file of mlperf-logging lines of one run
 config.py         the two TOML files -> frozen dataclasses, checked against the rules; validate.py: bounds of fields
-train_command.py  what a train command was asked for; cli.py: options and exit codes of all commands
-checkpoint.py     exact resume
+train_command.py  the request of a train command; cli.py: options and exit codes of all commands
+checkpoint.py     exact resume; signals.py: Ctrl-C and SIGTERM as exceptions
+progress.py       progress bars
+page_cache.py     drops cached pages of the data set; local_copy.py: staging and caching for a run
+processor.py      the processor of this machine
 optim.py          learning-rate schedules, LAMB, LARS, parameter groups; precision.py, flops.py
 distributed/      process group, launchers, batch norm over ranks, spatial and pipeline parallelism
-data/             manifests, samplers, loaders, what prepare and synthesize commands share
-staging/          copying a data set to the nodes' own storage; archive/: packing small files for it
+data/             manifests, samplers, loaders, code that prepare and synthesize commands share
+staging/          copies a data set to the storage of the nodes; archive/: packs small files for it
 campaign/         N runs -> a submission
 monitoring/       utilization and energy of a node
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EventLog: one run's file of mlperf-logging lines, flushed line by line.
+"""EventLog: the file of mlperf-logging lines of one run, flushed line by line.
 
-mlperf_logging's shared logger keeps its handlers for the life of a process and prints to the console; every EventLog
-has a logger of its own instead, so that two runs in one process never write into each other's file.
+The shared logger of mlperf_logging keeps its handlers for the life of a process and prints to the console. Every
+EventLog has a logger of its own instead, so that two runs in one process never write into each other's file.
 """
 
 import inspect
@@ -18,8 +18,8 @@ from mlperf_logging.mllog import mllog
 from compliance.files.errors import UserError
 
 ROOT = Path(__file__).parent.parent
-# Frames that say nothing about where in a benchmark an event was logged.
-PASSED_OVER = re.compile(rf"{re.escape(str(ROOT / 'harness'))}/.*|.*/contextlib\.py")
+# These frames do not tell which line of a benchmark logged an event.
+SKIPPED_FRAMES = re.compile(rf"{re.escape(str(ROOT / 'harness'))}/.*|.*/contextlib\.py")
 
 
 class EventLogError(UserError):
@@ -27,47 +27,48 @@ class EventLogError(UserError):
 
 
 class EventLog:
-    """Writes events to `path`; without a path it writes nothing, which is what all ranks but one do.
+    """Writes events to `path`. Without a path it writes nothing; all ranks but rank 0 use that.
 
-    num_bytes: how much of an existing log is kept and continued; muted until that is set to False.
+    num_bytes: length of an existing log that is kept and continued. The log is then muted until `muted` is False.
     """
 
     def __init__(self, path: Path | None, *, num_bytes: int = 0) -> None:
         self.muted = num_bytes > 0
-        """Write nothing: the log holds these events already."""
+        """True while events are not written because the kept part of the log holds them already."""
         self.num_discarded = _cut(path, num_bytes) if path and num_bytes else 0
-        """Lines of an existing log that were not kept."""
+        """Number of lines of an existing log that were cut off."""
         self._handler = None if path is None else _open(path, num_bytes)
         logger = logging.Logger("event log", level=logging.INFO)  # never registered: no other handler, no console
         logger.addHandler(self._handler or logging.NullHandler())
         self._mllogger = mllog.MLLogger(logger, root_dir=re.escape(str(ROOT)))
 
     def point(self, key: str, value: Any = None, **metadata: Any) -> None:
-        """A POINT_IN_TIME event."""
+        """Write a POINT_IN_TIME event."""
         if not self.muted:
             self._mllogger.event(key, value, metadata, stack_offset=_benchmark_frame())
 
     def start(self, interval: str, value: Any = None, **metadata: Any) -> None:
-        """The INTERVAL_START of `<interval>_start`."""
+        """Write the INTERVAL_START `<interval>_start`."""
         if not self.muted:
             self._mllogger.start(f"{interval}_start", value, metadata, stack_offset=_benchmark_frame())
 
     def stop(self, interval: str, value: Any = None, **metadata: Any) -> None:
-        """The INTERVAL_END of `<interval>_stop`."""
+        """Write the INTERVAL_END `<interval>_stop`."""
         if not self.muted:
             self._mllogger.end(f"{interval}_stop", value, metadata, stack_offset=_benchmark_frame())
 
     def close(self) -> None:
+        """Close the file."""
         if self._handler is not None:
-            with suppress(OSError):  # a line that could not be written has been reported already
+            with suppress(OSError):  # a line that could not be written has already been reported
                 self._handler.close()
 
 
 class _LineHandler(logging.FileHandler):
-    """A line that cannot be encoded or written is an error, where logging would leave a gap and go on."""
+    """Raises if a line cannot be encoded or written; logging's own handler would leave a gap and continue."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno > logging.INFO:  # mllog's way of saying that it failed
+        if record.levelno > logging.INFO:  # mllog reports its own failures this way
             raise EventLogError(f"{self.baseFilename}: event not written: {sys.exc_info()[1] or record.getMessage()}")
         super().emit(record)
 
@@ -77,7 +78,7 @@ class _LineHandler(logging.FileHandler):
 
 
 def _cut(path: Path, num_bytes: int) -> int:
-    """Cut a log back to a length that it had; the number of lines that are lost."""
+    """Cut a log back to an earlier length; returns the number of lines that were cut off."""
     try:
         with path.open("r+b") as file:
             file.seek(num_bytes)
@@ -99,8 +100,8 @@ def _open(path: Path, num_bytes: int) -> _LineHandler:
 
 
 def _benchmark_frame() -> int:
-    """mllog's stack offset, seen from its caller's caller, of the nearest frame outside the harness."""
-    frame, depth = inspect.currentframe().f_back, 1
-    while frame.f_back is not None and PASSED_OVER.fullmatch(frame.f_code.co_filename):
+    """mllog's stack offset, counted from the caller's caller, of the nearest frame outside the harness."""
+    frame, depth = inspect.currentframe(), 0
+    while frame and frame.f_back and (depth == 0 or SKIPPED_FRAMES.fullmatch(frame.f_code.co_filename)):
         frame, depth = frame.f_back, depth + 1
     return depth

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's data brought to where it is quick to read: the node's own storage, and memory.
+"""Copies the data of a run to where it is read fast: the node's own storage, and memory.
 
 with run.staging():
-    local_data.bring(run, train_set, validation_set)
+    local_copy.stage_and_cache(run, train_set, validation_set)
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ from harness.staging.stage import Form
 
 
 class Dataset(Protocol):
-    """A split that can be read from elsewhere."""
+    """A split that can be read from another folder."""
 
     folder: Path
-    """Of the data set."""
+    """Folder of the data set."""
 
     def move(self, folder: Path) -> None:
-        """Read from a copy of the data set from now on."""
+        """Read from a copy of the data set in `folder` from now on."""
         ...
 
     def fill_cache(self) -> None:
@@ -29,7 +29,7 @@ class Dataset(Protocol):
 
 
 def stage_and_cache(run: Run, *splits: Dataset, form: Form = "replica") -> None:
-    """Stage and cache the splits of one data set, as far as the system's `staging_folder` and `cache` ask for it."""
+    """Stage and cache the splits of one data set, as `staging_folder` and `cache` of the system ask."""
     system = run.config.system
     if system.staging_folder:
         folder = stage.stage(splits[0].folder, system.staging_folder, world=run.world, form=form)

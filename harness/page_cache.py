@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drop the node's cached pages of the data set, as the rules ask before a run: what was read must be read again."""
+"""Drops the cached pages of the data set on a node, as the rules ask before a run, so that all data is read again."""
 
 import os
 from contextlib import suppress
@@ -9,14 +9,14 @@ DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
 def drop_caches(folder: Path | None) -> tuple[bool, str]:
-    """Whether the pages of the files below `folder` were dropped on this node, and by which means or why not."""
+    """Drop the pages of the files below `folder`; returns True if that was done, and the means or the reason."""
     if folder is None:
         return False, "no data folder was named"
     with suppress(OSError):
         DROP_CACHES.write_text("1\n")
         return True, "drop_caches"
     if not hasattr(os, "posix_fadvise"):
-        return False, "the operating system offers no way"
+        return False, "this operating system has no means for it"
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
     try:
         for path in files:

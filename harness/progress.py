@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress on stderr, silent when that is not a terminal: the bar of an epoch, and bars for other long work.
+"""Progress bars on stderr, silent if that is not a terminal: for an epoch, and for other long work.
 
 with run.progress(epoch, num_steps=len(loader)) as bar:
     for volume, target in loader:
         ...
-        bar.update(num_samples=len(target), loss=loss)       # this rank's samples; the loss stays on the device
+        bar.update(num_samples=len(target), loss=loss)       # samples of this rank; the loss stays on the device
 
 with progress.counted("verifying", len(files)) as advance: ...
 for picture in progress.tracked(pictures, "drawing"): ...
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import rich.progress
 import torch
@@ -24,11 +24,11 @@ SECONDS_BETWEEN_LOSSES = 0.5  # reading a loss waits for the device
 
 
 class Progress:
-    """Counts samples, and shows them on rank 0's terminal."""
+    """Counts samples, and shows them on the terminal of rank 0."""
 
     def __init__(self, bar: rich.progress.Progress, description: str, num_steps: int | None, num_ranks: int) -> None:
         self.num_samples = 0
-        """Samples of this rank so far."""
+        """Number of samples of this rank so far."""
         self._bar = bar
         self._num_ranks = num_ranks
         self._task = bar.add_task(description, total=num_steps, speed="", loss="")
@@ -36,7 +36,7 @@ class Progress:
         self._shown = self._start
 
     def update(self, *, num_samples: int, loss: torch.Tensor | float | None = None) -> None:
-        """One step is done. The loss is read now and then only, since that waits for the device."""
+        """Count one step. The loss is read only now and then, because reading it waits for the device."""
         self.num_samples += num_samples
         if self._bar.disable:
             return
@@ -51,7 +51,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Time since the bar began."""
+        """Time since the bar started."""
         return time.perf_counter() - self._start
 
 
@@ -59,7 +59,7 @@ class Progress:
 def show_progress(
     description: str, num_steps: int | None, *, num_ranks: int = 1, visible: bool = True
 ) -> Iterator[Progress]:
-    """A Progress that is drawn where `visible` and stderr is a terminal."""
+    """A Progress, drawn if `visible` and if stderr is a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -78,7 +78,7 @@ Item = TypeVar("Item")
 
 @contextmanager
 def counted(description: str, total: int, *, done: int = 0) -> Iterator[Callable[[], None]]:
-    """Yields what advances the bar by one; `done` were there before."""
+    """Yield a function that advances the bar by one; `done` items were finished earlier."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -87,8 +87,8 @@ def counted(description: str, total: int, *, done: int = 0) -> Iterator[Callable
 
 
 def tracked(items: Iterable[Item], description: str, *, total: int | None = None) -> Iterator[Item]:
-    """The items, one by one; `total` where they have no length."""
-    with counted(description, len(items) if total is None else total) as advance:
+    """Yield the items and count them; `total` is needed if they have no length."""
+    with counted(description, len(cast(Sized, items)) if total is None else total) as advance:
         for item in items:
             yield item
             advance()

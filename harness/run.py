@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run: the only writer of a run's event log, which owns the legal order of events, the target and the status.
+"""Run: the only writer of the event log of a run; it enforces the legal order of events, the target and the status.
 
     with launch() as world, Run(settings, output, world=world, seed=arguments.seed, data=folder) as run:
         run.log_data(train_set, validation_set)         # numbers of samples, and whether they are synthetic
-        model, optimizer, loaders = ...                 # initialisation: run.seed is the same on all ranks
+        model, optimizer, loaders = ...                 # initialization: run.seed is the same on all ranks
         run.start()                                     # init_stop, run_start: the clock runs
-        with run.staging(): ...                         # where there is something to stage
+        with run.staging(): ...                         # if there is something to stage
         for epoch in run.epochs(limit):                 # 1, 2, ...
             with run.progress(epoch, len(loader)) as bar:
                 ... bar.update(num_samples=len(target), loss=loss)
@@ -14,12 +14,13 @@
             if run.reached(result):
                 break
 
-All ranks call everything, rank 0 alone writes. A call in an illegal order raises RunError, so that a training loop
-cannot write a log that the checker rejects. However the block is left, open intervals are closed and run_stop is
-logged: `success` only where a logged evaluation met the target (with a fixed number of epochs: where all are done).
+All ranks call every method; only rank 0 writes. A call in an illegal order raises RunError, so that a training loop
+cannot write a log that the checker rejects. However the block ends, open intervals are closed and run_stop is logged.
+Its status is `success` only if a logged evaluation met the target, or, if the rules fix the number of epochs, if all of
+them are done.
 
-A resumed run (harness/checkpoint.py) initialises again without logging it, since its log holds that already; its log
-goes on, with the event `restart`, where the epochs do.
+A resumed run (harness/checkpoint.py) initializes again without logging it, because its log already holds that. Its log
+continues with the event `restart` at the first epoch that is still to be done.
 """
 
 import secrets
@@ -36,7 +37,7 @@ import torch
 
 from compliance.submissions import source_code
 from harness import checkpoint
-from harness.checkpoint import Checkpoints
+from harness.checkpoint import Checkpoints, Stateful
 from harness.config import Config, logged_values
 from harness.data import node_parts
 from harness.data.node_parts import Samples
@@ -50,19 +51,19 @@ MAX_SEED = 2**31 - 1
 
 
 class RunError(RuntimeError):
-    """An event out of its legal order: a fault of the training loop."""
+    """An event out of its legal order: a bug in the training loop."""
 
 
 @dataclass
 class Evaluation:
-    """The quality after an epoch; the loop sets `value`, a number or a tensor of one, the same on all ranks."""
+    """The quality after an epoch; the loop sets `value`, a number or a one-element tensor, the same on all ranks."""
 
     epoch: int
     value: Any = None
 
 
 class Run:
-    """One training run, as a context manager; see the module's head."""
+    """One training run, as a context manager; see the module's docstring."""
 
     def __init__(
         self,
@@ -74,9 +75,9 @@ class Run:
         data: Path | None = None,
         resume: bool = False,
     ) -> None:
-        """`data`: folder whose cached pages are dropped; `seed`: drawn on rank 0 where it is None.
+        """`data`: folder whose cached pages are dropped; `seed`: None for a random one.
 
-        `resume`: go on from the last checkpoint beside `output`, where there is one. Raises CheckpointError.
+        `resume`: continue from the last checkpoint beside `output`, if there is one. Raises CheckpointError.
         """
         self.config = config
         self.world = world or World()
@@ -117,32 +118,38 @@ class Run:
             self._events.close()
 
     def log(self, key: str, value: Any, **metadata: Any) -> None:
-        """A POINT_IN_TIME event of the benchmark's own; keys that the rules want once are refused a second time."""
+        """Log a POINT_IN_TIME event of the benchmark. RunError for a second event if the rules allow only one."""
         if not self._open:
             raise RunError(f"log({key!r}): outside the run")
         if _of_interval(key) or key == self.config.benchmark.quality_key:
             raise RunError(f"log({key!r}): the key belongs to an interval or an evaluation, which Run logs itself")
         if key in self._logged and key in self.config.rules.values["events"]["exactly_once"]:
-            raise RunError(f"log({key!r}): logged twice; the rules want it exactly once")
+            raise RunError(f"log({key!r}): logged twice; the rules ask for it exactly once")
         self._logged[key] = list(value) if isinstance(value, tuple) else value
         self._events.point(key, self._logged[key], **metadata)
 
     def log_data(self, train_set: Samples, validation_set: Samples) -> None:
-        """The numbers of samples, and that they are synthetic where a manifest says so."""
+        """Log the numbers of samples, and that they are synthetic if the manifest says so."""
         self.log("train_samples", node_parts.num_whole(train_set, "train"))
         self.log("eval_samples", node_parts.num_whole(validation_set, "validation"))
         if train_set.manifest and train_set.manifest.synthetic:
             self.log("data_is_synthetic", True)
 
-    def start(self) -> None:
-        """The clock starts: initialisation is over on all ranks, and none of them has touched the data.
+    def checkpoints(self, *, every_epochs: int, **parts: Stateful) -> Checkpoints:
+        """The checkpoints of this run, with the states of `parts`; 0 epochs from one to the next saves none."""
+        identity = checkpoint.identity(self.config, self.world, self.seed)
+        return Checkpoints(world=self.world, output=self.output, identity=identity, every_epochs=every_epochs, **parts)
 
-        With a fixed number of epochs (HPC AI500) call it right before the first batch, where its clock starts.
+    def start(self) -> None:
+        """Start the clock: initialization is over on all ranks, and none of them has read the data.
+
+        If the rules fix the number of epochs (HPC AI500), call it right before the first batch: their clock starts
+        there.
         """
         self._require("start()", "init")
         missing = self._required_keys() - self._logged.keys()
         if missing:
-            raise RunError(f"start(): not logged yet: {', '.join(sorted(missing))}; the rules want each before the run")
+            raise RunError(f"start(): not logged yet: {', '.join(sorted(missing))}; log each before the run starts")
         self.world.barrier()
         self._close("init")
         self._begin("run")
@@ -150,9 +157,9 @@ class Run:
 
     @contextmanager
     def staging(self) -> Iterator[None]:
-        """Copying data to the nodes. Before start() only where the rule set leaves staging off the clock."""
+        """Log the time of copying data to the nodes. Before start() only if the rule set does not time staging."""
         if self._open == ["init"] and self.config.rules.values["clock"]["staging"] == "timed":
-            raise RunError(f"staging(): {self.config.rules.name} wants it on the clock; call start() first")
+            raise RunError(f"staging(): {self.config.rules.name} times it; call start() first")
         if self._open != ["init"]:
             self._require("staging()", "run")
         if self._epoch:
@@ -166,9 +173,10 @@ class Run:
             self._close("staging", staging_duration=time.perf_counter() - start)
 
     def epochs(self, limit: int | None = None, checkpoints: Checkpoints | None = None) -> Iterator[int]:
-        """Epoch numbers from 1, each an interval, up to `limit`; where the rules fix their number, up to that.
+        """Yield epoch numbers from 1, and log each epoch as an interval.
 
-        A resumed run goes on with the epoch after its checkpoint, the parts of `checkpoints` being restored before.
+        They end at `limit`, or at the number of epochs that the rules fix. A resumed run restores the parts of
+        `checkpoints` and continues with the epoch after its checkpoint.
         """
         limit = self.config.benchmark.num_epochs or limit
         self._begin_epochs(checkpoints)
@@ -190,7 +198,7 @@ class Run:
 
     @contextmanager
     def progress(self, epoch: int, num_steps: int | None = None) -> Iterator[Progress]:
-        """A bar for the training of an epoch; its throughput over all ranks is logged as tracked_stats."""
+        """Show the progress of training in an epoch; the throughput over all ranks is logged as tracked_stats."""
         self._require("progress()", "run", "epoch")
         world = self.world
         with show_progress(f"epoch {epoch}", num_steps, num_ranks=world.num_ranks, visible=world.rank == 0) as bar:
@@ -202,7 +210,7 @@ class Run:
 
     @contextmanager
     def evaluation(self, epoch: int) -> Iterator[Evaluation]:
-        """An evaluation in its epoch; the value that the block sets is logged, and is rank 0's everywhere."""
+        """Log the evaluation of an epoch; the value that the block sets on rank 0 is logged and used on all ranks."""
         self._require("evaluation()", "run", "epoch")
         if epoch != self._epoch or self._evaluation is not None:
             raise RunError(f"evaluation({epoch}): expected once in each epoch, and this is epoch {self._epoch}")
@@ -220,7 +228,7 @@ class Run:
             self._close("eval", epoch_num=epoch)
 
     def reached(self, result: Evaluation) -> bool:
-        """Whether training may stop: the target is met. Never early where the rules fix the number of epochs."""
+        """True if training may stop because the target is met; never if the rules fix the number of epochs."""
         if result is not self._evaluation:
             raise RunError("reached(): expected the result of this epoch's evaluation")
         return self.config.benchmark.num_epochs is None and self._meets_target(result.value)
@@ -246,7 +254,7 @@ class Run:
         self.log("accelerators_per_node", self.world.accelerators_per_node)
 
     def _open_log(self) -> EventLog:
-        """The log on rank 0; an error there is an error on all ranks, none of which is left waiting."""
+        """The log on rank 0; an error there is raised on all ranks, so that none is left waiting."""
         events, fault = EventLog(None), None
         if self.world.rank == 0:
             try:
@@ -259,7 +267,7 @@ class Run:
         return events
 
     def _begin_epochs(self, checkpoints: Checkpoints | None) -> None:
-        """Put a resumed run to where its checkpoint was; of any other one keep the state before its first epoch."""
+        """Restore a resumed run to its checkpoint; for any other run, save the state before its first epoch."""
         if self._resumed is None:
             if checkpoints is not None:
                 checkpoints.save(0)
@@ -273,7 +281,7 @@ class Run:
         self._resumed = None
 
     def _required_keys(self) -> set[str]:
-        """Keys that the rules want of every log, and hyperparameters that they want in this division."""
+        """Keys that the rules require in every log, and hyperparameters that they require in this division."""
         tunable = self.config.benchmark.hyperparameters(self.config.division)
         of_division = {key for key, words in tunable.items() if words.applies(self._logged) and not words.optional}
         of_every_log = {key for key in self.config.rules.values["events"]["exactly_once"] if not _of_interval(key)}
@@ -281,8 +289,8 @@ class Run:
 
     def _require(self, call: str, *expected: str) -> None:
         if self._open != list(expected):
-            found = " > ".join(self._open) or "nothing"
-            raise RunError(f"{call}: open is {found}, expected {' > '.join(expected)}; is the order of calls right?")
+            intervals = " > ".join(self._open) or "none"
+            raise RunError(f"{call}: open intervals: {intervals}, expected {' > '.join(expected)}; check the order")
 
     def _begin(self, interval: str, **metadata: Any) -> None:
         with self._interrupts.deferred():
@@ -290,7 +298,7 @@ class Run:
             self._open.append(interval)
 
     def _close(self, interval: str, **metadata: Any) -> None:
-        """Close the interval, unless it was closed when the run was stopped."""
+        """Close the interval, unless it was already closed when the run stopped."""
         with self._interrupts.deferred():
             if self._open and self._open[-1] == interval:
                 self._events.stop(interval, **metadata)
@@ -303,15 +311,15 @@ class Run:
         self._close("epoch", epoch_num=self._epoch)
 
     def _meets_target(self, value: float) -> bool:
-        """As the checker judges it: NaN, infinity and what the quality cannot be never meet the target."""
+        """The checker's verdict: NaN, infinity and impossible values of the quality never meet the target."""
         return self.config.benchmark.possible.accepts(value) and self.config.benchmark.target.accepts(value)
 
     def _check_evaluated(self) -> None:
         if self._evaluation is None and self.config.benchmark.evaluation_every_epoch:
-            raise RunError(f"epoch {self._epoch}: {self.config.rules.name} wants an evaluation in every epoch")
+            raise RunError(f"epoch {self._epoch}: {self.config.rules.name} requires an evaluation in every epoch")
 
     def _stop(self, error: BaseException | None) -> None:
-        """Close whatever is open and log run_stop; a second call does nothing."""
+        """Close all open intervals and log run_stop; a second call does nothing."""
         with self._interrupts.deferred():
             if self._stopped:
                 return

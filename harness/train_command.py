@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TrainCommand: what a train command was asked for, and the run that follows; the same in all benchmarks.
+"""TrainCommand: the request of a train command and the run that follows; the same in all benchmarks.
 
 request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
 with launch() as world, request.run(world) as run: ...
@@ -18,7 +18,7 @@ from harness.staging import stage
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand:
-    """The options of harness.cli.parser, with the files that they name read and checked."""
+    """The options of harness.cli.parser; the files that they name are read and checked."""
 
     settings: Config
     """Hyperparameters and system settings."""
@@ -27,15 +27,15 @@ class TrainCommand:
     output: Path
     """The event log."""
     seed: int | None
-    """Of the run; None: drawn."""
+    """Seed of the run; None for a random one."""
     resume: bool
-    """Whether to go on from the last checkpoint."""
+    """True to continue from the last checkpoint."""
 
     @classmethod
     def parse(
         cls, arguments: list[str] | None, description: str, hyperparameters_type: type, system_type: type
     ) -> "TrainCommand":
-        """From `arguments`, or the command line's where they are None. Raises UserError."""
+        """Parse `arguments`; None for those of the command line. Raises UserError."""
         options = cli.parser(description).parse_args(arguments)
         settings = config.load(
             options.config,
@@ -47,8 +47,8 @@ class TrainCommand:
         data = options.data or settings.system.data_folder
         if archive.is_packed(data) and not settings.system.staging_folder:
             raise ConfigError(
-                f"{data}: is packed in archives; set staging_folder in {settings.system_path}, or unpack them first "
-                f"with python -m harness.staging {data} TARGET"
+                f"{data}: the data set is packed in archives; set staging_folder in {settings.system_path}, or unpack "
+                f"them first with python -m harness.staging {data} TARGET"
             )
         return cls(
             settings=settings,
@@ -59,10 +59,10 @@ class TrainCommand:
         )
 
     def staged(self, world: World) -> "TrainCommand":
-        """The same, with the data on every node's own storage where the system asks for that: off the run's clock."""
+        """The request with its data staged to the storage of every node, off the clock, if the system asks for it."""
         folder = self.settings.system.staging_folder
         return replace(self, data=stage.stage(self.data, folder, world=world)) if folder else self
 
     def run(self, world: World) -> Run:
-        """The run, not yet entered."""
+        """The run; the caller enters it."""
         return Run(self.settings, self.output, world=world, seed=self.seed, data=self.data, resume=self.resume)

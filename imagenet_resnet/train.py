@@ -21,7 +21,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
 from harness import cli, config, optim
-from harness.checkpoint import Checkpoints
 from harness.data.loader import Loader
 from harness.distributed import batch_norm
 from harness.distributed.gradient_compression import compress_gradients
@@ -69,7 +68,7 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset, precision: Prec
     model = build_model(run)
     optimizer = build_optimizer(model, hyperparameters)
     parts = {"network": model, "optimizer": optimizer, "precision": precision}
-    checkpoints = Checkpoints(run, every_epochs=system.checkpoint_every_epochs, **parts)
+    checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
 
     run.start()
     for epoch in run.epochs(checkpoints=checkpoints):

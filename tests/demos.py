@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo of each benchmark cut down to seconds: a handful of samples, as few epochs as its rules let it have.
+"""The demo of each benchmark, reduced to seconds: a few samples, and as few epochs as its rules allow.
 
 data = DEMOS["deepcam"].synthesize(folder / "data")
 config = DEMOS["deepcam"].configure(folder / "config", max_epochs=2)
@@ -23,11 +23,11 @@ class Demo:
     package: str
     rules: str
     sizes: str
-    """Options of the package's synthesize."""
+    """Options of the synthesize command of the package."""
     system: dict[str, Any] = field(default_factory=dict)
-    """What is set in its system.toml; None: left out."""
+    """Keys to set in its system.toml; None removes a key."""
     hyperparameters: dict[str, Any] = field(default_factory=dict)
-    """What is set in its hyperparameters.toml; the rules allow it."""
+    """Keys to set in its hyperparameters.toml, within the rules."""
 
     def synthesize(self, folder: Path) -> Path:
         line = [sys.executable, "-m", f"{self.package}.synthesize", str(folder), *self.sizes.split()]
@@ -35,7 +35,7 @@ class Demo:
         return folder
 
     def configure(self, folder: Path, **system: Any) -> Path:
-        """A configuration folder; `system`: set in its system.toml as well."""
+        """Write a configuration folder; `system`: further keys to set in its system.toml."""
         folder.mkdir(parents=True, exist_ok=True)
         for table, keys in (("system", self.system | system), ("hyperparameters", self.hyperparameters)):
             text = (ROOT / self.package / "configs/demo" / f"{table}.toml").read_text()
@@ -43,14 +43,14 @@ class Demo:
         return folder
 
     def faults(self, log: Path) -> set[str]:
-        """Rules of the demo that the checker finds broken in a log."""
+        """Rules of the demo that a log breaks, from the checker."""
         line = [sys.executable, "-m", "compliance", "check", str(log), "--rules", self.rules, "--format", "json"]
         report = json.loads(subprocess.run(line, cwd=ROOT, capture_output=True).stdout)
         return {finding["rule"] for finding in report["findings"] if finding["severity"] != "manual"}
 
 
 def with_keys(text: str, table: str, keys: dict[str, Any]) -> str:
-    """A TOML file with these keys in the table, in place of what they were."""
+    """The text of a TOML file with these keys of a table replaced."""
     for key in keys:
         text = re.sub(rf"(?m)^{key} = .*\n", "", text)
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items() if value is not None)
@@ -71,7 +71,7 @@ DEEPCAM = Demo(
 )
 IMAGENET = Demo(
     package="imagenet_resnet",
-    rules="hpc_ai500_demo",  # they fix the number of epochs
+    rules="hpc_ai500_demo",  # these rules fix the number of epochs
     sizes="--train 64 --validation 8",
 )
 EWA = Demo(

@@ -28,7 +28,6 @@ CHECKER_NEEDS = {"msgspec", "jinja2", "markupsafe", "matplotlib", "numpy", "toml
 """Libraries of the base installation; the checker runs without PyTorch and on systems other than Linux."""
 
 STILL_CIRCULAR = {
-    ("harness.checkpoint", "harness.run"),
     ("imagenet_resnet.dali", "imagenet_resnet.loader"),
     ("compliance.scoring", "compliance.checks"),
 }

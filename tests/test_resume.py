@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exact resume of every benchmark: killed in a step and resumed, a run ends bit for bit as one that never stopped."""
+"""Exact resume of every benchmark: a run killed in a step and resumed ends bit for bit like an uninterrupted one."""
 
 import json
 import os
@@ -24,9 +24,9 @@ DEMOS = {
     "ewa_fasterrcnn": replace(EWA, system={"trained_weights": None, "epochs_between_evaluations": 1}),
 }
 NUM_STEPS = {"cosmoflow": 12, "deepcam": 4, "imagenet_resnet": 16, "ewa_fasterrcnn": 6}
-"""Of a whole run."""
+"""Number of steps of a whole run."""
 MEASURED = ("tracked_stats", "images_per_second_per_rank")
-"""Events whose value is a speed."""
+"""Events whose value is a measured speed."""
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def package(request) -> str:
 
 @pytest.fixture
 def train(package, tmp_path):
-    """Train the demo to its end, or until it kills itself after a step; the state of all parts at its end."""
+    """Train the demo to its end, and return the state of all parts; or let it kill itself after a step."""
     data = DEMOS[package].synthesize(tmp_path / "data")
 
     def train(log: Path, *options: str, killed_after: int = 0, **system: int) -> dict[str, Any] | None:
@@ -66,7 +66,7 @@ def test_a_run_killed_in_a_step_ends_as_one_that_never_stopped(package, train, t
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Every number of two states is the same to the last bit."""
+    """Check that all numbers of two states are equal to the last bit."""
     found, expected = dict(leaves(found)), dict(leaves(expected))
     assert found.keys() == expected.keys()
     assert any(torch.is_tensor(value) for value in expected.values())
@@ -84,7 +84,7 @@ def leaves(state: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
 
 
 def events(log: Path) -> list[tuple]:
-    """What a run says from its start on, but for how fast it was."""
+    """Events of a log from run_start on, without measured speeds."""
     logged = [json.loads(line.removeprefix(":::MLLOG ")) for line in log.read_text().splitlines()]
     said = [(event["key"], event["value"], event["metadata"].get("epoch_num")) for event in logged]
     start = [key for key, *_ in said].index("run_start")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the train commands of all benchmarks have in common."""
+"""Behavior that the train commands of all benchmarks share."""
 
 import pytest
 

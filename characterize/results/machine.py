@@ -5,10 +5,11 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import psutil
 import torch
+
+from harness import processor
 
 PACKAGES = ("torch", "numpy", "mpi4py", "nvidia-ml-py", "scikit-learn")
 
@@ -51,7 +52,7 @@ def describe_machine() -> Machine:
     num_cores = len(os.sched_getaffinity(0))
     num_accelerators = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return Machine(
-        processor=_processor(),
+        processor=processor.model_name(),
         num_cores=num_cores,
         num_threads=torch.get_num_threads(),
         memory_bytes=psutil.virtual_memory().total,
@@ -71,10 +72,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return numbers
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs of one benchmark from distinct seeds, one after another, laid out as a submission.
+"""Runs one benchmark several times from distinct seeds, and lays the results out as a submission.
 
     python -m harness.campaign cosmoflow/configs/demo --runs 10 --output output/demo --data output/data
     python -m compliance check output/demo
@@ -7,12 +7,12 @@
     python -m harness.campaign cosmoflow/configs/closed --launcher 'srun --mpi=none' --output DIR --data FOLDER
     python -m harness.campaign cosmoflow/configs/closed --instances 16 --launcher 'srun --exact --nodes 4' ...
 
-Each run is a process of its own, `python -m cosmoflow.train`, or as many as the launcher starts. A run's log enters the
-submission when the run is complete; until then it stands in <output>.runs, beside what the run printed. A campaign that
-was stopped goes on where it stood: complete runs are kept, one that was cut off begins anew. It could resume where it
-writes checkpoints, but a timed run is not restarted (T113). A run that fails stops the campaign unless --keep-going is
-given. Instances are runs that train at the same time, for the throughput metric: their results go to weak/, the ones
-without the target to its pruned_results/.
+Each run is a process of its own, `python -m cosmoflow.train`, or as many processes as the launcher starts. The log of a
+run is moved into the submission when the run is complete; until then it is in <output>.runs, beside the output that the
+run printed. The same command continues an interrupted campaign: complete runs are kept, and an interrupted run starts
+anew, because a timed run must not be restarted from a checkpoint (T113). A failed run ends the campaign unless
+--keep-going is given. Instances are runs that train at the same time, for the throughput metric. Their results go to
+weak/, and those that missed the target to its pruned_results/.
 """
 
 import os
@@ -40,7 +40,7 @@ from harness.signals import Interrupts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; `arguments` in place of the command line's."""
+    """Run the command with `arguments`; None for those of the command line."""
     campaign = plan(parser(__doc__).parse_args(arguments))
     interrupts = Interrupts()
     interrupts.install()
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(campaign: Campaign) -> int:
-    """Run what is not complete yet; 0 where all runs are complete, else 1."""
+    """Run the runs that are not complete; returns 0 if all are complete in the end, else 1."""
     _write_tree(campaign)
     seeds = _seeds(campaign)
     with _bar() as bar:
@@ -71,10 +71,10 @@ def run(campaign: Campaign) -> int:
 
 
 def run_instances(campaign: Campaign) -> int:
-    """Train all instances at the same time, from the start: their clock is a common one. 0 where all are complete."""
+    """Train all instances at the same time; returns 0 if all are complete in the end, else 1."""
     tree = campaign.tree
     if any(tree.results.rglob("result_*.txt")):
-        raise CampaignError(f"{tree.results}: holds instances already, whose clock has stopped; choose another output")
+        raise CampaignError(f"{tree.results}: holds instances of an earlier campaign; choose another output")
     _write_tree(campaign)
     attempts = [
         _attempt(campaign, tree.result(index), campaign.seed_base + index) for index in range(campaign.num_runs)
@@ -84,7 +84,7 @@ def run_instances(campaign: Campaign) -> int:
         failures = run_together(
             attempts, lambda: bar.update(task, completed=sum(is_complete(attempt.log) for attempt in attempts))
         )
-    num_entered = Counter()
+    num_entered: Counter[Path] = Counter()
     for attempt, failure in zip(attempts, failures, strict=True):
         if failure:
             print(failure, file=sys.stderr, flush=True)
@@ -97,30 +97,30 @@ def run_instances(campaign: Campaign) -> int:
 
 
 def final_line(path: Path, benchmark: Benchmark) -> str:
-    """One complete log in one line: seed, minutes, last quality, status."""
+    """One line about a complete log: seed, minutes, last quality, status."""
     log = mllog.read(path)
     words = [path.name, f"seed {log.value('seed')}", f"{run_metrics.run_minutes(log) or 0:.2f} minutes"]
     last = log.last(benchmark.quality_key)
     if last is not None:
-        words.append(f"{last.key} {last.value:.4g} in epoch {last.metadata.epoch_num}")
-    words.append(str(log.last("run_stop").metadata.status))
+        words.append(f"{last.key} {last.value:.4g} in epoch {run_metrics.epoch_of(last)}")
+    words.append(str(run_metrics.status_of(log)))
     words += ["synthetic data"] * bool(log.value("data_is_synthetic"))
     return "  ".join(words)
 
 
 def _seeds(campaign: Campaign) -> list[int | None]:
-    """The seed of every run; None where the run is complete already."""
+    """The seed of every run; None for a run that is already complete."""
     results = [campaign.tree.result(index) for index in range(campaign.num_runs)]
     incomplete = [path for path in results if path.exists() and not is_complete(path)]
     if incomplete:
-        raise CampaignError(f"{incomplete[0]}: has no run_stop, though only complete runs come here; move it away")
+        raise CampaignError(f"{incomplete[0]}: no run_stop, but a submission holds complete runs only; move it away")
     used = {mllog.read(path).value("seed") for path in results if path.exists()}
     fresh = (seed for seed in count(campaign.seed_base) if seed not in used)
     return [None if path.exists() else next(fresh) for path in results]
 
 
 def _run_once(campaign: Campaign, result: Path, seed: int, show: Callable[[str], None]) -> str:
-    """One run; '' where its log is now in the tree, else why not."""
+    """Run once; returns "" if the log is now in the tree, else the reason."""
     process = _attempt(campaign, result, seed)
     failure = process.run(lambda: show(f"{result.stem}, seed {seed}{_latest(process.log, campaign.config.benchmark)}"))
     if not failure:
@@ -140,14 +140,14 @@ def _attempt(campaign: Campaign, result: Path, seed: int) -> TrainingProcess:
 
 
 def _enter(process: TrainingProcess, result: Path) -> None:
-    """A complete log enters the submission."""
+    """Move a complete log into the submission."""
     result.parent.mkdir(parents=True, exist_ok=True)
     process.log.replace(result)
 
 
 def _latest(log: Path, benchmark: Benchmark) -> str:
     last = mllog.read(log).last(benchmark.quality_key)
-    return "" if last is None else f", epoch {last.metadata.epoch_num}: {last.key} {last.value:.4g}"
+    return "" if last is None else f", epoch {run_metrics.epoch_of(last)}: {last.key} {last.value:.4g}"
 
 
 def _bar() -> progress.Progress:
@@ -159,7 +159,7 @@ def _bar() -> progress.Progress:
         progress.TextColumn("{task.description}"),
         console=console,
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # the lines of the runs stay on stdout where it is a file
+        redirect_stdout=sys.stdout.isatty(),  # the lines of the runs stay on stdout if it is a file
         disable=not console.is_terminal,
     )
 
@@ -167,6 +167,7 @@ def _bar() -> progress.Progress:
 def _write_tree(campaign: Campaign) -> None:
     submission, tree = campaign.config.submission, campaign.tree
     description = system_description.describe(
+        campaign.config.rules.values["system_description"]["keys"],
         submitter=submission.org,
         division=campaign.config.division,
         status=submission.status,
@@ -199,7 +200,7 @@ def _readme(campaign: Campaign) -> str:
         "1. `setup.sh` installs the software.\n"
         "2. `init_datasets.sh` prepares the data set.\n"
         "3. `run_and_time.sh` trains once; the configuration is in `hyperparameters.toml` and `system.toml`.\n\n"
-        f"The results come from `{line}`, each with the seed that its log holds.\n"
+        f"Each result was made by `{line}` with the seed in its log.\n"
     )
 
 
@@ -209,7 +210,8 @@ def _summarise(campaign: Campaign) -> int:
     reached = sum(run_metrics.converged(log, benchmark) for log in logs)
     pruned = len(list(tree.results.glob("pruned_results/result_*.txt")))
     print(f"{tree.root}: {len(logs) + pruned} of {campaign.num_runs} runs complete, {reached} reached the target")
-    unknown = system_description.unknown_keys(json_file.load(tree.description, MAX_JSON_BYTES))
+    keys = campaign.config.rules.values["system_description"]["keys"]
+    unknown = system_description.unknown_keys(keys, json_file.load(tree.description, MAX_JSON_BYTES))
     if unknown:
-        print(f"{tree.description}: for the submitter to fill in: {', '.join(unknown)}")
+        print(f"{tree.description}: keys for the submitter to fill in: {', '.join(unknown)}")
     return 0 if len(logs) + pruned == campaign.num_runs else 1

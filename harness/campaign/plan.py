@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a campaign is to run, and where it goes: from the command line, checked before anything is run.
+"""The plan of a campaign: its runs and their folders, from the command line, checked before anything runs.
 
 campaign = plan(parser(__doc__).parse_args())
 """
@@ -22,31 +22,31 @@ MAX_SEED_BASE = 2**30
 
 
 class CampaignError(UserError):
-    """A campaign that cannot be run as it was asked for."""
+    """A campaign that cannot run as requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """What is to be run, and where it goes."""
+    """The runs of a campaign and their folders."""
 
     package: str
-    """Package of the benchmark: `<package>.train` is what runs."""
+    """Package of the benchmark; `<package>.train` runs."""
     config: Config
     tree: EntryTree
     arguments: tuple[str, ...]
-    """Of the train command, but for seed and output."""
+    """Arguments of the train command without seed and output."""
     num_runs: int
     seed_base: int
-    """Seed of the first run; the next ones count up, passing over seeds of runs that are kept."""
+    """Seed of the first run; the next seeds count up and skip those of kept runs."""
     keep_going: bool
     launcher: tuple[str, ...] = ()
-    """What starts the processes of a run."""
+    """Command that starts the processes of a run."""
     concurrent: bool = False
-    """All runs at the same time, as instances of the throughput metric."""
+    """True to run all at the same time, as instances of the throughput metric."""
 
     @property
     def work(self) -> Path:
-        """Beside the submission: logs of runs that are not complete, and what the runs printed."""
+        """Folder beside the submission for logs of incomplete runs and for the printed output of all runs."""
         root = self.tree.root.absolute()
         return root.with_name(f"{root.name}.runs")
 
@@ -59,22 +59,22 @@ def parser(description: str) -> argparse.ArgumentParser:
     add = options.add_argument
     add("config", type=Path, metavar="CONFIG", help="configuration folder, such as cosmoflow/configs/demo")
     add("--output", type=Path, required=True, metavar="DIR", help="root of the submission")
-    add("--runs", type=cli.positive, metavar="N", help="number of runs (as many as the rules ask for)")
-    add("--instances", type=cli.positive, metavar="M", help="in place of runs: so many at the same time")
-    add("--launcher", type=shlex.split, default=(), metavar="COMMAND", help="such as 'srun --mpi=none' (one process)")
-    add("--seed-base", type=cli.positive, metavar="N", help="seed of the first run, above 0 (drawn)")
+    add("--runs", type=cli.positive, metavar="N", help="number of runs (default: the number that the rules ask for)")
+    add("--instances", type=cli.positive, metavar="M", help="train M instances at the same time instead")
+    add("--launcher", type=shlex.split, default=(), metavar="COMMAND", help="such as 'srun --mpi=none' (default: none)")
+    add("--seed-base", type=cli.positive, metavar="N", help="seed of the first run, above 0 (default: random)")
     add("--data", type=Path, metavar="FOLDER", help="prepared data set, passed on to each run")
-    add("--hyperparameters", type=Path, metavar="FILE", help="in place of the folder's hyperparameters.toml")
-    add("--system", type=Path, metavar="FILE", help="in place of the folder's system.toml")
-    add("--benchmark", metavar="PACKAGE", help="package of the benchmark (the one that CONFIG belongs to)")
-    add("--system-name", metavar="NAME", help="folder of the system (made from the platform of system.toml)")
+    add("--hyperparameters", type=Path, metavar="FILE", help="use this file instead of hyperparameters.toml in CONFIG")
+    add("--system", type=Path, metavar="FILE", help="use this file instead of system.toml in CONFIG")
+    add("--benchmark", metavar="PACKAGE", help="package of the benchmark (default: the one that holds CONFIG)")
+    add("--system-name", metavar="NAME", help="folder of the system (default: from the platform in system.toml)")
     add("--implementation", default="pytorch", metavar="NAME", help="folder of the source (%(default)s)")
-    add("--keep-going", action="store_true", help="go on with the next run after a failed one")
+    add("--keep-going", action="store_true", help="continue with the next run after a failed one")
     return options
 
 
 def plan(arguments: argparse.Namespace) -> Campaign:
-    """The campaign that the command line asks for; CampaignError or ConfigError before anything is run."""
+    """The campaign that the command line asks for; raises CampaignError or ConfigError before anything runs."""
     package = arguments.benchmark or _package_of(arguments.config)
     if not _is_benchmark(package):
         raise CampaignError(f"{package}: found no {package}.train; run from the checkout, or name another --benchmark")

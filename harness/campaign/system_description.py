@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine's description for a submission, as far as the machine itself can tell.
+"""The system description of a submission, filled in as far as this machine tells.
 
-    python -m harness.campaign.system_description                  # prints what this node would be described as
+    python -m harness.campaign.system_description                  # prints the description of this node
 
-Keys and order are those of the published descriptions; what cannot be known stays "" for the submitter to fill in.
-Linux is asked through lscpu and /sys, accelerators through torch.
+Keys and their order are those of the rules (system_description in rules/base.toml). Values that the machine does not
+tell stay empty for the submitter to fill in. Sources are lscpu, /proc and /sys on Linux, and torch for accelerators.
 """
 
 import json
@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,62 +20,28 @@ from typing import Any
 import psutil
 import torch
 
-KEYS = (
-    "submitter",
-    "division",
-    "status",
-    "system_name",
-    "system_type",
-    "number_of_nodes",
-    "host_processors_per_node",
-    "host_processor_model_name",
-    "host_processor_core_count",
-    "host_processor_vcpu_count",
-    "host_processor_frequency",
-    "host_processor_caches",
-    "host_processor_interconnect",
-    "host_memory_capacity",
-    "host_memory_configuration",
-    "host_storage_type",
-    "host_storage_capacity",
-    "host_networking",
-    "host_networking_topology",
-    "accelerators_per_node",
-    "accelerator_model_name",
-    "accelerator_host_interconnect",
-    "accelerator_frequency",
-    "accelerator_on-chip_memories",
-    "accelerator_memory_configuration",
-    "accelerator_memory_capacity",
-    "accelerator_interconnect",
-    "accelerator_interconnect_topology",
-    "cooling",
-    "hw_notes",
-    "framework",
-    "other_software_stack",
-    "operating_system",
-    "sw_notes",
-)
-MAY_BE_EMPTY = frozenset({"hw_notes", "sw_notes"})
+from compliance.rulesets import ruleset
+from harness import processor
+
 PACKAGES = ("numpy", "h5py", "mlperf-logging", "mpi4py", "nvidia-dali-cuda130")
 CACHES = ("L1d cache", "L1i cache", "L2 cache", "L3 cache")
 NO_DISKS = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
 GIB = 1 << 30
 
 
-def describe(**told: str) -> dict[str, Any]:
-    """All keys of a system description; `told` are those that the caller knows (submitter, division, ...)."""
-    known = {**_processors(), **_memory(), **_storage(), **_networks(), **_accelerators(), **_software(), **told}
-    stray = known.keys() - set(KEYS)
-    assert not stray, f"not keys of a system description: {stray}"
-    return {key: known.get(key, "") for key in KEYS}
+def describe(keys: Sequence[str], **given: str) -> dict[str, Any]:
+    """A value for each of the keys; `given` values take precedence (submitter, division, ...)."""
+    known = {**_processors(), **_memory(), **_storage(), **_networks(), **_accelerators(), **_software(), **given}
+    unexpected = known.keys() - set(keys)
+    assert not unexpected, f"not keys of a system description: {unexpected}"
+    return {key: known.get(key, "") for key in keys}
 
 
-def unknown_keys(description: Mapping[str, Any]) -> list[str]:
-    """Keys that the submitter has to fill in: empty ones, but for notes, and for accelerators where there are none."""
-    without = "accelerator_" if description.get("accelerators_per_node") == "0" else "no such key"
-    empty = (key for key in KEYS if not description.get(key))
-    return [key for key in empty if key not in MAY_BE_EMPTY and not key.startswith(without)]
+def unknown_keys(keys: Sequence[str], description: Mapping[str, Any]) -> list[str]:
+    """Keys that the submitter has to fill in: empty ones, except notes and, without accelerators, their keys."""
+    without = ["accelerator_"] if description.get("accelerators_per_node") == "0" else []
+    not_needed = ("hw_notes", "sw_notes", *without)
+    return [key for key in keys if not description.get(key) and not key.startswith(not_needed)]
 
 
 def _processors() -> dict[str, str]:
@@ -86,7 +52,7 @@ def _processors() -> dict[str, str]:
     caches = [f"{name.removesuffix(' cache')} {cpu[name]}" for name in CACHES if name in cpu]
     return {
         "host_processors_per_node": str(sockets or ""),
-        "host_processor_model_name": cpu.get("Model name", platform.processor()),
+        "host_processor_model_name": processor.model_name(),
         "host_processor_core_count": str(cores or psutil.cpu_count(logical=False) or ""),
         "host_processor_vcpu_count": str(cores * threads or psutil.cpu_count() or ""),
         "host_processor_frequency": f"{frequency.max or frequency.current:.0f} MHz" if frequency else "",
@@ -95,7 +61,7 @@ def _processors() -> dict[str, str]:
 
 
 def _lscpu() -> dict[str, str]:
-    """Field -> data of lscpu; empty where it is not installed."""
+    """Field -> data of lscpu; empty if it is not installed."""
     if shutil.which("lscpu") is None:
         return {}
     english = {**os.environ, "LC_ALL": "C"}
@@ -107,12 +73,12 @@ def _lscpu() -> dict[str, str]:
 
 
 def _fields(entries: list[dict]) -> list[tuple[str, str]]:
-    """Newer versions of lscpu nest their fields."""
-    found = []
+    """(name, data) of all fields; newer versions of lscpu nest them."""
+    fields = []
     for entry in entries:
-        found.append((entry["field"].rstrip(":"), entry.get("data") or ""))
-        found += _fields(entry.get("children", []))
-    return found
+        fields.append((entry["field"].rstrip(":"), entry.get("data") or ""))
+        fields += _fields(entry.get("children", []))
+    return fields
 
 
 def _number(cpu: Mapping[str, str], *names: str) -> int:
@@ -135,7 +101,7 @@ def _storage(root: Path = Path("/sys/block")) -> dict[str, str]:
 
 def _bytes(disk: Path) -> int:
     sectors = _read(disk / "size")
-    return 512 * int(sectors) if sectors.isdecimal() else 0  # sectors of 512 bytes, whatever the disk's own are
+    return 512 * int(sectors) if sectors.isdecimal() else 0  # /sys counts in sectors of 512 bytes on every disk
 
 
 def _disk_type(disk: Path) -> str:
@@ -147,7 +113,7 @@ def _disk_type(disk: Path) -> str:
 
 
 def _networks(root: Path = Path("/sys/class")) -> dict[str, str]:
-    """Ethernet and InfiniBand ports; interfaces without a device are virtual."""
+    """Ethernet and InfiniBand ports, without virtual interfaces, which have no device."""
     ethernet = [_interface(path) for path in sorted((root / "net").glob("*")) if (path / "device").exists()]
     ports = sorted((root / "infiniband").glob("*/ports/*"))
     infiniband = [f"{port.parts[-3]} port {port.name}: {_read(port / 'rate')}" for port in ports]
@@ -155,7 +121,7 @@ def _networks(root: Path = Path("/sys/class")) -> dict[str, str]:
 
 
 def _interface(path: Path) -> str:
-    megabits = _read(path / "speed")  # -1 or unreadable where the driver does not say
+    megabits = _read(path / "speed")  # -1 or unreadable if the driver does not tell
     return f"{path.name}: {int(megabits) / 1000:g} Gb/s" if megabits.isdecimal() else path.name
 
 
@@ -207,4 +173,4 @@ def _read(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(describe(), indent=2))
+    print(json.dumps(describe(ruleset.load("base").values["system_description"]["keys"]), indent=2))

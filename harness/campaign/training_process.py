@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training run in a process of its own: watched, its output kept, ended so that it can close its event log.
+"""One training run in a process of its own, which keeps its output and can close its event log when it is ended.
 
 process = TrainingProcess(package="cosmoflow", arguments=("--config", "..."), seed=1, folder=work, name="result_0")
-failure = process.run(look=lambda: ...)               # "" where the log is complete
-failures = run_together([process, another], look)     # several at once
+failure = process.run(look=lambda: ...)               # "" if the log is complete
+failures = run_together([process, another], look)     # several at the same time
 """
 
 import shlex
@@ -25,22 +25,22 @@ SECONDS_TO_CLOSE = 30
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingProcess:
-    """`python -m <package>.train`, an attempt at one run."""
+    """An attempt at one run: `python -m <package>.train`."""
 
     package: str
     arguments: tuple[str, ...]
-    """Of the train command, but for seed and output."""
+    """Arguments of the train command without seed and output."""
     seed: int
     folder: Path
-    """Where the event log and what the run prints go."""
+    """Folder for the event log and the printed output."""
     name: str
-    """First part of both files' names."""
+    """First part of the names of both files."""
     launcher: tuple[str, ...] = ()
-    """What starts the run's processes, such as srun with its options; nothing: it is one process."""
+    """Command that starts the processes of the run, such as srun with its options; empty for one process."""
 
     @cached_property
     def log(self) -> Path:
-        """The event log of an attempt that nobody has made before: what former ones left is kept."""
+        """The event log, under the number of a new attempt; files of earlier attempts are kept."""
         stems = (self.folder / f"{self.name}.attempt_{attempt}" for attempt in count(1))
         return next(Path(f"{stem}.txt") for stem in stems if not any(self.folder.glob(f"{stem.name}.*")))
 
@@ -55,12 +55,12 @@ class TrainingProcess:
         return [*self.launcher, sys.executable, "-m", f"{self.package}.train", *self.arguments, *run]
 
     def run(self, look: Callable[[], None]) -> str:
-        """Run to the end, calling `look` now and then; '' or why it failed, with the end of what it printed."""
+        """Run to the end and call `look` meanwhile; returns "", or the failure with the end of the printed output."""
         return run_together([self], look)[0]
 
     @contextmanager
     def started(self) -> Iterator[subprocess.Popen]:
-        """The running process, which has ended when the block is left."""
+        """Yield the running process, and end it when the block is left."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
             self.printed.open("wb") as printed,
@@ -72,30 +72,30 @@ class TrainingProcess:
                 _end(process)
 
     def failure(self, exit_code: int) -> str:
-        """'' where the run that ended so is complete."""
+        """The reason if the run is not complete, else an empty text."""
         if exit_code == 0 and is_complete(self.log):
             return ""
-        how = f"exit code {exit_code}" if exit_code else "no run_stop in its log"
+        reason = f"exit code {exit_code}" if exit_code else "no run_stop in its log"
         tail = self.printed.read_text(errors="replace").splitlines()[-NUM_LINES_OF_FAILURE:]
-        return "\n".join([f"{self.name}: {how}: {shlex.join(self.command)}", *tail, f"all of it: {self.printed}"])
+        return "\n".join([f"{self.name}: {reason}: {shlex.join(self.command)}", *tail, f"full output: {self.printed}"])
 
 
 def run_together(attempts: Sequence[TrainingProcess], look: Callable[[], None]) -> list[str]:
-    """Run all at once to their ends, calling `look` now and then; for each '' or why it failed."""
+    """Run all at the same time to their ends and call `look` meanwhile; returns "" or the failure of each."""
     with ExitStack() as stack:
         processes = [stack.enter_context(attempt.started()) for attempt in attempts]
         try:
             for process in processes:
                 _watch(process, look)
         except BaseException:
-            for process in processes:  # all at once, before each is waited for
+            for process in processes:  # all of them, before waiting for each
                 process.terminate()
             raise
     return [attempt.failure(process.returncode) for attempt, process in zip(attempts, processes, strict=True)]
 
 
 def is_complete(log: Path) -> bool:
-    """Whether a run's log has come to its run_stop."""
+    """True if the log of a run ends with run_stop."""
     return log.is_file() and mllog.read(log).first("run_stop") is not None
 
 
@@ -109,7 +109,7 @@ def _watch(process: subprocess.Popen, look: Callable[[], None]) -> None:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Where the campaign is interrupted: let the run close its log, and end one that does not."""
+    """Ask a process that still runs to close its log, and kill it if it does not."""
     if process.poll() is None:
         process.terminate()
         try:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EnergyMeter: joules between two moments, from the best counter of this node, or none at all; never guessed.
+"""EnergyMeter: joules between two moments, from the best counter of this node; without a counter, no figure.
 
     with EnergyMeter(declared_watts=None) as meter: ...
-    meter.record                      # Energy(joules=None, source="none", ...) where nothing measures
+    meter.record                      # Energy(joules=None, source="none", ...) if there is no counter
 
-Order of sources: NVML's total energy, amdsmi's, RAPL, Slurm's acct_gather_energy, a declared wattage. NVML and amdsmi
-cover accelerators alone, RAPL processor packages: `scope` says so, and figures of different scope are not compared.
+Order of sources: the energy counters of NVML and amdsmi, RAPL, acct_gather_energy of Slurm, a declared power. NVML and
+amdsmi cover accelerators only, RAPL covers processor packages. `scope` tells which, and figures of different scope must
+not be compared.
 """
 
 import os
@@ -27,22 +28,22 @@ JOULES_A_MILLIJOULE, JOULES_A_MICROJOULE = 1e-3, 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Energy:
-    """What a run's part on this node took."""
+    """Energy that this node used between two moments."""
 
     joules: float | None
-    """None where nothing measures it."""
+    """None if there is no counter."""
     source: str
     """nvml, amdsmi, rapl, slurm, declared or none."""
     scope: str
-    """What the counter sees: accelerators, processor packages, or the node."""
+    """Part of the node that the counter covers: accelerators, processor packages, or the node."""
     coverage: str
-    """How much of that: such as `8 of 8 accelerators`."""
+    """How much of the scope is covered, such as `8 of 8 accelerators`."""
     interval: float | None
-    """Seconds between two readings of the counter; None where it counts continuously."""
+    """Seconds between two readings of the counter; None for a counter that counts continuously."""
 
     @property
     def is_estimated(self) -> bool:
-        """A declared wattage is no measurement: it is marked, and never ranked."""
+        """True for a declared power, which is no measurement: the figure is marked and never ranked."""
         return self.source == "declared"
 
 
@@ -51,18 +52,18 @@ NOTHING = Energy(joules=None, source="none", scope="none", coverage="no energy c
 
 @dataclass(frozen=True, kw_only=True)
 class Counter:
-    """A source that is there: its total so far, in joules."""
+    """An available source: its total so far, in joules."""
 
     source: str
     scope: str
     coverage: str
     read: Callable[[], float]
     modulus: float | None = None
-    """Joules at which the counter starts again from 0; None: never within a run."""
+    """Joules at which the counter starts again from 0; None if it never does within a run."""
 
 
 class EnergyMeter:
-    """Reads the counter at both ends of a block."""
+    """Reads the counter at the start and at the end of a block."""
 
     def __init__(self, *, declared_watts: float | None = None, counter: Counter | None = None) -> None:
         self._counter = counter or find_counter()
@@ -71,7 +72,7 @@ class EnergyMeter:
 
     def __enter__(self) -> "EnergyMeter":
         self._start_s = time.perf_counter()
-        self._start_joules = self._counter.read() if self._counter else None
+        self._start_joules = self._counter.read() if self._counter else 0.0
         return self
 
     def __exit__(
@@ -104,27 +105,30 @@ class EnergyMeter:
 
 
 def find_counter() -> Counter | None:
-    """The first source that is there, in the order of the module's head."""
+    """The first available source, in the order of the module's docstring."""
     finders = (_nvml, _amdsmi, _rapl, _slurm)
     return next((counter for counter in (find() for find in finders) if counter is not None), None)
 
 
 def _nvml() -> Counter | None:
-    """NVML's total energy of every accelerator of the node that says it."""
-    library, handles = nvml.devices() or (None, ())
+    """Total energy from NVML, over all accelerators of the node that count it."""
+    devices = nvml.devices()
+    if devices is None:
+        return None
+    library, handles = devices
     counting = [handle for handle in handles if _counts(library, handle)]
     if not counting:
         return None
 
     def read() -> float:
-        return sum(library.nvmlDeviceGetTotalEnergyConsumption(one) for one in counting) * JOULES_A_MILLIJOULE
+        return sum(library.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in counting) * JOULES_A_MILLIJOULE
 
     covered = f"{len(counting)} of {len(handles)} accelerators"
     return Counter(source="nvml", scope="accelerators", coverage=covered, read=read)
 
 
 def _counts(library: ModuleType, handle: Any) -> bool:
-    """Volta and later do."""
+    """True for accelerators that count energy: Volta and later."""
     try:
         library.nvmlDeviceGetTotalEnergyConsumption(handle)
     except library.NVMLError:
@@ -133,13 +137,13 @@ def _counts(library: ModuleType, handle: Any) -> bool:
 
 
 def _amdsmi() -> Counter | None:
-    """amdsmi's energy accumulator of every accelerator."""
+    """Energy accumulators from amdsmi, over all accelerators."""
     try:
         import amdsmi
 
         amdsmi.amdsmi_init()
         handles = amdsmi.amdsmi_get_processor_handles()
-    except (ImportError, KeyError, OSError):  # amdsmi looks for its library by an environment variable
+    except (ImportError, KeyError, OSError):  # amdsmi finds its library through an environment variable
         return None
     except amdsmi.AmdSmiException:
         return None
@@ -148,13 +152,13 @@ def _amdsmi() -> Counter | None:
 
     def read() -> float:
         counts = (amdsmi.amdsmi_get_energy_count(handle) for handle in handles)
-        return sum(one["energy_accumulator"] * one["counter_resolution"] for one in counts) * JOULES_A_MICROJOULE
+        return sum(count["energy_accumulator"] * count["counter_resolution"] for count in counts) * JOULES_A_MICROJOULE
 
     return Counter(source="amdsmi", scope="accelerators", coverage=f"{len(handles)} accelerators", read=read)
 
 
 def _rapl(root: Path = RAPL) -> Counter | None:
-    """Running average power limit counters of the processor packages, where the kernel shows them to this user."""
+    """RAPL counters of the processor packages, if this user may read them."""
     packages = [path for path in sorted(root.glob("intel-rapl:*")) if path.name.count(":") == 1]
     files = [path / "energy_uj" for path in packages if os.access(path / "energy_uj", os.R_OK)]
     if not files:
@@ -174,7 +178,7 @@ def _rapl(root: Path = RAPL) -> Counter | None:
 
 
 def _slurm() -> Counter | None:
-    """acct_gather_energy: the node's joules so far, as slurmd reports them; sampled, so short runs are coarse."""
+    """Joules of the node so far, from acct_gather_energy of Slurm; slurmd samples them, so short runs are coarse."""
     node = os.environ.get("SLURMD_NODENAME")
     scontrol = shutil.which("scontrol")
     if not node or scontrol is None or _slurm_joules(scontrol, node) is None:

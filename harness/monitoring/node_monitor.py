@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Monitor: utilisation, memory, I/O and network of this node over time, sampled in the background, and its energy.
+"""Monitor: utilization, memory, I/O and network of this node, sampled in the background, and its energy.
 
     with Monitor(interval_s=1.0) as monitor:
         train()
     monitor.samples[-1].cpu_percent, monitor.energy.joules
 
-psutil sees processors, memory, disks and network; accelerators are seen where nvidia-ml-py and a driver are there. What
-cannot be measured is None, never 0. A counter that fails while training goes on costs samples, not the run.
+psutil measures processors, memory, disks and network; NVML measures accelerators if nvidia-ml-py and a driver are
+installed. A value that cannot be measured is None, never 0. A counter that fails during training ends the sampling, not
+the run.
 """
 
 import threading
@@ -23,29 +24,29 @@ from harness.monitoring import nvml
 from harness.monitoring.energy import Energy, EnergyMeter
 
 MAX_SAMPLES = 100_000
-"""More than a day at one a second; beyond it every second sample goes, and the interval doubles."""
+"""More than a day at one sample a second; then every second sample is dropped and the interval doubles."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One moment; rates are over the time since the sample before."""
+    """Values at one moment; rates are over the time since the previous sample."""
 
     time_s: float
-    """Since the monitor began."""
+    """Time since the monitor started."""
     cpu_percent: float
-    """Of all processors of the node: 100 is all of them busy."""
+    """Load of all processors of the node; 100 if all of them are busy."""
     memory_bytes: int
-    """In use on the node."""
+    """Memory in use on the node."""
     process_bytes: int
     """Resident memory of this process and its children."""
     read_bytes_per_s: float | None
-    """From disks; None where the system does not count."""
+    """Read rate of disks; None if the system does not count it."""
     written_bytes_per_s: float | None
     received_bytes_per_s: float
-    """Over the network, loopback included: local ranks talk through it."""
+    """Receive rate of the network, including loopback, which local ranks communicate over."""
     sent_bytes_per_s: float
     accelerator_percent: float | None = None
-    """Mean over the accelerators of the share of time in which a kernel ran."""
+    """Share of time in which a kernel ran, as the mean over the accelerators."""
     accelerator_memory_bytes: int | None = None
     accelerator_watts: float | None = None
 
@@ -76,7 +77,7 @@ class Monitor:
         self.interval_s = interval_s
         self.samples: list[Sample] = []
         self.error: str | None = None
-        """Why sampling ended early."""
+        """The reason if sampling ended early."""
         self._accelerators = accelerators if accelerators is not None else find_accelerators()
         self._meter = EnergyMeter(declared_watts=declared_watts)
         self._process = psutil.Process()
@@ -85,7 +86,7 @@ class Monitor:
 
     @property
     def energy(self) -> Energy:
-        """Between entering and leaving the block; no joules before."""
+        """Energy between the start and the end of the block; without joules before its end."""
         return self._meter.record
 
     def __enter__(self) -> "Monitor":
@@ -103,15 +104,15 @@ class Monitor:
         self._meter.__exit__(kind, error, traceback)
 
     def mean(self, field: str) -> float | None:
-        """Over the samples that have it."""
+        """Mean of a field over the samples that have it."""
         values = [value for value in (getattr(sample, field) for sample in self.samples) if value is not None]
         return fmean(values) if values else None
 
     def _sample_until_stopped(self) -> None:
-        psutil.cpu_percent()  # starts its interval, which psutil keeps for each thread
+        psutil.cpu_percent()  # starts the interval, which psutil keeps for each thread
         stopped = False
         while not stopped:
-            stopped = self._stop.wait(self.interval_s)  # the last sample is taken at the end, however short the block
+            stopped = self._stop.wait(self.interval_s)  # the last sample is taken at the end, even of a short block
             try:
                 self.samples.append(self._sample())
             except (psutil.Error, OSError, RuntimeError) as error:
@@ -143,13 +144,13 @@ class Monitor:
 
 @dataclass(frozen=True)
 class Accelerators:
-    """How to read all accelerators of the node: (mean utilisation in percent, bytes in use, watts)."""
+    """A function that reads all accelerators of the node: (mean utilization in percent, bytes in use, watts)."""
 
     read: Callable[[], tuple[float | None, int | None, float | None]]
 
 
 def find_accelerators() -> Accelerators | None:
-    """Through NVML; None where nvidia-ml-py or a driver is missing."""
+    """The accelerators that NVML knows; None if nvidia-ml-py or a driver is missing."""
     opened = nvml.devices()
     return Accelerators(read=lambda: _read_nvml(*opened)) if opened else None
 
@@ -158,7 +159,7 @@ def _read_nvml(library: ModuleType, handles: list[Any]) -> tuple[float | None, i
     def total(query: Callable[[Any], float]) -> float | None:
         try:
             return sum(query(handle) for handle in handles)
-        except library.NVMLError:  # some virtual devices do not say
+        except library.NVMLError:  # some virtual devices do not support the query
             return None
 
     percent = total(lambda handle: library.nvmlDeviceGetUtilizationRates(handle).gpu)
@@ -187,7 +188,7 @@ def _rate(before: int | None, now: int | None, elapsed_s: float) -> float | None
 
 
 def _resident_bytes(process: psutil.Process) -> int:
-    """Children that end in this moment count no more."""
+    """Resident memory of a process and its children; children that have just ended are skipped."""
     total = process.memory_info().rss
     for child in process.children(recursive=True):
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NVML, which knows NVIDIA's accelerators of this node.
+"""NVML, the library of counters of the NVIDIA accelerators of this node.
 
 if (opened := nvml.devices()) is not None:
     library, handles = opened
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def devices() -> tuple[ModuleType, list[Any]] | None:
-    """The library, and a handle of each accelerator; None where nvidia-ml-py, a driver or an accelerator is missing."""
+    """The library and a handle of each accelerator; None if nvidia-ml-py, the driver or an accelerator is missing."""
     try:
         import pynvml
 

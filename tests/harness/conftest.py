@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny benchmark that the harness' tests train with: no network, no data, its evaluations are told."""
+"""A toy benchmark for the tests of the harness: without network and data, and with given evaluation results."""
 
 import os
 import sys

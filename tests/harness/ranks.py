@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several ranks for a test: spawned processes that meet over gloo.
+"""Several ranks for a test: spawned processes in a gloo process group.
 
-spawn(work, 2, tmp_path, *arguments)           # work(world, *arguments) in each; what fails there fails here
+spawn(work, 2, tmp_path, *arguments)           # runs work(world, *arguments) in each; a failure in one fails the test
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from harness.distributed.world import World
 
 
 def spawn(work: Callable[..., None], num_ranks: int, folder: Path, *arguments: object) -> None:
-    """`folder`: where the ranks meet, empty and used once."""
+    """`folder`: an empty folder for the rendezvous of the ranks, used only once."""
     torch.multiprocessing.spawn(_on_rank, (work, num_ranks, folder, arguments), nprocs=num_ranks)
 
 

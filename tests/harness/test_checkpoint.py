@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resume: a run that was killed goes on with the same losses and a legal log, or says in one line why it cannot."""
+"""Resume: a killed run continues with the same losses and a legal log, or one line tells why it cannot."""
 
 from pathlib import Path
 
@@ -10,21 +10,21 @@ from torch import nn
 import compliance.__main__
 from compliance import mllog
 from harness import checkpoint
-from harness.checkpoint import CheckpointError, Checkpoints
+from harness.checkpoint import CheckpointError
 from harness.run import Run, RunError
 
 NUM_EPOCHS = 4
 
 
 def train(config, output: Path, *, resume: bool = False, seed: int = 3, stop_after: tuple[int, int] = (0, 0)) -> Run:
-    """A network with dropout; an error in the step after `stop_after` (epoch, step) stands for a kill."""
+    """Train a network with dropout; an error in the step after `stop_after` (epoch, step) stands for a kill."""
     with Run(config, output, seed=seed, resume=resume) as run:
         run.log("train_samples", 256)
         run.log("eval_samples", 256)
         torch.manual_seed(run.seed)
         network = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-        checkpoints = Checkpoints(run, every_epochs=1, network=network, optimizer=optimizer)
+        checkpoints = run.checkpoints(every_epochs=1, network=network, optimizer=optimizer)
         run.start()
         for epoch in run.epochs(NUM_EPOCHS, checkpoints):
             for step in range(3):
@@ -116,14 +116,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_config, killed, t
     newest.write_bytes({"cut off": content[:-100], "one byte changed": content, "empty": b""}[damage])
     train(make_config(), killed, resume=True)
     train(make_config(), tmp_path / "whole.txt")
-    assert f"{newest}: damaged" in capsys.readouterr().err
+    assert f"{newest}: damaged; trying the checkpoint before it" in capsys.readouterr().err
     assert mllog.read(killed).first("restart").metadata.epoch_num == 1
     assert not newest.exists()
     assert losses(killed) == losses(tmp_path / "whole.txt")
 
 
 def bytes_of_a_weight(path: Path) -> bytes:
-    """Bytes of a weight as they stand in the file."""
+    """Bytes of a weight as stored in the file."""
     return torch.load(path, weights_only=True)["parts"]["network"]["0.weight"].numpy().tobytes()[:16]
 
 
@@ -162,7 +162,7 @@ def test_a_kill_while_one_is_written_leaves_the_last_one(make_config, tmp_path, 
 
 
 def kill_at(name: str, replace):
-    """Path.replace, but for a kill before the file of this name has moved to its place."""
+    """Path.replace that raises, as a kill would, before it renames the file of this name."""
 
     def killed(path: Path, target: Path) -> Path:
         if path.name == name:
@@ -174,9 +174,9 @@ def kill_at(name: str, replace):
 
 def test_another_configuration_cannot_go_on(make_config, killed):
     before = killed.read_bytes()
-    with pytest.raises(CheckpointError, match="seed: began with 3, found 4"):
+    with pytest.raises(CheckpointError, match="seed: the run began with 3, found 4"):
         train(make_config(), killed, resume=True, seed=4)
-    with pytest.raises(CheckpointError, match="division: began with 'closed', found 'open'"):
+    with pytest.raises(CheckpointError, match="division: the run began with 'closed', found 'open'"):
         train(make_config(division="open"), killed, resume=True)
     assert killed.read_bytes() == before
 

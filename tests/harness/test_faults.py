@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of a running job: every rank ends in seconds, the log says aborted, nothing half-written counts as whole."""
+"""Faults of a running job: every rank ends within seconds, the log says aborted, and no partial file looks whole."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from harness.staging.stage import stage
 from harness.staging.units import StagingError
 
 SECONDS_TO_END = 20
-"""After a fault, on two loaded cores; interpreters take some of it to unwind and leave."""
+"""Time to end after a fault, on two busy cores; interpreters need a part of it to unwind and exit."""
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="two ranks on CPU")
 
@@ -31,7 +31,7 @@ ENDLESS = (
 
 @pytest.fixture
 def ranks(toy_folder, toy_train, toy_environment):
-    """Two ranks that train for ever, with no launcher that would end one for the other; (processes, log)."""
+    """Start two ranks that train without end, without a launcher that would end one when the other fails."""
     train_py = toy_folder / "cosmoflow/train.py"
     train_py.write_text(train_py.read_text().replace(*ENDLESS))
     system = toy_folder / "cosmoflow/configs/demo/system.toml"

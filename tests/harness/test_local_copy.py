@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data are staged and cached as far as the system asks for it, and cached from the copy."""
+"""Data are staged and cached as the system asks, and cached from the staged copy."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from harness.distributed.world import World
 
 
 class Samples:
-    """Notes what is done to it."""
+    """A split that records the calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.done = folder, []

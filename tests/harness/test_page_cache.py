@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cache_clear says true only where pages were dropped."""
+"""cache_clear is true only if pages were dropped."""
 
 import os
 
@@ -11,7 +11,7 @@ from harness.page_cache import drop_caches
 
 @pytest.fixture(autouse=True)
 def kernel_file(tmp_path, monkeypatch):
-    """The kernel's file, which only its owner may write; here nobody may."""
+    """The file of the kernel, which only root may write; in these tests nobody may."""
     monkeypatch.setattr(page_cache, "DROP_CACHES", tmp_path / "no" / "such" / "file")
 
 

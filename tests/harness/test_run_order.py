@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every call out of its order is refused by name, and leaves a log whose intervals are closed."""
+"""Every call in an illegal order is refused by name, and all intervals of the log are closed."""
 
 import pytest
 
@@ -73,7 +73,7 @@ ILLEGAL = {
     "evaluation twice": (evaluate_twice, "expected once in each epoch"),
     "evaluation of another epoch": (evaluate_another_epoch, "this is epoch 1"),
     "evaluation without value": (evaluate_without_value, "result.value was not set"),
-    "no evaluation": (skip_evaluation, "wants an evaluation in every epoch"),
+    "no evaluation": (skip_evaluation, "requires an evaluation in every epoch"),
     "staging in an epoch": (stage_in_an_epoch, "expected run"),
     "staging after an epoch": (stage_between_epochs, "an epoch has begun"),
     "reached inside the evaluation": (judge_an_unlogged_result, "result of this epoch's evaluation"),

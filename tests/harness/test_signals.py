@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whenever a signal comes, the log is closed; and the command says so by its exit code alone."""
+"""A signal at any moment leaves a closed log, and the exit code tells which signal it was."""
 
 import os
 import random
@@ -41,7 +41,7 @@ def raise_later() -> Iterator[Callable[[int, float], None]]:
 
 
 def check_aborted(path: Path) -> None:
-    """Every interval of the log is closed, the innermost first, and run_stop is the last event."""
+    """Check that all intervals are closed, the innermost first, and that run_stop is the last event."""
     log, stack = mllog.read(path), []
     assert log.num_bad_lines == 0
     for event in log.events:
@@ -94,7 +94,7 @@ def test_ignored_signal_stays_ignored(interrupts):
 
 
 def train(run: Run, set_alarm: Callable[[], None]) -> None:
-    """Epochs that do nothing but log, so that the signal mostly falls into the writing of an event."""
+    """Run epochs that only log, so that the signal mostly arrives while an event is written."""
     run.log("train_samples", 1024)
     run.log("eval_samples", 256)
     run.start()

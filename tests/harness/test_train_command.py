@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A train command's request: the files that the options name, and the run that they describe."""
+"""The request of a train command: the files that its options name, and the run that they describe."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ def parse(*arguments: str) -> TrainCommand:
     return TrainCommand.parse(["--config", DEMO, *arguments], "trains", Hyperparameters, System)
 
 
-def test_the_data_are_the_systems_where_the_command_names_none():
+def test_the_data_folder_is_that_of_the_system_unless_the_command_names_one():
     assert parse().data == parse().settings.system.data_folder
     assert parse("--data", "elsewhere").data == Path("elsewhere")
 
 
-def test_a_file_takes_the_place_of_the_folders(tmp_path):
+def test_a_given_file_replaces_the_one_in_the_folder(tmp_path):
     system = tmp_path / "mine.toml"
     system.write_text(Path(DEMO, "system.toml").read_text().replace("max_epochs = 12", "max_epochs = 3"))
     request = parse("--system", str(system))
@@ -31,8 +31,10 @@ def test_a_file_takes_the_place_of_the_folders(tmp_path):
         parse("--hyperparameters", str(system))
 
 
-def test_the_run_has_the_seed_and_the_output_that_were_asked_for(tmp_path):
+def test_the_run_has_the_requested_seed_and_output(tmp_path):
     run = parse("--seed", "7", "--output", str(tmp_path / "log.txt")).run(World())
     assert (run.seed, run.output) == (7, tmp_path / "log.txt")
-    drawn = parse("--output", str(tmp_path / "log.txt"), "--resume").run(World())  # nothing to go on from: a new run
+    drawn = parse("--output", str(tmp_path / "log.txt"), "--resume").run(
+        World()
+    )  # a new run
     assert drawn.seed > 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A campaign leaves a submission of complete runs, however often it is stopped on the way."""
+"""A campaign makes a submission of complete runs, however often it is interrupted."""
 
 import json
 import os
@@ -14,9 +14,9 @@ import pytest
 import compliance.__main__
 from compliance import mllog
 from compliance.files.errors import UserError
+from compliance.rulesets import ruleset
 from harness.campaign import campaign, plan
 from harness.campaign.plan import CampaignError
-from harness.campaign.system_description import KEYS
 from harness.config import ConfigError
 
 DEMO = "cosmoflow/configs/demo"
@@ -50,7 +50,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def whole_toy(toy_folder, toy_environment, monkeypatch):
-    """The working folder of the toy, in this process and in those that it starts."""
+    """The working folder of the toy, for this process and the processes that it starts."""
     real = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "cosmoflow"}
     monkeypatch.chdir(toy_folder)
     monkeypatch.syspath_prepend(str(toy_folder))
@@ -64,7 +64,7 @@ def whole_toy(toy_folder, toy_environment, monkeypatch):
 
 @pytest.fixture
 def toy(whole_toy):
-    """A toy that logs what a campaign looks at and nothing else, within a moment."""
+    """A fast toy that logs only the events that a campaign reads."""
     (whole_toy / "cosmoflow/train.py").write_text(QUICK_TRAIN_PY)
     return whole_toy
 
@@ -106,7 +106,7 @@ def test_submission_is_whole(toy, capsys):
     assert (toy / "out/submission.toml").read_text() == 'rules = "mlperf_hpc_demo"\n'
     assert os.access(toy / "out" / entry / "one_laptop/run_and_time.sh", os.X_OK)
     description = json.loads((toy / "out/Example_Lab/systems/one_laptop.json").read_text())
-    assert list(description) == list(KEYS)
+    assert list(description) == ruleset.load("base").values["system_description"]["keys"]
     assert (description["submitter"], description["division"], description["status"]) == (
         "Example Lab",
         "closed",
@@ -115,7 +115,7 @@ def test_submission_is_whole(toy, capsys):
     printed = capsys.readouterr().out
     assert "result_1.txt  seed 8  0.00 minutes  eval_error 0.3333 in epoch 3  success" in printed
     assert "2 of 2 runs complete, 2 reached the target" in printed
-    assert "for the submitter to fill in: system_type" in printed
+    assert "keys for the submitter to fill in: system_type" in printed
 
 
 def test_the_copied_source_runs_alone(toy, toy_environment):
@@ -140,7 +140,7 @@ def test_checker_reads_real_runs_as_one_entry(whole_toy, capsys):
         ("Example_Lab", "one_laptop", "cosmoflow", 2)
     ]
     families = {finding["rule"][0] for finding in report["findings"] if finding["severity"] == "error"}
-    assert families <= {"R", "S"}  # two runs of ten, and what only the submitter knows of the system
+    assert families <= {"R", "S"}  # two runs of ten, and keys of the system that only the submitter knows
 
 
 def test_runs_are_as_many_as_the_rules_ask_for(toy):
@@ -240,7 +240,7 @@ def test_other_rules_are_not_mixed(toy):
 def test_incomplete_log_in_the_submission_is_not_touched(toy):
     run("--runs", "1")
     (toy / "out" / RESULTS / "result_1.txt").write_text("cut off")
-    with pytest.raises(CampaignError, match=r"result_1.txt: has no run_stop"):
+    with pytest.raises(CampaignError, match=r"result_1.txt: no run_stop"):
         run()
     assert (toy / "out" / RESULTS / "result_1.txt").read_text() == "cut off"
 

@@ -17,7 +17,7 @@ SLOW_START = ("        run.start()\n", "        run.start()\n        import time
 
 @pytest.fixture
 def campaign(toy_folder, toy_environment):
-    """Run a campaign of the toy; what the process said."""
+    """Run a campaign of the toy; returns the finished process."""
 
     def run(*options: str, **variables: str) -> subprocess.CompletedProcess:
         line = [sys.executable, "-m", "harness.campaign", "cosmoflow/configs/demo", "--output", "out", *options]
@@ -44,7 +44,7 @@ def test_instances_train_at_the_same_time_from_distinct_seeds(campaign, toy_fold
     assert (entry["metric"], entry["runs"], entry["throughput"]["num_kept"]) == ("throughput", 3, 3)
     again = campaign("--instances", "3")
     assert again.returncode == 2
-    assert "holds instances already, whose clock has stopped" in again.stderr
+    assert "holds instances of an earlier campaign" in again.stderr
 
 
 def test_an_instance_without_the_target_is_pruned(campaign, toy_folder):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Monitor and EnergyMeter: what is sampled, what is said where nothing can be measured, and what is never guessed."""
+"""Monitor and EnergyMeter: samples, the result if nothing can be measured, and no guessed values."""
 
 import mmap
 import sys
@@ -16,7 +16,7 @@ from harness.monitoring.node_monitor import Accelerators, Monitor, find_accelera
 
 @pytest.fixture
 def no_counters(monkeypatch, tmp_path):
-    """A node that measures no energy."""
+    """A node without energy counters."""
     monkeypatch.setattr(energy, "_nvml", lambda: None)
     monkeypatch.setattr(energy, "_amdsmi", lambda: None)
     monkeypatch.setattr(energy, "_rapl", lambda: None)
@@ -45,7 +45,7 @@ def test_samples_follow_time():
 
 
 def test_the_first_sample_already_sees_the_processors_work():
-    """psutil's percentage begins with 0 in every thread that asks for it first."""
+    """The first percentage that a thread gets from psutil is 0."""
     with Monitor(interval_s=0.3) as monitor:
         until = time.perf_counter() + 0.4
         while time.perf_counter() < until:
@@ -55,11 +55,11 @@ def test_the_first_sample_already_sees_the_processors_work():
 
 def test_memory_that_is_taken_is_seen():
     with Monitor(interval_s=0.02) as monitor:
-        deadline = time.monotonic() + 20  # a loaded machine may keep the sampling thread waiting
+        deadline = time.monotonic() + 20  # a busy machine may delay the sampling thread
         while not monitor.samples and time.monotonic() < deadline:
             time.sleep(0.02)
         before = monitor.samples[0].process_bytes
-        taken = mmap.mmap(-1, 64 << 20)  # new pages: malloc may hand out ones that the process has already
+        taken = mmap.mmap(-1, 64 << 20)  # new pages; malloc may return pages that the process already has
         taken.write(bytes(64 << 20))
         while monitor.samples[-1].process_bytes - before < 32 << 20 and time.monotonic() < deadline:
             time.sleep(0.02)
