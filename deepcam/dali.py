@@ -38,7 +38,7 @@ class Reader:
         self.dataset, self.batches, self.num_threads = dataset, batches, num_threads
 
     def __iter__(self) -> Iterator[Batch | SampleError]:
-        indices = [batch for batch in self.batches.indices() if len(batch)]
+        indices = self.batches.indices()
         pipeline = self._pipeline(indices)
         for batch in indices:
             try:
@@ -69,7 +69,7 @@ class Reader:
                 yield tuple([_bytes(sample[number]) for sample in paths] for number in range(num_files))
 
         @pipeline_def(
-            batch_size=max(map(len, indices)), num_threads=self.num_threads, device_id=None, prefetch_queue_depth=2
+            batch_size=self.batches.batch_size, num_threads=self.num_threads, device_id=None, prefetch_queue_depth=2
         )
         def pipeline():
             files = fn.external_source(source=names(), num_outputs=num_files, dtype=types.UINT8, ndim=1)

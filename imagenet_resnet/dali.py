@@ -69,7 +69,7 @@ class Reader:
     def _pipeline(self, feed: Iterator[tuple]):
         on_gpu, side = self.gpu is not None, self.side
 
-        @pipeline_def(batch_size=self._largest_batch(), num_threads=self.num_threads, device_id=self.gpu)
+        @pipeline_def(batch_size=self.batches.batch_size, num_threads=self.num_threads, device_id=self.gpu)
         def pipeline():
             files, corner, extent, mirrored, label = fn.external_source(source=feed, num_outputs=5)
             picture = fn.decoders.image_slice(
@@ -79,10 +79,6 @@ class Reader:
             return fn.flip(resized, horizontal=mirrored), label
 
         return pipeline()
-
-    def _largest_batch(self) -> int:
-        """A rank's last batch may hold one sample more than the others: see EpochBatches."""
-        return self.batches.batch_size + 1
 
     def _tensor(self, image_NHWC) -> torch.Tensor:
         """A copy, which outlives DALI's reused buffers, on the device that decoded."""
