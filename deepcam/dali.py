@@ -6,6 +6,7 @@ plain loader, so both kinds give the same samples; the samples pass the same che
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ except ImportError:
 from deepcam import sample_files
 from deepcam.data import Batch, Dataset
 from deepcam.sample_files import SampleError
+from harness.data import dali
 from harness.data.checks import DataError
 from harness.data.sampler import EpochBatches
 
@@ -26,8 +28,7 @@ class Reader:
     """Batches of one rank's current epoch, as deepcam.loader hands them on. DataError where DALI cannot."""
 
     def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_threads: int) -> None:
-        if pipeline_def is None:
-            raise DataError("loader kind: found no nvidia.dali to import; install the extra [dali] or use 'plain'")
+        dali.require()
         if dataset.cached:
             raise DataError(f"{dataset.folder}: loader kind 'dali' reads files, found a cached data set; use 'plain'")
         if dataset.sample_format.name == "hdf5":
@@ -39,14 +40,12 @@ class Reader:
 
     def __iter__(self) -> Iterator[Batch | SampleError]:
         indices = self.batches.indices()
-        pipeline = self._pipeline(indices)
-        for batch in indices:
-            try:
-                outputs = [output.as_array() for output in pipeline.run()]
-            except RuntimeError as error:
-                yield SampleError(f"{self.dataset.paths(batch[0])[0]} or one beside it in the batch: DALI: {error}")
-                return
-            yield self._checked(batch, outputs)
+        waiting = iter(indices)
+        try:
+            for outputs in dali.outputs(partial(self._pipeline, indices), len(indices)):
+                yield self._checked(next(waiting), [output.as_array() for output in outputs])
+        except RuntimeError as error:
+            yield SampleError(f"{self.dataset.paths(next(waiting)[0])[0]} or one beside it in the batch: DALI: {error}")
 
     def _checked(self, indices: np.ndarray, outputs: list[np.ndarray]) -> Batch | SampleError:
         fields, labels = outputs if len(outputs) == 2 else sample_files.split_fused(outputs[0])

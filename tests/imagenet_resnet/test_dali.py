@@ -56,7 +56,7 @@ def test_grey_in_place_of_errors_is_refused(folders):
 
 
 def test_without_dali_it_says_what_to_install(folders, monkeypatch):
-    monkeypatch.setattr(dali, "pipeline_def", None)
+    monkeypatch.setattr("harness.data.dali.is_installed", lambda: False)
     with pytest.raises(DataError, match=r"install the extra \[dali\]"):
         open_loader(folders, "dali")
 
