@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cosmoflow import dali, prepare
+from cosmoflow import prepare
 from cosmoflow.conversion import Conversion
 from cosmoflow.data import open_split
 from cosmoflow.loader import loader
