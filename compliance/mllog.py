@@ -1,220 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RunLog: the mlperf-logging events of one file that may hold anything else besides.
+"""Reads run logs: the lines of mlperf-logging in files that may contain any other output.
 
     log = read(Path("result_0.txt"))
     log.first("run_start").time_ms, log.value("global_batch_size"), log.bad_lines
 
-Every line with the marker is accounted for: an event, a bad line, or an event past the cap. The file is read in blocks
-and no line is kept, so that memory does not grow with other output; a line without end costs one block.
+Every line with the marker is counted: as an event, a bad line or a shell trace. The file is read in blocks and no line
+is kept. RunLog bounds what is kept of the events.
 """
 
 import json
-import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
-from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
+from compliance.run_log import MAX_TEXT, Event, RunLog, bounded, is_small
+
 MARKER = b":::MLLOG"
+OLDER_MARKERS = (b":::MLL ", b":::MLPv0.")  # MLPerf Training v0.6 and v0.5
 BLOCK_BYTES = 1 << 20
+HEAD_BYTES = 64 << 10
 MAX_LINE_BYTES = 1 << 20
-MAX_EVENTS = 100_000  # about ten times the longest public log; keeps memory bounded whatever the file's size
-MAX_EVENTS_PER_KEY = 2000  # of such as a loss a step, which no rule reads; interval marks and evaluations are all kept
-MAX_BAD_LINES_KEPT = 100
-QUALITIES = ("eval_error", "eval_accuracy")
-POSSIBLE_TIME = msgspec.Meta(ge=0, lt=10**14)
-"""Until the year 5138: keeps infinity, NaN and absurd integers out of every later subtraction."""
+MAX_EVENTS_OF_ENTRY = 400_000  # kept events of the logs of one entry, about 100 MB
+SHELL_TRACE = re.compile(rb"(?:^|\s)\++ ")
+FILE_TYPES = {
+    b"\x1f\x8b": "a gzip file; unpack it with gunzip",
+    b"\x28\xb5\x2f\xfd": "a zstd file; unpack it with unzstd",
+    b"\xfd7zXZ": "an xz file; unpack it with unxz",
+    b"BZh": "a bzip2 file; unpack it with bunzip2",
+    b"PK\x03\x04": "a zip file; unpack it with unzip",
+    b"\xff\xfe": "UTF-16 text; convert it with iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "UTF-16 text; convert it with iconv -f UTF-16 -t UTF-8",
+}
 
 
-class Metadata(msgspec.Struct, gc=False):
-    """What the rules read of an event's metadata; absent is None."""
+class ReadBudget:
+    """The number of events that the logs of one entry may keep in memory together."""
 
-    epoch_num: Any = None
-    first_epoch_num: Any = None
-    epoch_count: Any = None
-    status: Any = None
-    staging_duration: Any = None
-
-
-class Event(msgspec.Struct, gc=False):
-    """One log line: `:::MLLOG {"key": ..., "value": ..., "time_ms": ..., "event_type": ..., "metadata": {...}}`."""
-
-    key: str
-    time_ms: Annotated[int, POSSIBLE_TIME] | Annotated[float, POSSIBLE_TIME]
-    """Milliseconds since 1970."""
-    value: Any = None
-    event_type: str = ""
-    metadata: Metadata | None = None
-    line: int = 0
-    """Line of the file, counted from 1."""
-
-
-@dataclass(frozen=True)
-class BadLine:
-    """A line with the marker that holds no event."""
-
-    line: int
-    reason: str
-
-
-class RunLog:
-    """The events of one run, in file order."""
-
-    path: Path
-    events: list[Event]
-    by_key: dict[str, list[Event]]
-    bad_lines: list[BadLine]
-    """The first hundred; `num_bad_lines` counts all."""
-    num_bad_lines: int
-    num_events: int
-    """Events of the file, those included that are not kept."""
-    passed_over: Counter[str]
-    """Events of each key that are not kept: those past MAX_EVENTS_PER_KEY."""
-    num_lines: int
-    num_bytes: int
-    error: str | None
-    """Why the file could not be read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.events, self.by_key, self.bad_lines, self.passed_over = [], {}, [], Counter()
-        self.num_bad_lines = self.num_events = self.num_lines = self.num_bytes = 0
-        self.error = None
-
-    def first(self, key: str) -> Event | None:
-        events = self.by_key.get(key)
-        return events[0] if events else None
-
-    def last(self, key: str) -> Event | None:
-        events = self.by_key.get(key)
-        return events[-1] if events else None
-
-    def all(self, key: str) -> list[Event]:
-        return self.by_key.get(key, [])
-
-    def in_order(self, *keys: str) -> list[Event]:
-        """All events of these keys, in file order."""
-        return sorted(chain.from_iterable(map(self.all, keys)), key=attrgetter("line"))
-
-    def value(self, key: str, default: Any = None) -> Any:
-        """Value of the key's first event."""
-        event = self.first(key)
-        return default if event is None else event.value
-
-    def values(self) -> dict[str, Any]:
-        """First value of every key: what a constraint's `when` looks at."""
-        return {key: events[0].value for key, events in self.by_key.items()}
-
-    @property
-    def evaluations(self) -> list[Event]:
-        """Of every benchmark's quality."""
-        return [event for key in QUALITIES for event in self.all(key)]
-
-    @cached_property
-    def runs_forward(self) -> bool:
-        """No event is earlier than one before it."""
-        times = [event.time_ms for event in self.events]
-        return times == sorted(times)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """The same for a log and its copy, moved in time or not: no two runs share the times between evaluations."""
-        events = self.evaluations
-        if len(events) < 2:
-            return self.digest
-        start_ms = events[0].time_ms
-        course = [[event.value, event.time_ms - start_ms] for event in events]
-        try:
-            return msgspec.msgpack.encode(course)
-        except (OverflowError, UnicodeEncodeError, RecursionError):  # integers of 400 digits, halves of characters
-            return repr(course).encode("utf-8", "backslashreplace")
-
-    @cached_property
-    def digest(self) -> bytes:
-        """blake2b of the file's bytes, which are read once more: few logs are so alike that they need it."""
-        from hashlib import blake2b, file_digest  # and with it OpenSSL: few submissions need it
-
-        try:
-            with self.path.open("rb") as file:
-                return file_digest(file, lambda: blake2b(digest_size=16)).digest()
-        except OSError:  # gone since it was read: like no other
-            return bytes(self.path)
-
-    def add(self, events: Sequence[Event], lines: Sequence[int]) -> None:
-        """Take decoded events with the numbers of their lines."""
-        kept = len(events) if self.num_events + len(events) <= MAX_EVENTS else max(0, MAX_EVENTS - self.num_events)
-        self.num_events += len(events)
-        by_key, keep = self.by_key, self.events.append
-        for event, line in zip(events[:kept], lines, strict=False):
-            event.line = line
-            same = by_key.get(event.key)
-            if same is None:
-                same = by_key[sys.intern(event.key)] = []
-            elif len(same) >= MAX_EVENTS_PER_KEY and not _is_kept(event.key):
-                self.passed_over[event.key] += 1
-                continue
-            else:
-                event.key = same[0].key
-            same.append(event)
-            keep(event)
-
-    def add_bad(self, line: int, reason: str) -> None:
-        self.num_bad_lines += 1
-        if len(self.bad_lines) < MAX_BAD_LINES_KEPT:
-            self.bad_lines.append(BadLine(line, reason))
+    def __init__(self, num_events: int = MAX_EVENTS_OF_ENTRY) -> None:
+        self.num_events = num_events
 
 
 class UnreadLog(RunLog):
-    """A log whose file is read when it is first asked for what the file holds."""
+    """A log whose file is read when one of its fields is first used."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path  # no other field: __getattr__ is asked for those
+    def __init__(self, path: Path, budget: ReadBudget | None = None) -> None:
+        self.path = path  # no other field: __getattr__ is called for those
+        vars(self)["_budget"] = budget or ReadBudget()
 
     def __getattr__(self, name: str) -> Any:
         if name not in RunLog.__annotations__:
             raise AttributeError(name)
-        vars(self).update(vars(read(self.path)))
+        budget = vars(self)["_budget"]
+        log = read(self.path) if budget.num_events > 0 else refused(self.path)
+        budget.num_events -= len(log.events) + log.num_extra
+        vars(self).update(vars(log))
         return vars(self)[name]
 
-
-def hashable(values: list) -> object:
-    """A tuple; text where a log has lists or objects for values."""
-    try:
-        hash(key := tuple(values))
-    except TypeError:
-        return repr(values)
-    return key
-
-
-def _is_kept(key: str) -> bool:
-    """All events of interval marks and evaluations are: the clock and the quality hang on each of them."""
-    return key.endswith(("_start", "_stop")) or key.startswith("eval_")
+    def forget(self, **known: Any) -> None:
+        """Free the events, but for the `known` fields; the file is read again when another field is used."""
+        budget = vars(self)["_budget"]
+        budget.num_events += len(vars(self).get("events", ())) + vars(self).get("num_extra", 0)
+        path = self.path
+        vars(self).clear()
+        vars(self).update(known, path=path, _budget=budget)
 
 
-def read(path: Path) -> RunLog:
-    """Parse one log. Never raises on content; a file that cannot be opened has `error` set."""
+def refused(path: Path) -> RunLog:
+    """A log that is not read, since the logs of its entry are too long together."""
+    log = RunLog(path)
+    log.error = f"not read: the other logs of the entry have {MAX_EVENTS_OF_ENTRY} events"
+    return log
+
+
+def read(path: Path, max_bytes: int | None = None) -> RunLog:
+    """Parse one log, or its first bytes. Never raises on content; sets `error` if the file cannot be opened."""
     log = RunLog(Path(path))
     try:
         with log.path.open("rb", buffering=0) as file:
-            for block, first_line, num_lines in _blocks(file, log):
-                if not _take_plain(block, first_line, num_lines, log):
-                    _take_mixed(block, first_line, log)
+            for block, first_line, num_lines in _blocks(file, log, max_bytes):
+                if not _add_plain(block, first_line, num_lines, log):
+                    _add_mixed(block, first_line, log)
     except OSError as error:
         log.error = error.strerror or str(error)
     return log
 
 
-def _blocks(file: BinaryIO, log: RunLog) -> Iterator[tuple[bytes, int, int]]:
-    """About BLOCK_BYTES of whole lines, the first one's number, how many they are; a longer line is cut into blocks."""
+def _blocks(file: BinaryIO, log: RunLog, max_bytes: int | None) -> Iterator[tuple[bytes, int, int]]:
+    """(block of whole lines, number of its first line, lines in it); a line longer than a block is split."""
     rest = b""
-    while chunk := file.read(BLOCK_BYTES):
+    while chunk := file.read(BLOCK_BYTES if max_bytes is None else min(BLOCK_BYTES, max_bytes - log.num_bytes)):
+        if log.num_bytes == 0:
+            log.file_type = next((text for magic, text in FILE_TYPES.items() if chunk.startswith(magic)), "")
         log.num_bytes += len(chunk)
         cut = chunk.rfind(b"\n") + 1
         if cut == 0 and len(rest) + len(chunk) <= 2 * BLOCK_BYTES:
@@ -224,7 +104,7 @@ def _blocks(file: BinaryIO, log: RunLog) -> Iterator[tuple[bytes, int, int]]:
         num_lines = block.count(b"\n")
         yield block, log.num_lines + 1, num_lines
         log.num_lines += num_lines
-    if rest:
+    if rest and max_bytes is None:  # otherwise the rest may be the head of a line
         yield rest, log.num_lines + 1, 1
         log.num_lines += 1
 
@@ -232,32 +112,43 @@ def _blocks(file: BinaryIO, log: RunLog) -> Iterator[tuple[bytes, int, int]]:
 _DECODER = msgspec.json.Decoder(Event)
 
 
-def _take_plain(block: bytes, first_line: int, num_lines: int, log: RunLog) -> bool:
-    """Take a block in which every line is an event, as in most logs: a few calls in all. False for any other block."""
+def _add_plain(block: bytes, first_line: int, num_lines: int, log: RunLog) -> bool:
+    """Add a block in which every line is an event, as in most logs, in a few calls. False for any other block."""
     texts = block.removesuffix(b"\n").split(b"\n" + MARKER)
     if len(texts) != num_lines or not texts[0].startswith(MARKER):
         return False
     texts[0] = texts[0].removeprefix(MARKER)
     events = _decode_all(texts)
     if events:
-        log.add(events, range(first_line, first_line + len(events)))
+        log.add(events, range(first_line, first_line + len(events)), texts)
     return bool(events)
 
 
-def _take_mixed(block: bytes, first_line: int, log: RunLog) -> None:
-    """Take a block that may hold anything."""
-    marked = [(line, text) for line, text in enumerate(block.split(b"\n"), first_line) if MARKER in text]
-    texts = [text.partition(MARKER)[2] for _, text in marked]
+def _add_mixed(block: bytes, first_line: int, log: RunLog) -> None:
+    """Add a block that may contain anything."""
+    lines = block.split(b"\n")
+    if any(marker in block for marker in OLDER_MARKERS):
+        log.num_older += sum(any(marker in text for marker in OLDER_MARKERS) for text in lines)
+    marked: list[tuple[int, bytes]] = []
+    for line, text in enumerate(lines, first_line):
+        if MARKER not in text:
+            continue
+        prefix, _, event = text.partition(MARKER)
+        if SHELL_TRACE.search(prefix[-80:]):
+            log.num_shell_traces += 1
+        else:
+            marked.append((line, event))
+    texts = [text for _, text in marked]
     events = _decode_all(texts)
     if events:
-        log.add(events, [line for line, _ in marked])
+        log.add(events, [line for line, _ in marked], texts)
         return
-    for (line, _), text in zip(marked, texts, strict=True):
-        _take_line(text, line, log)
+    for line, text in marked:
+        _add_line(text, line, log)
 
 
 def _decode_all(texts: list[bytes]) -> list[Event]:
-    """The events of all texts in one call, which is twice as fast; none where one of them is odd."""
+    """The events of all texts in one call, which is twice as fast; none if one of them needs `_add_line`."""
     if sum(map(len, texts)) <= MAX_LINE_BYTES or max(map(len, texts)) <= MAX_LINE_BYTES:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             events = _DECODER.decode_lines(b"\n".join(texts))
@@ -266,26 +157,50 @@ def _decode_all(texts: list[bytes]) -> list[Event]:
     return []
 
 
-def _take_line(text: bytes, line: int, log: RunLog) -> None:
+def _add_line(text: bytes, line: int, log: RunLog) -> None:
     if len(text) > MAX_LINE_BYTES:
         log.add_bad(line, f"an event of more than {MAX_LINE_BYTES >> 20} MiB")
         return
-    try:
-        log.add([_DECODER.decode(text)], [line])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Two ranks that write at once can glue a second event to a cut-off first one.
-        for piece in text.split(MARKER):
-            _take_odd(piece, line, log)
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        log.add([_DECODER.decode(text)], [line], [text])
+        return
+    # Two ranks that write at once can append a second event to a truncated first one.
+    for piece in text.split(MARKER):
+        _add_unusual(piece, line, log)
 
 
-def _take_odd(text: bytes, line: int, log: RunLog) -> None:
-    """What the fast decoder refuses and Python accepts: latin-1, NaN, other output glued to the end."""
+def _add_unusual(text: bytes, line: int, log: RunLog) -> None:
+    """Add an event that only Python's decoder accepts: latin-1, NaN, another event_type, other output after it."""
+    record: Any = None
     try:
-        record, _ = json.JSONDecoder().raw_decode(text.decode("latin-1").strip())
-        event = msgspec.convert(record, Event)
+        record, end = json.JSONDecoder().raw_decode(text.decode("latin-1").lstrip())
+        event = msgspec.convert(_without_lists(record), Event)
     except msgspec.ValidationError as error:
-        log.add_bad(line, f"not an event: {error}")
+        log.add_bad(line, f"not an event: {_explained(str(error), record)}")
     except (ValueError, RecursionError):
-        log.add_bad(line, "not JSON: cut off or broken")
+        log.add_bad(line, "not JSON: truncated or damaged")
     else:
-        log.add([event], [line])
+        event.event_type = str(record.get("event_type", ""))[:40]  # type: ignore[assignment]
+        log.add([event], [line], [text.lstrip()[:end]])
+
+
+def _without_lists(record: Any) -> Any:
+    """The record without its event_type, and with lists and long texts of its metadata as short texts."""
+    if not isinstance(record, dict) or not isinstance(record.get("event_type", ""), str):
+        return record
+    known = {name: value for name, value in record.items() if name != "event_type"}
+    if isinstance(metadata := record.get("metadata"), dict):
+        known["metadata"] = {name: _as_scalar(value) for name, value in metadata.items()}
+    return known
+
+
+def _as_scalar(value: Any) -> Any:
+    return value if is_small(value) else str(bounded(value))[:MAX_TEXT]
+
+
+def _explained(error: str, record: Any) -> str:
+    """The decoder's message; for a time in another unit, what was found and expected."""
+    time_ms = record.get("time_ms") if isinstance(record, dict) else None
+    if "time_ms" in error and isinstance(time_ms, int | float) and not isinstance(time_ms, bool) and time_ms >= 10**14:
+        return f"time_ms is {str(time_ms)[:24]}, expected milliseconds since 1970 below 1e14; is it in microseconds?"
+    return error
