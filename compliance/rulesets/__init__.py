@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules as data: rules/*.toml.
+"""Rule sets as data: rules/*.toml, loaded into objects.
 
-ruleset.py               a rule set with its parents merged
-constraint.py            constraints on values
-hyperparameters_file.py  a hyperparameters.toml, checked against its rules
+ruleset.py               RuleSet and Benchmark: a rule set with its parents merged in
+constraint.py            Constraint: the values that a logged key may have; schedule.py: relations between several
+hyperparameters_file.py  a hyperparameters.toml, checked against the rules that it names
 
-Imports: files.
+May import: compliance.files and rules.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hyperparameters.toml, read and held to the rules that it names, without the training code.
+"""A hyperparameters.toml, read and checked against the rules that it names, without the training code.
 
 file = read(Path("cosmoflow/configs/closed/hyperparameters.toml"))
 file.values, list(faults(file))
@@ -8,7 +8,7 @@ rules = "mlperf_hpc_3.0"
 division = "closed"
 [hyperparameters]            # what a reviewer may borrow, as a group
 opt_base_learning_rate = 0.001
-[batch]                      # what stays one's own
+[batch]                      # not borrowed
 global_batch_size = 64
 """
 
@@ -21,7 +21,8 @@ from compliance.files import toml
 from compliance.files.errors import UserError
 from compliance.rulesets import ruleset
 from compliance.rulesets.constraint import Constraint
-from compliance.rulesets.ruleset import Benchmark, RuleSet
+from compliance.rulesets.ruleset import Benchmark, RuleSet, RuleSetError
+from compliance.rulesets.schedule import schedule_faults
 
 KEYS = ("rules", "division", "hyperparameters", "batch", "borrowed")
 ANY_KEY = ("open", "free")
@@ -30,29 +31,29 @@ ANY_KEY = ("open", "free")
 
 @dataclass(frozen=True, kw_only=True)
 class HyperparametersFile:
-    """The tables of one file, and the rules that it is written for."""
+    """The tables of one file and the rules that it names."""
 
     path: Path
     rules: RuleSet
     benchmark: Benchmark
     division: str
-    """One of the rule set's: closed or open, under HPC AI500 hardware, system or free."""
+    """A division of the rule set: closed or open; hardware, system or free under HPC AI500."""
     hyperparameters: Mapping[str, Any]
     batch: Mapping[str, Any]
     borrowed: Mapping[str, Any]
-    """lender, path and sha256, where the hyperparameters are another submitter's."""
+    """lender, path and sha256 if the hyperparameters are another submitter's."""
 
     @property
     def values(self) -> dict[str, Any]:
-        """Both tables; a key that stands in both is a fault."""
+        """The keys of both tables; a key that appears in both is a fault."""
         return {**self.hyperparameters, **self.batch}
 
 
 def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
-    """Read a file; UserError if it names no rules, division or benchmark that exist."""
+    """Read a file. Raises UserError if it names no existing rule set, division or benchmark."""
     tables = toml.load(path)
     if "system" in tables:
-        raise UserError(f"{path}: holds [system], expected a hyperparameters.toml; system.toml is the machine's own")
+        raise UserError(f"{path}: found [system], expected a hyperparameters.toml; [system] belongs to system.toml")
     for key in tables:
         if key not in KEYS:
             raise UserError(f"{path}: {key}: unknown key; {ruleset.nearest(key, KEYS)}")
@@ -77,21 +78,21 @@ def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
 def _rules(tables: Mapping[str, Any], path: Path) -> RuleSet:
     try:
         return ruleset.load(str(tables.get("rules", "")))
-    except ruleset.RuleSetError as error:
+    except RuleSetError as error:
         raise UserError(f"{path}: rules: {error}") from None
 
 
 def _benchmark_of(path: Path, rules: RuleSet) -> str:
-    """The nearest folder above the file that has a benchmark's name."""
+    """Name of the nearest folder above the file that is a benchmark's name."""
     for folder in path.absolute().parts[::-1]:
         if folder in rules.values["benchmarks"]:
             return folder
     known = ", ".join(sorted(rules.values["benchmarks"]))
-    raise UserError(f"{path}: its folders name no benchmark; give --benchmark NAME, one of {known}")
+    raise UserError(f"{path}: no folder above it has a benchmark's name; give --benchmark NAME, one of {known}")
 
 
 def faults(file: HyperparametersFile) -> Iterator[str]:
-    """In what the file breaks its rules: keys that a strict division does not list, values that are not allowed."""
+    """Breaches of the rules: keys that a strict division does not list, and values that are not allowed."""
     for key in file.hyperparameters.keys() & file.batch.keys():
         yield f"{key}: found in [hyperparameters] and in [batch], expected in one of them"
     allowed = constraints(file)
@@ -102,9 +103,11 @@ def faults(file: HyperparametersFile) -> Iterator[str]:
                 yield f"{key}: found {value!r}, expected {allowed[key].describe()} ({where})"
         elif file.division not in ANY_KEY:
             yield f"{key}: the rules do not list it ({where}); {ruleset.nearest(key, allowed)}"
+    for key, found, expected in schedule_faults(file.values):
+        yield f"{key}: found {found!r}, expected {expected}"
 
 
 def constraints(file: HyperparametersFile) -> dict[str, Constraint]:
-    """By key: what every log gives, what belongs to the problem, and what the division may tune."""
+    """Constraints by key: of every log, of the benchmark, and of the division's hyperparameters."""
     common = {key: Constraint.from_toml(words) for key, words in file.rules.values["keys"].items()}
     return {**common, **file.benchmark.keys(), **file.benchmark.hyperparameters(file.division)}

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rule sets: rules/*.toml, each extending one parent, resolved into plain values that know which file they come from.
+"""Rule sets: rules/*.toml, each extending one parent, resolved into values with the file that each comes from.
 
     ruleset = load("mlperf_hpc_3.0")
     ruleset.benchmark("cosmoflow").target.accepts(0.123)      # True
     ruleset.origin("clock", "staging")                        # "mlperf_hpc_3.0.toml"
 
-Merging: a table merges with the parent's, a constraint (a table that holds a constraint word) is replaced whole,
-`{ removed = true }` takes an inherited key away. Values are data, logic is Python: nothing is evaluated from strings.
+Merging: a table merges with the parent's, a constraint (a table that holds a constraint word) replaces the parent's,
+`{ removed = true }` removes an inherited key. Values are data, logic is Python: nothing is evaluated from strings.
 """
 
 import tomllib
@@ -22,11 +22,11 @@ from compliance.files.errors import UserError
 from compliance.rulesets.constraint import CONSTRAINT_WORDS, Constraint
 
 FOLDER = Path(rules.__file__).parent
-NO_RULE_SET = frozenset({"base", "reference_convergence"})  # files of rules/ that no submission can name
+NO_RULE_SET = frozenset({"base", "reference_convergence"})  # files of rules/ that are not rule sets
 
 
 class RuleSetError(UserError):
-    """A rule set that cannot be read, or a name that no rule set has."""
+    """A name that no rule set, or no benchmark of a rule set, has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,25 +40,25 @@ class Benchmark:
     """Event-log key of the quality: eval_error or eval_accuracy."""
     target: Constraint
     possible: Constraint
-    """Values that the quality can take at all."""
+    """Values that the quality can have."""
     num_runs: int
     """Runs that a time-to-train entry needs."""
     num_epochs: int | None
-    """Fixed number of epochs (HPC AI500); None: train to the target."""
+    """Fixed number of epochs (HPC AI500); None if a run trains to the target."""
     evaluation_every_epoch: bool
-    convergence_key: str
-    """What reference convergence points count: epoch_num, or train_samples (openfold)."""
+    convergence_unit: str
+    """Unit of epoch_num and of the reference convergence points: epochs, or training samples (openfold)."""
     values: Mapping[str, Any]
-    """The resolved table, for whatever has no field of its own."""
+    """The resolved table, for values without a field of their own."""
 
     @cache  # noqa: B019 (a benchmark lives as long as its rule set, which `load` keeps)
     def hyperparameters(self, division: str) -> dict[str, Constraint]:
-        """Constraints by key that the division sets; empty where it sets none."""
+        """The division's constraints by key; empty if it has none."""
         return {key: Constraint.from_toml(value) for key, value in self.values.get(division, {}).items()}
 
     @cache  # noqa: B019
     def keys(self) -> dict[str, Constraint]:
-        """Constraints of either division: sample counts and whatever else belongs to the problem itself."""
+        """Constraints by key of every division: sample counts and other properties of the problem."""
         return {key: Constraint.from_toml(value) for key, value in self.values.get("keys", {}).items()}
 
 
@@ -69,21 +69,21 @@ class RuleSet:
     name: str
     values: Mapping[str, Any]
     origins: Mapping[tuple[str, ...], str]
-    """Path of keys -> the file that set the value."""
+    """Path of keys -> name of the file that set the value."""
 
     @property
     def file_name(self) -> str:
         return f"{self.name}.toml"
 
     def origin(self, *path: str) -> str:
-        """The rule file that set the value at `path`, or the rule set's own file where nothing did."""
+        """Name of the rule file that set the value at `path`; the rule set's own file if none did."""
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins.get(path, self.file_name)
 
     @cache  # noqa: B019 (rule sets are few, and `load` keeps them)
     def keys(self) -> dict[str, Constraint]:
-        """Constraints of what every log gives, whatever its benchmark."""
+        """Constraints by key that apply to the logs of every benchmark."""
         return {key: Constraint.from_toml(words) for key, words in self.values["keys"].items()}
 
     @cache  # noqa: B019 (rule sets are few, and `load` keeps them)
@@ -100,7 +100,7 @@ class RuleSet:
             num_runs=table["num_runs"],
             num_epochs=table.get("num_epochs"),
             evaluation_every_epoch=table["evaluation_every_epoch"],
-            convergence_key=table.get("convergence_key", "epoch_num"),
+            convergence_unit=table.get("convergence_unit", "epochs"),
             values=table,
         )
 
@@ -113,7 +113,7 @@ def names() -> list[str]:
 
 @cache
 def load(name: str) -> RuleSet:
-    """Read a rule set and its parents. RuleSetError names the nearest known one."""
+    """Read a rule set and its parents. Raises RuleSetError, which names the nearest known one."""
     known = [*names(), *NO_RULE_SET]
     if name not in known:
         raise RuleSetError(f"no rule set {name!r}; {nearest(name, names())}")
@@ -146,7 +146,7 @@ def _merge(parent: Mapping, child: Mapping, origins: dict, file_name: str, path:
 
 
 def _origins(values: Mapping, file_name: str, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str]]:
-    """Every leaf's path with the file name; a constraint is one leaf."""
+    """(path, file name) of every leaf; a constraint is one leaf."""
     found = []
     for key, value in values.items():
         if isinstance(value, dict) and value and not is_constraint(value):
@@ -161,7 +161,7 @@ def is_constraint(table: Mapping) -> bool:
 
 
 def nearest(name: str, known) -> str:
-    """'did you mean ...?' where something is close, else the whole list."""
+    """'did you mean ...?' if a known name is close, otherwise the list of known names."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
