@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from characterize.results.benchmark_titles import TITLES
 from characterize.results.result import CharacterizeError
 
 Size = tuple[int, ...]
@@ -168,7 +167,7 @@ def _ewa_forward(model: nn.Module, batch: Batch) -> Tensor:
 _ALL = (
     Benchmark(
         name="cosmoflow",
-        title=TITLES["cosmoflow"],
+        title="CosmoFlow",
         reference_size=(128, 128, 128),
         small_size=(64, 64, 64),
         samples_per_rank=4,
@@ -180,7 +179,7 @@ _ALL = (
     ),
     Benchmark(
         name="deepcam",
-        title=TITLES["deepcam"],
+        title="DeepCAM",
         reference_size=(768, 1152),
         small_size=(96, 144),
         samples_per_rank=2,
@@ -192,7 +191,7 @@ _ALL = (
     ),
     Benchmark(
         name="imagenet_resnet",
-        title=TITLES["imagenet_resnet"],
+        title="ImageNet ResNet-50",
         reference_size=(224, 224),
         small_size=(224, 224),
         samples_per_rank=128,
@@ -204,7 +203,7 @@ _ALL = (
     ),
     Benchmark(
         name="ewa_fasterrcnn",
-        title=TITLES["ewa_fasterrcnn"],
+        title="EWA Faster R-CNN",
         reference_size=(768, 1152),
         small_size=(96, 144),
         samples_per_rank=1,

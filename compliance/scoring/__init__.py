@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of entries from their logs.
+"""Scores of entries, computed from their logs.
 
-score.py                  time to train and throughput; vflops.py: HPC AI500
-phases.py, run_metrics.py times, epochs and rates of one run
-reference_convergence.py  the reference's epochs by batch size; convergence_comparison.py: an entry beside it
+score.py                   time to train and throughput of an entry; vflops.py: its VFLOPS under HPC AI500
+run_metrics.py             times, epochs and qualities of one run; phases.py: its minutes by phase
+reference_convergence.py   epochs to converge of the reference, and the statistical test against them
+convergence_comparison.py  an entry's epochs beside the reference's
 
-Imports: submissions, rulesets, files, mllog.
+May import: compliance.checks.registry, submissions, rulesets, files and mllog.
 """

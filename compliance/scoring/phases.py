@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run's time went into: staging, training, evaluation and the rest, as in Figure 1 of the MLPerf HPC paper.
+"""A run's time by phase: staging, training, evaluation and the rest, as in Figure 1 of the MLPerf HPC paper.
 
     phases = run_phases(log)
     phases.staging_minutes, phases.training_minutes, phases.evaluation_minutes, phases.other_minutes
@@ -10,9 +10,10 @@ Only time on the clock counts: an interval is cut at run_start and run_stop.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
-from compliance.mllog import RunLog
-from compliance.scoring.run_metrics import MS_PER_MINUTE
+from compliance.run_log import RunLog
+from compliance.scoring.run_metrics import MS_PER_MINUTE, epoch_of
 
 Interval = tuple[float, float]
 
@@ -23,7 +24,7 @@ class Phases:
 
     staging_minutes: float
     training_minutes: float
-    """Within epochs, and neither staging nor evaluation."""
+    """Minutes inside epochs, without staging and evaluation."""
     evaluation_minutes: float
     other_minutes: float
 
@@ -37,7 +38,7 @@ class Phases:
 
 
 def run_phases(log: RunLog) -> Phases | None:
-    """None where the log has no run_start or no run_stop after it."""
+    """The phases of one run; None if the log has no run_start or no later run_stop."""
     start, stop = log.first("run_start"), log.last("run_stop")
     if start is None or stop is None or stop.time_ms <= start.time_ms:
         return None
@@ -45,7 +46,7 @@ def run_phases(log: RunLog) -> Phases | None:
     staging = list(_intervals(log, "staging", clock))
     evaluation = list(_intervals(log, "eval", clock))
     epochs = [*_intervals(log, "epoch", clock), *_intervals(log, "block", clock)]
-    # A moment that lies in several intervals counts once: as staging, else as evaluation, else as training.
+    # Time that lies in several intervals counts once: as staging first, then as evaluation, then as training.
     staged = _covered_ms(staging)
     evaluated = _covered_ms(staging + evaluation)
     trained = _covered_ms(staging + evaluation + epochs)
@@ -58,8 +59,8 @@ def run_phases(log: RunLog) -> Phases | None:
 
 
 def mean_phases(phases: Iterable[Phases]) -> Phases | None:
-    """The mean run; None of no runs."""
-    rows = [one.parts for one in phases]
+    """The mean over runs; None without runs."""
+    rows = [run.parts for run in phases]
     if not rows:
         return None
     staging, training, evaluation, other = (math.fsum(column) / len(rows) for column in zip(*rows, strict=True))
@@ -69,17 +70,18 @@ def mean_phases(phases: Iterable[Phases]) -> Phases | None:
 
 
 def _intervals(log: RunLog, name: str, clock: Interval) -> Iterator[Interval]:
-    """Each start with the next stop in the file, cut to the clock; one that never stops lasts to the clock's end."""
-    events = sorted(log.all(f"{name}_start") + log.all(f"{name}_stop"), key=lambda event: event.line)
-    opened = None
-    for event in events:
+    """Intervals on the clock: marks with an epoch number by that number, others in file order.
+
+    An interval that is open when the clock stops ends there.
+    """
+    opened: dict[int | None, float] = {}
+    for event in sorted(log.until_stop(f"{name}_start") + log.until_stop(f"{name}_stop"), key=attrgetter("line")):
+        number = epoch_of(event)
         if event.key.endswith("_start"):
-            opened = event.time_ms if opened is None else opened
-        elif opened is not None:
-            yield _cut((opened, event.time_ms), clock)
-            opened = None
-    if opened is not None:
-        yield _cut((opened, clock[1]), clock)
+            opened.setdefault(number, event.time_ms)
+        elif number in opened or None in opened:
+            yield _cut((opened.pop(number if number in opened else None), event.time_ms), clock)
+    yield from (_cut((start_ms, clock[1]), clock) for start_ms in opened.values())
 
 
 def _cut(interval: Interval, clock: Interval) -> Interval:
@@ -87,7 +89,7 @@ def _cut(interval: Interval, clock: Interval) -> Interval:
 
 
 def _covered_ms(intervals: Iterable[Interval]) -> float:
-    """Length of the union."""
+    """Length of the union of the intervals."""
     covered, reached = 0.0, -math.inf
     for start, stop in sorted(intervals):
         covered += max(0.0, stop - max(start, reached))

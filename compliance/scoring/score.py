@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores as pure functions: time to train drops the fastest and the slowest run, throughput spans all kept instances.
 
-A run that did not converge may be the slowest one dropped; more than one makes a time-to-train entry invalid
-(MLPerf HPC rules, "Benchmark results"). HPC AI500's fixed epochs are scored in vflops.py.
+One run that did not converge is dropped as the slowest; with more than one, a time-to-train entry has no score
+(MLPerf HPC rules, "Benchmark results"). vflops.py scores HPC AI500's fixed number of epochs.
 """
 
 import math
@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass, replace
 
 from compliance.checks import rules_for
 from compliance.checks.registry import EntryRules
-from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet
+from compliance.run_log import RunLog
 from compliance.scoring.convergence_comparison import compare
-from compliance.scoring.run_metrics import MS_PER_MINUTE, converged, run_minutes
-from compliance.scoring.vflops import Vflops, summarise, trial
+from compliance.scoring.reference_convergence import mean_without_extremes
+from compliance.scoring.run_metrics import MS_PER_MINUTE, converged, count, run_minutes
+from compliance.scoring.vflops import Vflops, summarize, trial
 from compliance.submissions.reader import Entry, Submission
 
 
@@ -25,9 +26,9 @@ class Throughput:
     """(T, S, M', time for all) of an entry that trains many instances at once; the time is the score's minutes."""
 
     total_scale: int | None
-    """T: accelerators, or nodes where there are none, of all instances."""
+    """T: accelerators of all instances, or nodes if there are no accelerators."""
     instance_scale: int | None
-    """S: accelerators or nodes of one instance; None where the logs do not say, or differ."""
+    """S: accelerators or nodes of one instance; None if the logs do not give it or differ."""
     num_kept: int
     """M': instances that are scored."""
     num_pruned: int
@@ -49,18 +50,18 @@ class Score:
     runs: int
     """Scored logs; for throughput the kept instances."""
     unconverged: int
-    """Runs without the target; with a fixed number of epochs, runs that are not complete."""
+    """Runs that missed the target; with a fixed number of epochs, incomplete runs."""
     dropped: tuple[str, ...] = ()
-    """File names of the fastest and the slowest run; for vflops of those with the highest and the lowest."""
+    """File names of the fastest and the slowest run; for vflops of the highest and the lowest."""
     minutes: float | None = None
-    """None where the entry is invalid."""
+    """None if no score can be computed."""
     scale_factor: float = 1.0
-    """Reference mean epochs / own mean epochs, where the run converged faster than the reference."""
+    """Reference mean epochs / own mean epochs if the entry converged in fewer epochs than the reference."""
     scaled_minutes: float | None = None
     scored: bool = False
     """True if a number could be computed; the verdict of `check` may be that the entry is refused."""
     reference: str = ""
-    """Own epochs beside the reference's, which convergence point was used and why; empty where none applies."""
+    """Own epochs and the reference's, with the convergence point that was used; empty if none applies."""
     throughput: Throughput | None = None
     vflops: Vflops | None = None
 
@@ -75,19 +76,19 @@ def score(submission: Submission, ruleset: RuleSet) -> list[Score]:
 
 
 def ranked(scores: Sequence[Score]) -> list[Score]:
-    """The same scores, those in VFLOPS with their rank among the same benchmark and level."""
-    groups = defaultdict(list)
-    for one in scores:
-        if one.vflops is not None and one.scored:
-            groups[one.benchmark, one.division].append(one.vflops.vflops)
-    return [_with_rank(one, groups[one.benchmark, one.division]) for one in scores]
+    """The same scores; those in VFLOPS have their rank within the benchmark and level."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for score in scores:
+        if score.vflops is not None and score.scored:
+            groups[score.benchmark, score.division].append(score.vflops.vflops)
+    return [_with_rank(score, groups[score.benchmark, score.division]) for score in scores]
 
 
-def _with_rank(one: Score, rivals: Sequence[float]) -> Score:
-    if one.vflops is None or not one.scored:
-        return one
-    rank = 1 + sum(rival > one.vflops.vflops for rival in rivals)
-    return replace(one, vflops=replace(one.vflops, rank=rank))
+def _with_rank(score: Score, rivals: Sequence[float]) -> Score:
+    if score.vflops is None or not score.scored:
+        return score
+    rank = 1 + sum(rival > score.vflops.vflops for rival in rivals)
+    return replace(score, vflops=replace(score.vflops, rank=rank))
 
 
 def score_entry(entry: Entry, limits: EntryRules) -> Score:
@@ -117,7 +118,7 @@ def _in_time_to_train(entry: Entry, limits: EntryRules) -> Score:
 
 
 def _in_throughput(entry: Entry, limits: EntryRules) -> Score:
-    """Never scaled: the published rounds compare its epochs with the reference, and leave its time as it is."""
+    """The score of concurrent instances; convergence never scales it, as in the published rounds."""
     unconverged = [_minutes_to_target(log, limits) for log in entry.runs].count(math.inf)
     enough = len(entry.runs) >= limits.benchmark.num_runs
     minutes = throughput_minutes(entry.runs) if enough and not unconverged else None
@@ -133,9 +134,9 @@ def _in_throughput(entry: Entry, limits: EntryRules) -> Score:
 
 
 def _in_vflops(entry: Entry, limits: EntryRules) -> Score:
-    trials = [found for log in entry.runs if (found := trial(log, limits.benchmark)) is not None]
+    trials = [complete for log in entry.runs if (complete := trial(log, limits.benchmark)) is not None]
     enough = len(trials) >= limits.benchmark.num_runs
-    summary = summarise(trials)
+    summary = summarize(trials)
     minutes = summary.minutes if summary and enough else None
     return Score(
         **_common(entry, "vflops", len(entry.runs) - len(trials)),
@@ -160,7 +161,7 @@ def _common(entry: Entry, metric: str, unconverged: int) -> dict:
 
 
 def _minutes_to_target(log: RunLog, limits: EntryRules) -> float:
-    """Minutes of a converged run, else infinity."""
+    """Minutes of a converged run, otherwise infinity."""
     minutes = run_minutes(log)
     return minutes if minutes is not None and converged(log, limits.benchmark) else math.inf
 
@@ -170,22 +171,17 @@ def _fastest_and_slowest(times: Sequence[float]) -> tuple[int, int]:
     return order[0], order[-1]
 
 
-def mean_without_extremes(times: Sequence[float]) -> float | None:
-    """Mean without the smallest and the largest; None below three values or where an infinite one remains."""
-    kept = sorted(times)[1:-1]
-    mean = math.fsum(kept) / len(kept) if kept else math.inf
-    return mean if math.isfinite(mean) else None
-
-
 def throughput_minutes(logs: Sequence[RunLog]) -> float | None:
-    """Last run_stop - first run_start over the kept instances."""
+    """Minutes from the first run_start to the last run_stop of the kept instances; None if one has no valid times."""
+    if not logs or any(run_minutes(log) is None for log in logs):
+        return None
     starts = [event.time_ms for log in logs for event in log.all("run_start")]
     stops = [event.time_ms for log in logs for event in log.all("run_stop")]
-    return (max(stops) - min(starts)) / MS_PER_MINUTE if starts and stops else None
+    return (max(stops) - min(starts)) / MS_PER_MINUTE
 
 
 def throughput(entry: Entry) -> Throughput:
-    """Every instance has the same scale; T counts the pruned instances too, since they ran beside the kept ones."""
+    """Scales of the entry; T includes the pruned instances, which ran at the same time as the kept ones."""
     scales = {_instance_scale(log) for log in entry.logs}
     scale = scales.pop() if len(scales) == 1 else None
     return Throughput(
@@ -197,12 +193,8 @@ def throughput(entry: Entry) -> Throughput:
 
 
 def _instance_scale(log: RunLog) -> int | None:
-    """Ranks, each with its accelerator; else nodes x accelerators, which some logs give of the whole system."""
-    ranks, nodes, accelerators = map(log.value, ("number_of_ranks", "number_of_nodes", "accelerators_per_node"))
-    if _is_count(ranks):
+    """Number of ranks; without it, nodes x accelerators, which some logs give for the whole system."""
+    ranks, nodes = count(log, "number_of_ranks"), count(log, "number_of_nodes")
+    if ranks is not None or nodes is None:
         return ranks
-    return nodes * (accelerators if _is_count(accelerators) else 1) if _is_count(nodes) else None
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
+    return nodes * (count(log, "accelerators_per_node") or 1)

@@ -18,7 +18,8 @@ from compliance.reports.pages.runs import RunView, fates_of, run_views
 from compliance.review import Review
 from compliance.rulesets.constraint import TYPES
 from compliance.scoring.phases import Phases, mean_phases
-from compliance.scoring.score import Score, mean_without_extremes
+from compliance.scoring.reference_convergence import mean_without_extremes
+from compliance.scoring.score import Score
 from compliance.submissions.reader import Entry
 
 METRICS = {"time_to_train": "time to train", "throughput": "throughput", "vflops": "VFLOPS"}

@@ -2,14 +2,13 @@
 """BenchmarkView: the rankings of one benchmark, its entries' time split and their epochs against the reference's."""
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compliance.reports.pages.charts import Chart, Series, convergence_chart
 from compliance.reports.pages.entries import METRICS, EntryView
-from compliance.rulesets.ruleset import FOLDER, Benchmark, RuleSet
-from compliance.scoring.reference_convergence import point_of
+from compliance.rulesets.ruleset import Benchmark, RuleSet
+from compliance.scoring.reference_convergence import point_of, reference_counts
 from compliance.scoring.score import Score
 
 
@@ -83,7 +82,7 @@ class BenchmarkView:
 
 def benchmark_views(views: Iterable[EntryView], ruleset: RuleSet) -> list[BenchmarkView]:
     """One for every benchmark with a scored entry, in the order of the rule set."""
-    reference = reference_epochs(ruleset)
+    reference = reference_counts(ruleset.values.get("reference_convergence", ""))
     scored = [view for view in views if view.score and view.limits]
     found = []
     for name in ruleset.values["benchmarks"]:
@@ -92,21 +91,9 @@ def benchmark_views(views: Iterable[EntryView], ruleset: RuleSet) -> list[Benchm
             rankings = _rankings(own)
             ordered = [place.view for ranking in rankings for place in ranking.places]
             benchmark = own[0].limits.benchmark
-            points = reference.get(name, {}) if benchmark.convergence_key == "epoch_num" else {}
+            points = reference.get(name, {}) if benchmark.convergence_unit == "epochs" else {}
             found.append(BenchmarkView(benchmark=benchmark, rankings=rankings, views=ordered, reference=points))
     return found
-
-
-def reference_epochs(ruleset: RuleSet) -> dict[str, dict[float, Sequence[float]]]:
-    """Epochs of the reference runs by benchmark and batch size, as rules/reference_convergence.toml holds them."""
-    file = FOLDER / "reference_convergence.toml"
-    version = ruleset.values.get("reference_convergence")
-    if not version or not file.is_file():
-        return {}
-    tables = tomllib.loads(file.read_text(encoding="utf-8")).get(version, {})
-    return {
-        benchmark: {float(batch): epochs for batch, epochs in points.items()} for benchmark, points in tables.items()
-    }
 
 
 def _rankings(views: Sequence[EntryView]) -> list[Ranking]:

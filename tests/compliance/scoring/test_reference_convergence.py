@@ -27,6 +27,7 @@ from compliance.submissions import reader
 
 stats = pytest.importorskip("scipy.stats", reason="scipy is of the extra [test]")
 
+START_MS = 1_600_000_000_000
 OC20 = {
     256: [20, 18, 20, 20, 22, 18, 19, 19, 21, 21],
     1024: [23, 25, 22, 25, 25, 25, 25, 24, 23, 25],
@@ -122,10 +123,10 @@ def test_which_point_is_used_for_a_batch(batch, kind, mean):
     assert f"{batch:g}" in reference.describe()
 
 
-def test_description_names_neighbours_and_pruned_points():
+def test_description_names_neighbors_and_pruned_points():
     points = [_point(32, 8), _point(64, 18), _point(512, 22)]
     assert reference_at(128, points, 10).describe() == (
-        "interpolated at batch 128 between 32 and 512; pruned as slower than the rest: 64"
+        "interpolated at batch 128 between 32 and 512; reference batches ignored (slower than interpolation): 64"
     )
 
 
@@ -162,7 +163,7 @@ def _shipped(version: str, benchmark: str) -> dict[int, list[float]]:
 
 def _log(path: Path, *, epochs: int, batch: int, target_met: bool = True, epoch_num: object = ...) -> None:
     def line(key, value, time_ms, **metadata):
-        event = {"key": key, "value": value, "time_ms": time_ms, "event_type": "POINT_IN_TIME", "metadata": metadata}
+        event = {"key": key, "value": value, "time_ms": START_MS + time_ms, "metadata": metadata}
         return ":::MLLOG " + json.dumps(event)
 
     last = epochs if epoch_num is ... else epoch_num
@@ -276,19 +277,56 @@ def test_round_without_points_compares_nothing(tmp_path):
 # --- openfold counts training samples
 
 
-@pytest.mark.parametrize(("epoch_num", "running", "expected"), [(81920, None, 81920), (3, 92160, 92160)])
-def test_openfold_counts_samples(tmp_path, epoch_num, running, expected):
+OPENFOLD = ruleset.load("mlperf_hpc_3.0").benchmark("openfold")
+
+
+def _openfold_log(path: Path, *, batch: int, samples: int, on_the_clock: bool = True) -> None:
+    """A run that meets the target after `samples` training samples, as epoch_num of its last evaluation gives them."""
+    size = ("train_samples", 594595, {})
     events = [
-        ("train_samples", 594595, {}),  # of the data set, before the clock
+        *([] if on_the_clock else [size]),
+        ("global_batch_size", batch, {}),
         ("run_start", None, {}),
-        *([("train_samples", running, {})] if running else []),
-        ("eval_accuracy", 0.81, {"epoch_num": epoch_num}),
+        *([size] if on_the_clock else []),
+        ("eval_accuracy", 0.7, {"epoch_num": samples // 2}),
+        ("eval_accuracy", 0.81, {"epoch_num": samples}),
         ("run_stop", None, {"status": "success"}),
     ]
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [
-        ":::MLLOG " + json.dumps({"key": key, "value": value, "time_ms": number, "metadata": metadata})
+        ":::MLLOG " + json.dumps({"key": key, "value": value, "time_ms": START_MS + number, "metadata": metadata})
         for number, (key, value, metadata) in enumerate(events)
     ]
-    (tmp_path / "result_0.txt").write_text("\n".join(lines))
-    openfold = ruleset.load("mlperf_hpc_3.0").benchmark("openfold")
-    assert epochs_to_converge(mllog.read(tmp_path / "result_0.txt"), openfold) == expected
+    path.write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("on_the_clock", [True, False])
+def test_openfold_converges_after_the_samples_of_its_last_evaluation(tmp_path, on_the_clock):
+    _openfold_log(tmp_path / "result_0.txt", batch=256, samples=81920, on_the_clock=on_the_clock)
+    assert epochs_to_converge(mllog.read(tmp_path / "result_0.txt"), OPENFOLD) == 81920
+
+
+@pytest.mark.parametrize(
+    ("batch", "mean", "factor", "rules"),
+    [(144, 92_160, 1.0231, {"C105"}), (256, 124_160, 1.0722, {"C105"}), (218, 109_000, 1.0, {"C101"})],
+)
+def test_openfold_against_its_reference_points(tmp_path, batch, mean, factor, rules):
+    folder = tmp_path / "acme/results/big/strong/openfold"
+    for number in range(10):
+        _openfold_log(
+            folder / f"result_{number}.txt", batch=batch, samples=mean + 1000 * ((number in (8,)) - (number in (9,)))
+        )
+    systems = tmp_path / "acme/systems"
+    systems.mkdir()
+    (systems / "big.json").write_text(json.dumps({"division": "closed"}))
+    read, v3 = reader.read(tmp_path / "acme"), ruleset.load("mlperf_hpc_3.0")
+    comparison = compare(read.entries[0], rules_for(read.entries[0], v3))
+    assert comparison.mean_epochs == mean
+    assert comparison.scale_factor == pytest.approx(factor, abs=5e-5)
+    assert {found.rule for found in check(read, v3) if found.rule.startswith("C")} == rules
+    if batch == 218:
+        assert comparison.least_epochs == pytest.approx(111_199, abs=1)
+
+
+def test_throughput_is_not_refused_for_fast_convergence(tmp_path):
+    assert _findings(_entry(tmp_path, [{"epochs": 31, "batch": 2048}] * 5, scaling="weak")) == {}

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a log says of its clock and its quality, on small examples."""
+"""Times, epochs and qualities of small logs."""
 
 import pytest
 
 from compliance import mllog
-from compliance.mllog import Event, Metadata
 from compliance.rulesets import ruleset
+from compliance.run_log import Event, Metadata
 from compliance.scoring.run_metrics import (
     best_evaluation,
     clock_text,

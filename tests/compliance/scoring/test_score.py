@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 
 from compliance.rulesets import ruleset
-from compliance.scoring.score import mean_without_extremes, score
+from compliance.scoring.reference_convergence import mean_without_extremes
+from compliance.scoring.score import score
 from compliance.submissions import reader
 
 RULES = ruleset.load("mlperf_hpc_3.0")
+START_MS = 1_600_000_000_000
 
 
 def _log(path: Path, *, minutes: float = 10, start_minutes: float = 0, iou: float = 0.83, epoch=30, **values):
     def line(key, value, minute, **metadata):
-        return ":::MLLOG " + json.dumps({"key": key, "value": value, "time_ms": minute * 60_000, "metadata": metadata})
+        event = {"key": key, "value": value, "time_ms": START_MS + minute * 60_000, "metadata": metadata}
+        return ":::MLLOG " + json.dumps(event)
 
     stop = start_minutes + minutes
     lines = [

@@ -6,7 +6,7 @@ import statistics
 import pytest
 
 from compliance.rulesets import ruleset
-from compliance.scoring.vflops import Trial, flops, quality_factor, summarise, variation
+from compliance.scoring.vflops import Trial, flops, quality_factor, summarize, variation
 
 RULES = ruleset.load("hpc_ai500_2.0")
 IMAGENET = RULES.benchmark("imagenet_resnet")
@@ -103,37 +103,37 @@ def test_demo_replaces_sizes_epochs_and_targets_only():
 
 
 def test_highest_and_lowest_are_dropped_and_the_rest_averaged():
-    found = summarise([_trial("a", 5.0), _trial("b", 1.0), _trial("c", 2.0), _trial("d", 3.0)])
+    found = summarize([_trial("a", 5.0), _trial("b", 1.0), _trial("c", 2.0), _trial("d", 3.0)])
     assert (found.vflops, found.dropped) == (2.5, ("a", "b"))
 
 
 def test_variation_is_over_all_trials():
     values = [5.0, 1.0, 2.0, 3.0]
-    found = summarise([_trial(str(value), value) for value in values])
+    found = summarize([_trial(str(value), value) for value in values])
     assert found.variation["vflops"] == pytest.approx(statistics.stdev(values) / statistics.mean(values))
     assert found.variation["minutes"] == 0
 
 
 def test_no_energy_means_no_figure_per_watt():
-    found = summarise([_trial(str(value), value) for value in (1.0, 2.0, 3.0)])
+    found = summarize([_trial(str(value), value) for value in (1.0, 2.0, 3.0)])
     assert (found.flops_per_watt, found.vflops_per_watt, found.variation["vflops_per_watt"]) == (None, None, None)
 
 
 def test_energy_missing_in_a_kept_trial_means_no_figure_per_watt():
     trials = [_trial(str(value), value, flops_per_watt=value / 100) for value in (1.0, 2.0, 4.0)]
-    assert summarise(trials).flops_per_watt == 0.02
+    assert summarize(trials).flops_per_watt == 0.02
     trials.append(_trial("without", 3.0))
-    assert summarise(trials).flops_per_watt is None
+    assert summarize(trials).flops_per_watt is None
 
 
 def test_target_missed_in_a_kept_trial_means_no_time_to_quality():
     trials = [_trial("a", 1.0), _trial("b", 2.0, time_to_quality_minutes=None), _trial("c", 3.0)]
-    assert summarise(trials).time_to_quality_minutes is None
+    assert summarize(trials).time_to_quality_minutes is None
 
 
 @pytest.mark.parametrize("num_trials", [0, 1, 2])
 def test_too_few_trials_have_no_mean(num_trials):
-    assert summarise([_trial(str(number), 1.0) for number in range(num_trials)]) is None
+    assert summarize([_trial(str(number), 1.0) for number in range(num_trials)]) is None
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, None], [0.0, 0.0]])
