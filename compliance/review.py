@@ -18,11 +18,14 @@ import msgspec
 from compliance import checks
 from compliance.checks import check_entry, rules_for, waivers
 from compliance.checks.registry import Finding
+from compliance.mllog import UnreadLog
 from compliance.processes import forked, num_children, shares
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import RuleSet
+from compliance.run_log import RunLog
 from compliance.scoring import score
 from compliance.scoring.score import Score, score_entry
+from compliance.signature import Signature
 from compliance.submissions import reader, rules_choice
 from compliance.submissions.reader import Entry, Submission
 from compliance.submissions.rules_choice import RuleSetChoice
@@ -190,7 +193,7 @@ class LogSummary(msgspec.Struct, array_like=True):
 
     error: str | None
     num_events: int
-    fingerprint: bytes
+    signature: Signature
 
 
 class EntryResult(msgspec.Struct, array_like=True):
@@ -233,8 +236,16 @@ def _judge(entry: Entry, ruleset: RuleSet) -> EntryResult:
     return EntryResult(
         findings=check_entry(entry, ruleset, limits),
         score=None if limits is None else score_entry(entry, limits),
-        logs=[LogSummary(log.error, log.num_events, log.fingerprint) for log in entry.logs],
+        logs=[_forget(log) for log in entry.logs],
     )
+
+
+def _forget(log: RunLog) -> LogSummary:
+    """The log's summary; its events are freed, and read again if they are needed."""
+    summary = LogSummary(log.error, log.num_events, log.signature)
+    if isinstance(log, UnreadLog):
+        log.forget(**msgspec.structs.asdict(summary))
+    return summary
 
 
 def _summarize(entry: Entry, judgement: EntryResult) -> None:

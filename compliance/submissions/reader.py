@@ -22,13 +22,15 @@ from compliance import mllog
 from compliance.files import json_file, toml
 from compliance.files.errors import UserError
 from compliance.files.regular_file import is_folder, is_regular
-from compliance.mllog import RunLog, UnreadLog
+from compliance.mllog import ReadBudget, UnreadLog
+from compliance.run_log import RunLog
 from compliance.submissions.layout import DECLARATION
 
 SCALINGS = ("strong", "weak")
 DIVISIONS = ("closed", "open", "hardware", "system", "free")
 RESULT_NAME = re.compile(r"result_([0-9]{1,9})\.txt")
 KNOWN_FOLDERS = ("pruned_results", "power")
+SCALING_FILE = "scaling.json"  # written by the checker of mlperf-logging beside the results
 MAX_JSON_BYTES = 256 << 10  # the largest public system description has 2.4 KB
 MAX_DESCRIPTION_BYTES = 4 << 20  # of all of a submission's descriptions: as Python objects, JSON can grow twentyfold
 NO_ORGANIZATION = ""
@@ -56,6 +58,8 @@ class SystemDescription:
     values: dict[str, Any] = field(default_factory=dict)
     """Empty if the file could not be read."""
     error: str | None = None
+    repeated: tuple[str, ...] = ()
+    """Keys that the file gives more than once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,12 +265,13 @@ class _Reader:
 
     def _description(self, path: Path) -> SystemDescription:
         limit = min(MAX_JSON_BYTES, self._description_bytes_left)
+        repeated: list[str] = []
         try:
-            values = json_file.load(path, limit)
+            values = json_file.load(path, limit, repeated)
         except UserError as error:
             return SystemDescription(path=path, error=_reason(error, path))
         self._description_bytes_left -= path.stat().st_size
-        return SystemDescription(path=path, values=values)
+        return SystemDescription(path=path, values=values, repeated=tuple(dict.fromkeys(repeated)))
 
     def _benchmark_folders(self, system_folder: Path) -> Iterator[tuple[str, Path]]:
         """(scaling, folder) of every benchmark."""
@@ -280,19 +285,19 @@ class _Reader:
     def _entry(
         self, folder: Path, *, org: str, system: str, scaling: str, description: SystemDescription | None
     ) -> Entry:
-        pruned = folder / "pruned_results"
+        pruned, budget = folder / "pruned_results", ReadBudget()
         return Entry(
             org=org,
             system=system,
             benchmark=folder.absolute().name,
             scaling=scaling,
             folder=folder,
-            runs=tuple(self._logs(folder, KNOWN_FOLDERS)),
-            pruned=tuple(self._logs(pruned)) if is_folder(pruned) else (),
+            runs=tuple(self._logs(folder, budget, KNOWN_FOLDERS)),
+            pruned=tuple(self._logs(pruned, budget)) if is_folder(pruned) else (),
             description=description,
         )
 
-    def _logs(self, folder: Path, known_folders: tuple[str, ...] = ()) -> list[UnreadLog]:
+    def _logs(self, folder: Path, budget: ReadBudget, known_folders: tuple[str, ...] = ()) -> list[UnreadLog]:
         """The folder's result_<i>.txt in the order of i."""
         numbered = []
         for child in self._children(folder):
@@ -303,7 +308,7 @@ class _Reader:
                 self._oddities.append(Oddity(child, kind))
         if not numbered:
             self._oddities.append(Oddity(folder, "empty_folder"))
-        return [UnreadLog(path) for _, path in sorted(numbered)]
+        return [UnreadLog(path, budget) for _, path in sorted(numbered)]
 
     def _children(self, folder: Path) -> list[Path]:
         """Sorted children of a folder that is not a link; hidden ones only if they are named like a result file."""
@@ -334,7 +339,7 @@ def _oddity(child: Path, is_named_like_a_result: bool, known_folders: tuple[str,
         return "not_a_file"
     if is_folder(child):
         return None if child.name in known_folders else "unknown_folder"
-    return "unknown_file"
+    return None if child.name == SCALING_FILE else "unknown_file"
 
 
 def _reason(error: UserError, path: Path) -> str:

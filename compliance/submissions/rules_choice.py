@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chooses the rule set of a submission: given by the caller, declared, or implied by layout and logs."""
+"""Chooses the rule set of a submission: given by the caller, named by the logs, declared, or implied.
+
+The order is that of `_candidates`. Of each entry only the beginning of its first log is read; rule L124 compares the
+others with the choice.
+"""
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from compliance import mllog
 from compliance.files.errors import UserError
+from compliance.mllog import UnreadLog
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import RuleSet
-from compliance.submissions.reader import Declaration, Submission
+from compliance.run_log import RunLog
+from compliance.submissions.reader import Declaration, Entry, Submission, declaration
 
 ROUND_FOLDER = re.compile(r"hpc_results_v(\d+\.\d+)")
+RULE_SET_KEY = "rule_set"
+MAX_NAMED = 5
 WITHOUT_SCALING_FOLDERS = "mlperf_hpc_0.7"
 
 
@@ -43,12 +52,41 @@ def choose(submission: Submission, name: str | None = None) -> RuleSetChoice:
 
 
 def _candidates(submission: Submission) -> Iterator[tuple[str, str]]:
+    heads = [head for entry in submission.entries if (head := _head(entry)) is not None]
+    yield from _logged(submission, heads)
     yield from _declared(submission)
+    yield from _declared_above(submission)
     yield from _from_benchmarks(submission)
     yield from _from_folder_name(submission)
     if submission.kind in ("organization", "round") and submission.entries and not submission.has_scaling_folders:
         yield WITHOUT_SCALING_FOLDERS, "implied by results/<system>/<benchmark> without strong or weak"
-    yield from _from_year(submission)
+    yield from _from_year(heads)
+
+
+def _head(entry: Entry) -> RunLog | None:
+    """The first log of an entry, or the beginning of its file."""
+    if not entry.logs:
+        return None
+    log = entry.logs[0]
+    return mllog.read(log.path, mllog.HEAD_BYTES) if isinstance(log, UnreadLog) else log
+
+
+def _logged(submission: Submission, heads: Sequence[RunLog]) -> Iterator[tuple[str, str]]:
+    """Named by the event rule_set of the logs."""
+    named = {log.path: log.value(RULE_SET_KEY) for log in heads if log.first(RULE_SET_KEY) is not None}
+    if len(set(map(repr, named.values()))) > 1:
+        each = ", ".join(f"{path}: {name!r:.60}" for path, name in list(named.items())[:MAX_NAMED])
+        raise UserError(f"{submission.root}: its logs name different rules ({each}); give --rules NAME")
+    for path, name in list(named.items())[:1]:
+        yield _loadable(name, f"{path}: {RULE_SET_KEY}"), f"named by the logs, such as {path.name}"
+
+
+def _declared_above(submission: Submission) -> Iterator[tuple[str, str]]:
+    """Declared by the nearest submission.toml in a folder above PATH."""
+    for folder in submission.root.absolute().parents:
+        above = declaration(folder)
+        if "rules" in above.values:
+            yield _name(above), f"named by {above.path}"
 
 
 def _declared(submission: Submission) -> Iterator[tuple[str, str]]:
@@ -69,15 +107,18 @@ def _declared(submission: Submission) -> Iterator[tuple[str, str]]:
 
 
 def _name(declaration: Declaration) -> str:
-    """The rule set that a submission.toml names. UserError if it is none."""
-    name = declaration.values["rules"]
+    return _loadable(declaration.values["rules"], f"{declaration.path}: rules")
+
+
+def _loadable(name: object, where: str) -> str:
+    """The name of a rule set. UserError, which says where the name was found, if there is none of that name."""
     if not isinstance(name, str) or not name:
         expected = f"expected one of: {', '.join(ruleset.names())}; or give --rules NAME"
-        raise UserError(f"{declaration.path}: rules = {name!r}, {expected}")
+        raise UserError(f"{where} = {name!r:.60}, {expected}")
     try:
         ruleset.load(name)
     except ruleset.RuleSetError as error:
-        raise UserError(f"{declaration.path}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
     return name
 
 
@@ -104,10 +145,10 @@ def _from_folder_name(submission: Submission) -> Iterator[tuple[str, str]]:
             yield f"mlperf_hpc_{match[1]}", f"implied by the folder's name {folder}"
 
 
-def _from_year(submission: Submission) -> Iterator[tuple[str, str]]:
-    """Implied by the year in which most runs started: the round of that year, or the nearest one."""
-    starts = (log.first("run_start") for entry in submission.entries for log in entry.logs)
-    years = Counter(datetime.fromtimestamp(start.time_ms / 1000, UTC).year for start in starts if start is not None)
+def _from_year(heads: Sequence[RunLog]) -> Iterator[tuple[str, str]]:
+    """Implied by the year in which most entries were run: the round of that year, or the nearest one."""
+    times = [log.events[0].time_ms for log in heads if log.events]
+    years = Counter(datetime.fromtimestamp(time_ms / 1000, UTC).year for time_ms in times)
     if years:
         year = max(years, key=lambda year: (years[year], year))
         rounds = _years()

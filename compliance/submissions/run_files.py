@@ -140,7 +140,7 @@ def _refuse_copies(logs: Iterable[RunLog]) -> None:
     known: dict[object, RunLog] = {}
     pairs = []
     for log in logs:
-        originals = [known.setdefault(key, log) for key in (_moment(log), log.fingerprint)]
+        originals = [known.setdefault(key, log) for key in (_moment(log), log.signature.course)]
         if other := next((original for original in originals if original is not log), None):
             pairs.append(f"{log.path} is the same run as {other.path}")
     if pairs:
