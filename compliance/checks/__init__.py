@@ -1,5 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every rule over a submission. One module a family; importing them registers their rules."""
+"""The rules, one module a family, and the engine that runs them over a submission.
+
+registry.py         Rule, Finding, Fault, EntryRules and @rule; values.py: logged values against constraints
+log.py              L: lines, keys, marks and epoch numbers of a log; text.py: text that reads in two ways
+timing.py           T: the clock; plausible.py: times that a real run does not have
+witnesses.py        T, H: throughput, latencies and steps against times, samples and batch
+results.py          R: the runs of an entry; layout.py: files and folders; copies.py: logs that are copies of others
+quality.py          Q: evaluations
+hyperparameters.py  H: the configuration of the runs; borrowed.py: hyperparameters borrowed from another submitter
+system.py           S: system descriptions
+convergence.py      C: epochs to converge
+hpc_ai500.py        rules of HPC AI500 only, with ids in 5xx
+package.py          P: code and power logs; template.py: what is left to fill in; waivers.py: accepted findings
+
+May import: compliance.scoring, submissions, rulesets, files, mllog and run_log. New modules are added to FAMILIES.
+"""
 
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -13,11 +28,14 @@ from compliance.checks import (
     layout,
     log,
     package,
+    plausible,
     quality,
     results,
     system,
     template,
+    text,
     timing,
+    witnesses,
 )
 from compliance.checks.registry import RULES, EntryRules, Fault, Finding, Rule
 from compliance.rulesets.ruleset import RuleSet, RuleSetError
@@ -25,7 +43,10 @@ from compliance.submissions.reader import Entry, Submission
 
 FAMILIES = (
     log,
+    text,
     timing,
+    plausible,
+    witnesses,
     results,
     layout,
     copies,
@@ -39,31 +60,31 @@ FAMILIES = (
     template,
 )
 
-MAX_FINDINGS = 1000  # of one rule on one log or entry: what is more is counted, so that memory stays bounded
+MAX_FINDINGS = 1000  # per rule and log or entry; further ones are only counted, to bound memory
 
 
 def check(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
-    """Findings of all rules, by path and line; `earlier` is another round, whose logs should not stand here again."""
-    of_entries = [check_entry(entry, ruleset, rules_for(entry, ruleset)) for entry in submission.entries]
-    return in_order([*chain(*of_entries), *check_whole(submission, ruleset, earlier)])
+    """Findings of all rules, sorted by path and line; logs of the round `earlier` must not appear again."""
+    by_entry = [check_entry(entry, ruleset, rules_for(entry, ruleset)) for entry in submission.entries]
+    return in_order([*chain(*by_entry), *check_whole(submission, ruleset, earlier)])
 
 
 def check_entry(entry: Entry, ruleset: RuleSet, limits: EntryRules | None) -> list[Finding]:
-    """What the rules on entries and logs find."""
-    found = list(_run(_rules_of("entry"), entry, ruleset, limits))
+    """Findings of the rules on entries and logs."""
+    findings = list(_run(_rules_of("entry"), entry, ruleset, limits))
     rules = _rules_of("log")
     for run_log in entry.logs:
         if run_log.error is None:
-            found += _run(rules, run_log, ruleset, limits)
-    return found
+            findings += _run(rules, run_log, ruleset, limits)
+    return findings
 
 
 def check_whole(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
-    """What the rules on organizations and on the whole submission find."""
-    found = list(_run(_rules_of("submission"), submission, ruleset, earlier=earlier))
+    """Findings of the rules on organizations and on the whole submission."""
+    findings = list(_run(_rules_of("submission"), submission, ruleset, earlier=earlier))
     for organization in submission.organizations:
-        found += _run(_rules_of("organization"), organization, ruleset)
-    return found
+        findings += _run(_rules_of("organization"), organization, ruleset)
+    return findings
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:
@@ -71,19 +92,19 @@ def in_order(findings: list[Finding]) -> list[Finding]:
 
 
 def rules_for(entry: Entry, ruleset: RuleSet) -> EntryRules | None:
-    """What holds for an entry; None for a benchmark that the rule set does not know."""
+    """The rules that apply to an entry; None for a benchmark that the rule set does not know."""
     try:
         benchmark = ruleset.benchmark(entry.benchmark)
     except RuleSetError:
         return None
     divisions = ruleset.values["divisions"]
-    strictest = next(iter(divisions))  # holds for an entry that names a division of another suite
+    strictest = next(iter(divisions))  # for an entry that names a division of another suite
     division = entry.division if entry.division in divisions else strictest
     return EntryRules(ruleset=ruleset, benchmark=benchmark, division=division)
 
 
 def _rules_of(scope: str) -> list[Rule]:
-    """The scope's rules in order of their ids, so that a prerequisite runs before what needs it."""
+    """The scope's rules in order of their ids: a prerequisite runs before the rules that need it."""
     return [rule for _, rule in sorted(RULES.items()) if rule.scope == scope]
 
 
@@ -94,9 +115,9 @@ def _run(
     limits: EntryRules | None = None,
     earlier: Submission | None = None,
 ) -> Iterator[Finding]:
-    """Findings on one thing; a rule is skipped where its prerequisite found something, or was skipped itself."""
+    """Findings on one subject; a rule is skipped if its prerequisite found something or was skipped itself."""
     contexts = {None: subject, "ruleset": ruleset, "limits": limits, "earlier": earlier}
-    failed = set()
+    failed: set[str] = set()
     for rule in rules:
         context = contexts[rule.context]
         if context is None or (failed and not failed.isdisjoint(rule.needs)):
@@ -104,7 +125,7 @@ def _run(
             continue
         faults = rule.faults(subject, context)
         first = next(faults, None)
-        if first is None:  # as nearly always: a round is a hundred thousand calls of rules
+        if first is None:  # the usual case, and fast: a round has a hundred thousand calls of rules
             continue
         failed.add(rule.id)
         for fault in chain((first,), islice(faults, MAX_FINDINGS - 1)):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""H: hyperparameters borrowed from another submitter, against the logs of both.
+"""H: hyperparameters borrowed from another submitter, compared with the logs of both.
 
-A file benchmarks/<benchmark>/<system>/*.toml with a [borrowed] table, as `python -m compliance borrow` writes it, says
-that this entry's hyperparameters are another's.
+A file benchmarks/<benchmark>/<system>/*.toml with a [borrowed] table, as `python -m compliance borrow` writes it,
+states that the hyperparameters of this entry are another submitter's.
 """
 
 from collections.abc import Iterator
@@ -23,55 +23,61 @@ KEYS = ("lender", "path", "sha256")
 
 @dataclass(frozen=True)
 class Borrowing:
-    """One borrowed file and the entry whose runs it configured."""
+    """A usable borrowed file and the entry whose runs it configured."""
 
     path: Path
     entry: Entry
-    file: HyperparametersFile | None
-    """None where it cannot be used."""
-    fault: str = ""
-    """Why not."""
+    file: HyperparametersFile
+
+
+@dataclass(frozen=True)
+class UnusableFile:
+    """A borrowed file that cannot be used, and the reason."""
+
+    path: Path
+    reason: str
 
 
 @rule("H951")
 def borrowed_file_is_complete(submission: Submission) -> Iterator[Fault]:
     """A borrowed configuration names its rules and division, and in [borrowed] the lender, path and sha256.
 
-    Why: without them nobody can look up whose hyperparameters these are.
+    Why: without them nobody can find out whose hyperparameters these are.
     Example: a [borrowed] table without sha256.
-    Fix: write the file with `python -m compliance borrow LENDER MINE`, and leave it as it is.
+    Fix: write the file with `python -m compliance borrow LENDER MINE` and do not edit it.
     """
-    for borrowing in _borrowings(submission):
-        if borrowing.file is None:
-            yield Fault(borrowing.path, borrowing.fault)
+    for file in _borrowed_files(submission):
+        if isinstance(file, UnusableFile):
+            yield Fault(file.path, file.reason)
 
 
 @rule("H952")
 def borrowed_hyperparameters_were_used(submission: Submission) -> Iterator[Fault]:
-    """The runs of a borrowing entry have the hyperparameters of its borrowed file; the batch may be its own.
+    """The runs of a borrowing entry have the hyperparameters of its borrowed file; the batch may differ.
 
-    Why: what is borrowed is taken as a group; one value changed is a configuration of one's own.
+    Why: hyperparameters are borrowed as a group; with one value changed they are a configuration of one's own.
     Example: borrowed opt_lr 0.004, trained with 0.0055.
     Fix: train with the borrowed file: `--hyperparameters hyperparameters.borrowed.toml`.
     """
-    for borrowing in _usable(submission):
+    for borrowing in _borrowings(submission):
+        borrowed = borrowing.file.hyperparameters
         for log in borrowing.entry.logs:
-            for key, found in differences(borrowing.file.hyperparameters, log):
+            for key, value in differences(borrowed, log):
                 event = log.first(key)
-                expected = f"{shown(borrowing.file.hyperparameters[key])}, as in {borrowing.path.name}"
-                message = f"{key} is {shown(found)}" if event else f"{key} is missing"
-                yield Fault(log.path, message, event.line if event else 0, expected, shown(found))
+                expected = f"{shown(borrowed[key])}, as in {borrowing.path.name}"
+                message = f"{key} is {shown(value)}" if event else f"{key} is missing"
+                yield Fault(log.path, message, event.line if event else 0, expected, shown(value))
 
 
 @rule("H953")
 def borrowed_hyperparameters_are_the_lenders(submission: Submission) -> Iterator[Fault]:
-    """A borrowed file holds all hyperparameters that the lender's runs had, as they were.
+    """A borrowed file has all hyperparameters of the lender's runs, unchanged.
 
     Why: a group with one value left out or improved is not the lender's.
     Example: opt_lr 0.0041 in the borrowed file, 0.004 in the lender's log.
-    Fix: write the file anew with `python -m compliance borrow LENDER MINE`.
+    Fix: write the file again with `python -m compliance borrow LENDER MINE`.
     """
-    for borrowing in _usable(submission):
+    for borrowing in _borrowings(submission):
         lender = _lender(borrowing.file, submission)
         if lender is None:
             continue
@@ -84,47 +90,46 @@ def borrowed_hyperparameters_are_the_lenders(submission: Submission) -> Iterator
 
 
 def _departures(borrowing: Borrowing, lender: Entry) -> Iterator[Fault]:
-    """Values that are not those of the lender's first run, and values of it that were not taken."""
+    """Values that differ from the lender's first run, and values of that run that are missing."""
     log = lender.runs[0]
-    taken = borrowing.file.hyperparameters
-    for key, found in differences(taken, log):
-        yield Fault(borrowing.path, f"{key} is {shown(taken[key])}", expected=f"{shown(found)}, as in {log.path}")
+    borrowed = borrowing.file.hyperparameters
+    for key, value in differences(borrowed, log):
+        yield Fault(borrowing.path, f"{key} is {shown(borrowed[key])}", expected=f"{shown(value)}, as in {log.path}")
     for key in lendable_keys(borrowing.file):
-        if key in log.by_key and key not in taken:
-            yield Fault(
-                borrowing.path, f"{key} was not taken over", expected=f"{shown(log.value(key))}, as in {log.path}"
-            )
+        if key in log.by_key and key not in borrowed:
+            expected = f"{shown(log.value(key))}, as in {log.path}"
+            yield Fault(borrowing.path, f"{key} was not borrowed", expected=expected)
 
 
 @rule("H954", severity="manual")
 def lender_is_in_the_round(submission: Submission) -> Iterator[Fault]:
-    """The lender's entry is part of what is checked.
+    """The lender's entry is part of the checked submissions.
 
-    Why: borrowed hyperparameters can only be compared with logs that are there.
-    Example: an organization's submission checked alone, though it borrowed from another.
-    Fix: check the whole round, with the lender's submission beside this one.
+    Why: borrowed hyperparameters can only be compared with logs that are at hand.
+    Example: a submission checked alone, although it borrowed from another organization.
+    Fix: check the whole round, with the lender's submission in it.
     """
-    for borrowing in _usable(submission):
+    for borrowing in _borrowings(submission):
         if _lender(borrowing.file, submission) is None:
             path = borrowing.file.borrowed["path"]
             yield Fault(borrowing.path, f"not compared with the lender's logs: {path} is not in {submission.root}")
 
 
-def _borrowings(submission: Submission) -> Iterator[Borrowing]:
+def _borrowed_files(submission: Submission) -> Iterator[Borrowing | UnusableFile]:
     for organization in submission.organizations:
         for entry in organization.entries:
             for path in _toml_files(organization, entry.benchmark, entry.system):
-                borrowing = _read(path, entry)
-                if borrowing is not None:
-                    yield borrowing
+                file = _read(path, entry)
+                if file is not None:
+                    yield file
 
 
-def _usable(submission: Submission) -> Iterator[Borrowing]:
-    return (borrowing for borrowing in _borrowings(submission) if borrowing.file is not None)
+def _borrowings(submission: Submission) -> Iterator[Borrowing]:
+    return (file for file in _borrowed_files(submission) if isinstance(file, Borrowing))
 
 
 def _toml_files(organization: Organization, benchmark: str, system: str) -> list[Path]:
-    """Real files in real folders: a link could lead out of the submission."""
+    """TOML files of a system's folder; links are excluded, since they could lead out of the submission."""
     folder = organization.folder
     for name in ("benchmarks", benchmark, system):
         folder = folder / name
@@ -133,8 +138,8 @@ def _toml_files(organization: Organization, benchmark: str, system: str) -> list
     return [path for path in sorted(folder.glob("*.toml")) if path.is_file() and not path.is_symlink()]
 
 
-def _read(path: Path, entry: Entry) -> Borrowing | None:
-    """None where the file does not speak of borrowing, or is no TOML at all."""
+def _read(path: Path, entry: Entry) -> Borrowing | UnusableFile | None:
+    """None if the file has no [borrowed] table or is not TOML."""
     try:
         if "borrowed" not in toml.load(path):
             return None
@@ -143,14 +148,15 @@ def _read(path: Path, entry: Entry) -> Borrowing | None:
     try:
         file = hyperparameters_file.read(path, entry.benchmark)
     except UserError as error:
-        return Borrowing(path, entry, None, str(error).removeprefix(f"{path}: "))
+        return UnusableFile(path, str(error).removeprefix(f"{path}: "))
     missing = [key for key in KEYS if not isinstance(file.borrowed.get(key), str) or not file.borrowed[key]]
-    fault = f"[borrowed] lacks {', '.join(missing)}"
-    return Borrowing(path, entry, None, fault) if missing else Borrowing(path, entry, file)
+    if missing:
+        return UnusableFile(path, f"[borrowed] is missing keys: {', '.join(missing)}")
+    return Borrowing(path, entry, file)
 
 
 def _lender(file: HyperparametersFile, submission: Submission) -> tuple[Organization, Entry] | None:
-    """The entry whose logs `path` names, or whose configuration it is."""
+    """The entry whose logs or configuration `path` names."""
     org, *parts = file.borrowed["path"].split("/")
     if len(parts) < 4:
         return None
@@ -163,7 +169,7 @@ def _lender(file: HyperparametersFile, submission: Submission) -> tuple[Organiza
 
 
 def _file_of(file: HyperparametersFile, organization: Organization, lender: Entry) -> Path | None:
-    """The lender's file that `path` names, among those that were read; nothing else is opened."""
+    """The lender's file that `path` names, among the files that were read; no other file is opened."""
     known = [log.path for log in lender.logs]
     known += _toml_files(organization, lender.benchmark, lender.system)
     by_name = {f"{organization.name}/{path.relative_to(organization.folder).as_posix()}": path for path in known}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""R: what stands where in a submission's tree, and what was passed over there."""
+"""R: the places of files in a submission's tree, and files that were not read."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -11,21 +11,21 @@ from compliance.submissions.reader import RESULT_NAME, SCALINGS, Entry, Oddity, 
 
 @rule("R108")
 def benchmark_is_known(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
-    """The rule set knows the benchmark.
+    """The rule set has the benchmark.
 
-    Why: there is no target, and nothing to compare with, for what the round does not hold.
+    Why: a benchmark that the round does not have has no target.
     Example: results/<system>/strong/cosmoflw/, or openfold in a v2.0 round.
-    Fix: name the folder as the rules do, or submit to the round that has the benchmark.
+    Fix: name the folder as the rules do, or submit to a round that has the benchmark.
     """
     known = ruleset.values["benchmarks"]
-    if entry.benchmark not in known and any(log.events for log in entry.logs):  # else L101 says what is wrong
+    if entry.benchmark not in known and any(log.events for log in entry.logs):  # without events L101 reports the logs
         message = f"no benchmark {entry.benchmark!r:.60} in {ruleset.name}; {nearest(entry.benchmark, known)}"
         yield Fault(entry.folder, message, 0, "one of " + ", ".join(sorted(known)), f"{entry.benchmark!r:.60}")
 
 
 @rule("R109")
 def metric_is_scored(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
-    """Throughput ("weak") entries stand only where the rule set scores them.
+    """Throughput ("weak") entries appear only in rounds that score throughput.
 
     Why: MLPerf HPC v0.7 has no throughput metric.
     Example: results/<system>/weak/ checked by mlperf_hpc_0.7.
@@ -38,8 +38,8 @@ def metric_is_scored(entry: Entry, ruleset: RuleSet) -> Iterator[Fault]:
 ODDITIES = {
     "unreadable": ("the file cannot be read", "a readable result file"),
     "unlisted_folder": ("the folder cannot be listed", "a folder that can be read"),
-    "not_a_file": ("is named like a result file and is none", "a regular file"),
-    "empty_folder": ("holds no result_<i>.txt", "result files"),
+    "not_a_file": ("has the name of a result file but is not a file", "a regular file"),
+    "empty_folder": ("contains no result_<i>.txt", "result files"),
     "link": ("a link, which is not followed", "a file or folder of the submission itself"),
     "unknown_file": ("belongs to no entry", "result_<i>.txt"),
     "unknown_folder": ("belongs to no entry", "pruned_results or power"),
@@ -55,9 +55,9 @@ def _oddities(oddities: Iterable[Oddity], *kinds: str) -> Iterator[Fault]:
 
 @rule("R120")
 def result_files_can_be_read(submission: Submission) -> Iterator[Fault]:
-    """Every result_<i>.txt is a readable file, and every benchmark's folder holds some.
+    """Every result_<i>.txt is a readable file, and every benchmark's folder contains at least one.
 
-    Why: what cannot be read cannot be counted, and an empty folder is a result that got lost.
+    Why: an unreadable log cannot be counted, and an empty folder is a lost result.
     Example: a folder named result_3.txt; a file without read permission.
     Fix: submit the file itself.
     """
@@ -69,31 +69,31 @@ def result_files_can_be_read(submission: Submission) -> Iterator[Fault]:
 
 @rule("R121", severity="warning")
 def results_hold_only_results(submission: Submission) -> Iterator[Fault]:
-    """Result folders hold result_<i>.txt, pruned_results and power, and nothing else.
+    """Result folders contain result_<i>.txt, pruned_results and power, and nothing else.
 
-    Why: what has another name is not checked and not scored, which its author may not know.
+    Why: a file with another name is neither checked nor scored, and its author may not know that.
     Example: result_3.log, Result_4.txt, old_runs/.
-    Fix: rename or remove it.
+    Fix: rename the file or folder, or remove it.
     """
     yield from _oddities(submission.oddities, "unknown_file", "unknown_folder")
 
 
 @rule("R122", severity="warning")
 def links_are_not_followed(submission: Submission) -> Iterator[Fault]:
-    """A submission holds no links.
+    """A submission contains no links.
 
-    Why: a link may lead out of the submission or in a circle; what is behind it is not read.
+    Why: a link may lead out of the submission or to itself, so links are not followed.
     Example: result_5.txt -> ../../other_system/strong/cosmoflow/result_5.txt.
-    Fix: put the file there.
+    Fix: replace the link by the file.
     """
     yield from _oddities(submission.oddities, "link")
 
 
 @rule("R123")
-def results_stand_in_their_folders(organization: Organization) -> Iterator[Fault]:
-    """A result_<i>.txt stands in a benchmark's folder, not above it.
+def results_are_in_their_folders(organization: Organization) -> Iterator[Fault]:
+    """Every result_<i>.txt is in a benchmark's folder, not above it.
 
-    Why: a log that is in no benchmark's folder is neither checked nor scored.
+    Why: a log outside the benchmarks' folders is neither checked nor scored.
     Example: results/<system>/strong/result_0.txt.
     Fix: move it to results/<system>/strong/<benchmark>/.
     """
@@ -107,9 +107,9 @@ def results_stand_in_their_folders(organization: Organization) -> Iterator[Fault
 
 @rule("R124", severity="warning")
 def layout_is_the_rounds(organization: Organization, ruleset: RuleSet) -> Iterator[Fault]:
-    """Results stand in strong/ and weak/ since v1.0; v0.7 has neither.
+    """Results are in strong/ and weak/ since v1.0; v0.7 has neither.
 
-    Why: the folder says which metric is meant.
+    Why: the folder selects the metric.
     Example: results/<system>/deepcam/ checked by mlperf_hpc_2.0.
     Fix: move the results, or name the rule set of the round.
     """
@@ -117,4 +117,4 @@ def layout_is_the_rounds(organization: Organization, ruleset: RuleSet) -> Iterat
     for entry in organization.entries if organization.result_systems else ():
         if (entry.folder.parent.name in SCALINGS) != wanted:
             expected = "in strong/ or weak/" if wanted else "without strong/ and weak/"
-            yield Fault(entry.folder, f"not where {ruleset.name} has its results", 0, expected)
+            yield Fault(entry.folder, f"not the place of results in {ruleset.name}", 0, expected)

@@ -10,9 +10,9 @@
         Fix: move training work after run_start.
         \"\"\"
 
-The first parameter's name says what a rule looks at: `log`, `entry`, `organization`, `submission`, or `waivers` (the
-reviewer's, after all other rules). The second, where there is one, is `limits` (of that log or entry), `ruleset`, or
-`earlier` (another round, where one is given). A rule whose prerequisite found something on the same thing is skipped.
+The name of the first parameter is the subject of the rule: `log`, `entry`, `organization`, `submission`, or `waivers`
+(the reviewer's, after all other rules). An optional second one is `limits` (of that log or entry), `ruleset`, or
+`earlier` (another round, if one is given). A rule is skipped if its prerequisite found something on the same subject.
 """
 
 import inspect
@@ -32,22 +32,22 @@ SECTIONS = re.compile(r"^(Why|Example|Fix): ", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class EntryRules:
-    """What holds for one entry: rule set, benchmark and division."""
+    """The rules that apply to one entry: rule set, benchmark and division."""
 
     ruleset: RuleSet
     benchmark: Benchmark
     division: str
-    """closed or open."""
+    """closed or open; hardware, system or free under HPC AI500."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What a rule yields: where and what. The engine adds rule, severity and fix."""
+    """What a rule yields: the place and the message. The engine adds rule, severity and fix."""
 
     path: Path
     message: str
     line: int = 0
-    """0: the whole file or folder."""
+    """Line in the file; 0 for the whole file or folder."""
     expected: str = ""
     found: str = ""
 
@@ -79,14 +79,14 @@ class Rule:
     severity: str
     scope: str
     context: str | None
-    """One of CONTEXTS, or None: what the check takes besides its subject."""
+    """Second argument of the check, one of CONTEXTS; None without one."""
     needs: tuple[str, ...]
     check: Callable[..., Iterator[Fault]]
 
     @cached_property
     def _sections(self) -> dict[str, str]:
-        """The check's docstring: its head is the summary."""
-        head, *parts = SECTIONS.split(inspect.getdoc(self.check))
+        """The sections of the check's docstring; the text before the first one is the summary."""
+        head, *parts = SECTIONS.split(inspect.getdoc(self.check) or "")
         sections = {"summary": head, **dict(zip(parts[0::2], parts[1::2], strict=True))}
         return {name.lower(): " ".join(text.split()) for name, text in sections.items()}
 
@@ -107,7 +107,7 @@ class Rule:
         return self._sections["fix"]
 
     def faults(self, subject: object, context: object = None) -> Iterator[Fault]:
-        """What the check has to say of its subject."""
+        """The faults that the check finds in its subject."""
         return self.check(subject) if self.context is None else self.check(subject, context)
 
     def finding(self, fault: Fault) -> Finding:
@@ -127,7 +127,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(rule_id: str, *, severity: str = "error", needs: tuple[str, ...] = ()) -> Callable:
-    """Register a check under its id; its docstring must hold a summary, Why, Example and Fix."""
+    """Register a check under its id; its docstring must have a summary, Why, Example and Fix."""
 
     def register(check: Callable[..., Iterator[Fault]]) -> Callable[..., Iterator[Fault]]:
         assert rule_id not in RULES, f"{rule_id} is taken by {RULES[rule_id].check.__name__}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""P: a submission is more than submission_template/, filled in and with results."""
+"""P: a submission is more than submission_template/: it is filled in and has results."""
 
 from collections.abc import Iterator
 
@@ -10,11 +10,11 @@ from compliance.submissions.reader import Organization
 
 @rule("P953")
 def template_is_filled_in(organization: Organization) -> Iterator[Fault]:
-    """No file of the submission still asks to be filled in, and none has the template's name.
+    """No file of the submission still has text to fill in, and none has a name of the template.
 
     Why: a reviewer repeats the runs from these texts.
     Example: "FILL IN: where the data set comes from" in benchmarks/cosmoflow/dgx_n64/README.md.
-    Fix: write what the line asks for in its place; rename files and folders to your own names.
+    Fix: replace the line by the text that it asks for; rename files and folders to your own names.
     """
     if organization.folder.is_dir():
         for place in template.unfilled(organization.folder):
@@ -23,11 +23,11 @@ def template_is_filled_in(organization: Organization) -> Iterator[Fault]:
 
 @rule("P954")
 def submission_holds_results(organization: Organization) -> Iterator[Fault]:
-    """An organization's submission holds at least one entry.
+    """An organization's submission has at least one entry.
 
-    Why: a folder in which nothing was found would pass every other rule.
+    Why: a folder without entries would pass every other rule.
     Example: results/ without a folder <system>/strong/<benchmark>/, as in the template.
-    Fix: put the logs where the layout wants them, or check another folder.
+    Fix: copy the logs to the places that the layout gives, or check another folder.
     """
     if not organization.entries:
         expected = "results/<system>/{strong,weak}/<benchmark>/result_<i>.txt"

@@ -146,21 +146,28 @@ def build_run(
     run.start("run")
     run.start("staging")
     run.stop("staging", 40_000, staging_duration=40.0)
-    _epochs(run, benchmark, seed, num_epochs)
+    _epochs(run, benchmark, seed, num_epochs, HYPERPARAMETERS[benchmark] | values)
     run.stop("run", status="success")
     return run
 
 
-def _epochs(run: RunText, benchmark: str, seed: int, num_epochs: int) -> None:
+def _epochs(run: RunText, benchmark: str, seed: int, num_epochs: int, values: dict[str, Any]) -> None:
+    """Epochs with what public logs say of them twice: throughput, steps and latencies beside the times."""
     quality_key, target = QUALITY[benchmark]
     direction = 1 if quality_key == "eval_error" else -1
+    samples = values["train_samples"]
+    steps = max(1, samples // values["global_batch_size"])
     for epoch in range(1, num_epochs + 1):
-        run.start("epoch", epoch_num=epoch)
-        run.start("eval", 10_000 + (seed * 37 + epoch * 11) % 100, epoch_num=epoch)
+        run.start("epoch", epoch_num=epoch, step_num=(epoch - 1) * steps)
+        training_ms = 10_000 + (seed * 37 + epoch * 11) % 100
+        run.log("train_loss", (0.7 + target) / epoch + seed % 1000 * 1.1e-7, after_ms=training_ms, epoch_num=epoch)
+        run.log("tracked_stats", {"throughput": 1000 * samples / training_ms}, epoch_num=epoch, step=epoch * steps)
+        run.start("eval", epoch_num=epoch)
         left = num_epochs - epoch
         run.log(quality_key, target + direction * left * (0.01 + seed % 1000 * 1e-5), after_ms=900, epoch_num=epoch)
         run.stop("eval", epoch_num=epoch)
-        run.stop("epoch", epoch_num=epoch)
+        latencies = {"training_epoch_latency": training_ms, "eval_epoch_latency": 900}
+        run.stop("epoch", epoch_num=epoch, step_num=epoch * steps, **latencies)
 
 
 def build_organization(root: Path, org: str, entries: list[tuple[str, str, str, int, int]]) -> Path:

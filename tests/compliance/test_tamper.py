@@ -248,7 +248,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "success above the target": ("Q101", log(lambda run: run.set("eval_error", 0.1246, 23))),
     "success without evaluations": ("Q101", log(lambda run: run.drop("eval_error"))),
     "aborted on the target": ("Q102", log(lambda run: run.event("run_stop")["metadata"].update(status="aborted"))),
-    "status removed": ("Q103", log(lambda run: run.event("run_stop")["metadata"].clear())),
+    "status removed": ("Q115", log(lambda run: run.event("run_stop")["metadata"].clear())),
     "status invented": ("Q104", log(lambda run: run.event("run_stop")["metadata"].update(status="great"))),
     "negative error": ("Q105", log(lambda run: run.set("eval_error", -0.1, 23))),
     "NaN error": ("Q105", log(lambda run: run.set("eval_error", float("nan"), 5))),
@@ -284,7 +284,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     # Systems
     "system not described": ("S101", tree(lambda root: (root / BOX).unlink())),
     "description broken": ("S102", tree(lambda root: (root / BOX).write_text('{"submitter": "acme",}'))),
-    "description incomplete": ("S103", description(lambda values: values.pop("cooling"))),
+    "description incomplete": ("S112", description(lambda values: values.pop("cooling"))),
     "framework not said": ("S104", description(lambda values: values.update(framework=""))),
     "accelerator not said": ("S104", description(lambda values: values.update(accelerator_model_name=""))),
     "nodes in words": ("S105", description(lambda values: values.update(number_of_nodes="sixty-four"))),

@@ -14,6 +14,7 @@ from compliance.scoring.score import Score, score
 from compliance.submissions import reader
 
 RULES = ruleset.load("hpc_ai500_2.0")
+START_S = 1_600_000_000
 RUN_MINUTES, EPOCH_SECONDS, EVALUATION_SECONDS = 90, 54, 6
 NUM_RANKS, FLOPS_PER_IMAGE, TRAIN_SAMPLES = 64, 24.3e9, 1281167
 SPEED = TRAIN_SAMPLES / EPOCH_SECONDS / NUM_RANKS
@@ -48,6 +49,8 @@ HEAD = {
 }
 LAYERS = {name: f"what {name} is" for name in RULES.values["layers"]} | {"ai_framework": "PyTorch 2.13"}
 SYSTEM = dict.fromkeys(RULES.values["system_description"]["keys"], "described") | {
+    "submitter": "acme",
+    "system_name": "big",
     "division": "system",
     "status": "onprem",
     "number_of_nodes": "8",
@@ -68,7 +71,7 @@ def _log(
     **changes,
 ) -> str:
     """Run `number`, in which each epoch takes a minute; `changes` replace values of the head, None removes one."""
-    now_s = 100 * 60 * number
+    now_s = START_S + 100 * 60 * number
     lines = []
 
     def add(key, value=None, kind="POINT_IN_TIME", **metadata):

@@ -42,8 +42,8 @@ def test_one_run_fewer_fails_and_says_how_many_are_needed(write_runs, findings):
     assert finding.expected == "at least 5 (mlperf_hpc_0.7.toml)"
 
 
-def test_one_run_more_is_a_warning(write_runs, findings):
-    assert [(finding.rule, finding.severity) for finding in findings(write_runs(6))] == [("R102", "warning")]
+def test_one_run_more_is_an_error(write_runs, findings):
+    assert [(finding.rule, finding.severity) for finding in findings(write_runs(6))] == [("R102", "error")]
 
 
 def test_numbering_may_start_at_one_but_not_at_two(write_runs, findings, tmp_path):
@@ -56,7 +56,7 @@ def test_two_files_of_one_number_are_named(write_runs, findings):
     folder = write_runs(5)
     (folder / "result_4.txt").rename(folder / "result_03.txt")
     (finding,) = findings(folder)
-    assert (finding.rule, finding.message) == ("R107", "result_3.txt stands twice")
+    assert (finding.rule, finding.message) == ("R107", "result_3.txt appears twice")
 
 
 def miss(run):
