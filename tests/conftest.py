@@ -2,6 +2,7 @@
 """Fixtures that tests of several packages share."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,27 @@ def published_results() -> Path:
     folder = Path(os.environ.get("HPC_RESULTS") or Path(__file__).parents[2] / "shared" / "results")
     if not folder.is_dir():
         pytest.skip(f"no published results in {folder}; name their folder in HPC_RESULTS")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def public_rounds(published_results: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of the public rounds by version; v1.0 is unpacked once, v0.7 and v2.0 are used in place."""
+    rounds = {version: published_results / f"hpc_results_v{version}" for version in ("0.7", "2.0")}
+    archive = published_results / "hpc_results_v1.0.tar.zst"
+    if archive.is_file():
+        rounds["1.0"] = _unpacked(archive, tmp_path_factory.mktemp("public")) / "hpc_results_v1.0"
+    return {version: folder for version, folder in rounds.items() if folder.is_dir()}
+
+
+def _unpacked(archive: Path, folder: Path) -> Path:
+    zstandard = pytest.importorskip("zstandard", reason="zstandard, of the extra [train], unpacks the results of v1.0")
+    with (
+        archive.open("rb") as file,
+        zstandard.ZstdDecompressor().stream_reader(file) as content,
+        tarfile.open(fileobj=content, mode="r|") as tar,
+    ):
+        tar.extractall(folder, filter="data")
     return folder
 
 

@@ -101,8 +101,10 @@ def test_events_tell_the_line_of_the_training_loop(make_config, output):
     assert all(record["metadata"]["file"].endswith("tests/harness/test_run.py") for record in records(output))
 
 
-def test_checker_finds_no_fault_in_the_order(make_config, output, capsys):
-    with Run(make_config(), output, seed=7) as run:
+def test_checker_finds_no_fault_in_the_order(make_config, output, tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sample").write_bytes(b"0")
+    with Run(make_config(), output, seed=7, data=tmp_path / "data") as run:
         train(run, [0.5, 0.3])
     compliance.__main__.main(["check", str(output), "--rules", "mlperf_hpc_demo", "--format", "json"])
     findings = json.loads(capsys.readouterr().out)["findings"]

@@ -69,7 +69,7 @@ def test_the_filled_template_passes(tree, run_log):
         place.path.write_text(place.path.read_text().replace("FILL IN:", "Here:"))
     values = json.loads(tree.description.read_text())
     known = {"division": "closed", "status": "onprem", "number_of_nodes": "64", "accelerators_per_node": "8"}
-    tree.description.write_text(json.dumps(dict.fromkeys(values, "something") | {"submitter": "acme"} | known))
+    tree.description.write_text(json.dumps(dict.fromkeys(values, "box") | {"submitter": "acme"} | known))
     (tree.implementation_folder / "train.py").write_text("print()\n")
     for index in range(10):
         start_ms = 1_694_440_434_000 + index * 10**7
