@@ -12,7 +12,7 @@ CONSTRAINTS := $(if $(SYSTEM_TORCH),$(VENV)/constraints.txt,constraints.txt)
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint $(CONSTRAINTS)
 DEMO := output/demo
 
-.PHONY: help venv review demo test test-slow lint bench clean
+.PHONY: help venv review demo test test-slow lint site bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -42,6 +42,10 @@ $(VENV)/installed-test: setup.cfg $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@
 
+$(VENV)/installed-docs: setup.cfg $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
 demo: venv ## simulate universes, train CosmoFlow from ten seeds, check, score, report: under 6 minutes on 2 cores
 	rm -rf $(DEMO)
 	$(BIN)/python -m cosmoflow.synthesize $(DEMO)/data --train 256 --validation 256
@@ -60,6 +64,9 @@ lint: $(VENV)/installed-test ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+site: $(VENV)/installed-docs ## the documents as a web site, in output/site
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs/site -d output/site-trees . output/site
 
 bench: $(VENV)/installed-test ## measure against named peers in one run; writes docs/performance.md
 	$(BIN)/python -m perf

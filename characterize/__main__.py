@@ -34,6 +34,8 @@ VERBS = {
     "report": "all results of a folder as one page",
 }
 
+MODELS = ("predict",)
+"""Verbs that measure nothing, so that other jobs do not affect their results."""
 WIDTH_OF_FILES = 120
 """Width of tables in columns if the output is a file or a pipe."""
 
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
     for table in options.module.tables(result):
         show(table, console)
-    if result.machine.is_busy:
+    if result.machine.is_busy and options.verb not in MODELS:
         console.print(f"{result.machine.load_warning}\n")
     written = [result.write(options.output), *style.write(options.module.figures(result), options.output)]
     console.print("\n".join(str(path) for path in written), highlight=False, markup=False, soft_wrap=True)

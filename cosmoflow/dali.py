@@ -8,6 +8,7 @@ Shape legend: N samples, C = 4 redshifts, D = H = W voxels along each edge.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ except ImportError:
 
 from cosmoflow import sample_files, tfrecord
 from cosmoflow.data import Batch, Dataset
+from harness.data import dali
 from harness.data.checks import DataError
 from harness.data.sampler import EpochBatches
 
@@ -46,13 +48,11 @@ class Reader:
 
     def _samples(self, stems: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The samples in order, each only until the next one: DALI's batches are all of one size and reuse buffers."""
-        pipeline = self._pipeline(stems)
-        while True:
-            try:
-                outputs = [output.as_array() for output in pipeline.run()]
-            except RuntimeError as error:
-                raise DataError(f"{Path(stems[0]).parent}: DALI could not read a sample: {error}") from None
-            yield from zip(*outputs, strict=True)
+        try:
+            for outputs in dali.outputs(partial(self._pipeline, stems), -(-len(stems) // self.batches.batch_size)):
+                yield from zip(*(output.as_array() for output in outputs), strict=True)
+        except RuntimeError as error:
+            raise DataError(f"{Path(stems[0]).parent}: DALI could not read a sample: {error}") from None
 
     def _pipeline(self, stems: Sequence[str]):
         build = {"numpy": _numpy_pipeline, "tfrecord": _tfrecord_pipeline}[self.dataset.sample_format.name]
@@ -68,8 +68,7 @@ class Reader:
 def _check_readable(dataset: Dataset) -> None:
     """Raise DataError, before the clock starts, where DALI is missing or cannot read the data set's form."""
     folder, first = Path(dataset.stems[0]).parent, Path(dataset.stems[0])
-    if pipeline_def is None:
-        raise DataError("loader kind: found no nvidia.dali to import; install the extra [dali] or use 'plain'")
+    dali.require()
     if dataset.cached:
         raise DataError(f"{folder}: loader kind 'dali' reads files, found a cached data set; use 'plain' or no cache")
     if dataset.sample_format.name not in ("numpy", "tfrecord"):

@@ -86,14 +86,13 @@ def train_epoch(run: Run, grid: Grid, epoch: int, model: nn.Module, optimizer: O
     model.train()
     augmented = run.config.hyperparameters.augmentation is not None
     with run.progress(epoch, len(batches)) as progress:
-        for global_size, (counts_NCDHW, target_NT) in zip(batches.global_sizes, batches, strict=True):
+        for counts_NCDHW, target_NT in batches:
             if augmented:
                 counts_NCDHW = random_cube_symmetry(counts_NCDHW)
             prediction_NT = predict(run, model, grid.part(counts_NCDHW))
             loss = mse_loss(prediction_NT, target_NT.to(run.world.device))
             optimizer.zero_grad()
-            # DDP averages over ranks, and these may hold different numbers of samples: the weight makes it their mean.
-            (loss * (len(target_NT) * grid.num_replicas / global_size)).backward()
+            loss.backward()
             optimizer.step()
             progress.update(num_samples=len(target_NT) / grid.num_parts, loss=loss)
 

@@ -6,6 +6,7 @@ plain loader, so both kinds give the same samples; the samples pass the same che
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ except ImportError:
 from deepcam import sample_files
 from deepcam.data import Batch, Dataset
 from deepcam.sample_files import SampleError
+from harness.data import dali
 from harness.data.checks import DataError
 from harness.data.sampler import EpochBatches
 
@@ -26,8 +28,7 @@ class Reader:
     """Batches of one rank's current epoch, as deepcam.loader hands them on. DataError where DALI cannot."""
 
     def __init__(self, dataset: Dataset, batches: EpochBatches, *, num_threads: int) -> None:
-        if pipeline_def is None:
-            raise DataError("loader kind: found no nvidia.dali to import; install the extra [dali] or use 'plain'")
+        dali.require()
         if dataset.cached:
             raise DataError(f"{dataset.folder}: loader kind 'dali' reads files, found a cached data set; use 'plain'")
         if dataset.sample_format.name == "hdf5":
@@ -38,15 +39,13 @@ class Reader:
         self.dataset, self.batches, self.num_threads = dataset, batches, num_threads
 
     def __iter__(self) -> Iterator[Batch | SampleError]:
-        indices = [batch for batch in self.batches.indices() if len(batch)]
-        pipeline = self._pipeline(indices)
-        for batch in indices:
-            try:
-                outputs = [output.as_array() for output in pipeline.run()]
-            except RuntimeError as error:
-                yield SampleError(f"{self.dataset.paths(batch[0])[0]} or one beside it in the batch: DALI: {error}")
-                return
-            yield self._checked(batch, outputs)
+        indices = self.batches.indices()
+        waiting = iter(indices)
+        try:
+            for outputs in dali.outputs(partial(self._pipeline, indices), len(indices)):
+                yield self._checked(next(waiting), [output.as_array() for output in outputs])
+        except RuntimeError as error:
+            yield SampleError(f"{self.dataset.paths(next(waiting)[0])[0]} or one beside it in the batch: DALI: {error}")
 
     def _checked(self, indices: np.ndarray, outputs: list[np.ndarray]) -> Batch | SampleError:
         fields, labels = outputs if len(outputs) == 2 else sample_files.split_fused(outputs[0])
@@ -69,7 +68,7 @@ class Reader:
                 yield tuple([_bytes(sample[number]) for sample in paths] for number in range(num_files))
 
         @pipeline_def(
-            batch_size=max(map(len, indices)), num_threads=self.num_threads, device_id=None, prefetch_queue_depth=2
+            batch_size=self.batches.batch_size, num_threads=self.num_threads, device_id=None, prefetch_queue_depth=2
         )
         def pipeline():
             files = fn.external_source(source=names(), num_outputs=num_files, dtype=types.UINT8, ndim=1)

@@ -83,39 +83,36 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
 def train_epoch(
     run: Run, epoch: int, model: nn.Module, normalise: Normalise, optimizer: Optimizer, batches: Loader
 ) -> None:
-    """One pass over the training samples: each of them once, over all ranks."""
+    """One pass over the training samples, all ranks together."""
     model.train()
     first_step, losses = (epoch - 1) * len(batches), []
     with run.progress(epoch, len(batches)) as progress:
-        for step, (global_size, batch) in enumerate(zip(batches.global_sizes, batches, strict=True), first_step):
+        for step, batch in enumerate(batches, first_step):
             optim.set_learning_rate(optimizer, learning_rate(step, run.config.hyperparameters))
             optimizer.zero_grad()
-            loss = accumulate_gradients(run, model, normalise, batch, global_size)
+            loss = accumulate_gradients(run, model, normalise, batch)
             optimizer.step()
             losses.append(loss)
             progress.update(num_samples=len(batch[0]), loss=loss)
     last_step = first_step + len(losses)
-    train_loss = run.world.all_reduce_sum(torch.stack(losses).mean())
+    train_loss = run.world.mean(torch.stack(losses).sum(), len(losses))
     run.log("learning_rate", float(optimizer.param_groups[0]["lr"]), epoch_num=epoch, step_num=last_step)
-    run.log("train_loss", float(train_loss), epoch_num=epoch, step_num=last_step)
+    run.log("train_loss", train_loss, epoch_num=epoch, step_num=last_step)
 
 
-def accumulate_gradients(run: Run, model: nn.Module, normalise: Normalise, batch: Batch, global_size: int) -> Tensor:
-    """Gradients of the mean loss over the `global_size` samples of a step, in gradient_accumulation_frequency passes.
+def accumulate_gradients(run: Run, model: nn.Module, normalise: Normalise, batch: Batch) -> Tensor:
+    """Gradients of the mean loss over a rank's batch, in gradient_accumulation_frequency passes; returns that mean.
 
-    Returns this rank's part of that mean. The ranks exchange gradients in the last pass only. DDP averages over ranks,
-    which may hold different numbers of samples: the losses are scaled for the sum over all samples to be divided by
-    their number.
+    The ranks exchange gradients in the last pass only.
     """
-    num_ranks = run.world.num_ranks
-    num_passes = min(run.config.hyperparameters.gradient_accumulation_frequency, global_size // num_ranks)
+    num_passes = run.config.hyperparameters.gradient_accumulation_frequency
     total = torch.zeros((), device=run.world.device)
     for number, (fields_NHWC, labels_NHW) in enumerate(split(batch, num_passes), start=1):
         last = number == num_passes
-        with nullcontext() if last or num_ranks == 1 else model.no_sync():
+        with nullcontext() if last or run.world.num_ranks == 1 else model.no_sync():
             logits_NKHW, labels_NHW = predict(run, model, normalise, fields_NHWC, labels_NHW)
-            part = weighted_cross_entropy(logits_NKHW, labels_NHW) * (len(labels_NHW) / global_size)
-            (part * num_ranks).backward()
+            part = weighted_cross_entropy(logits_NKHW, labels_NHW) / num_passes
+            part.backward()
         total += part.detach()
     return total
 
@@ -148,7 +145,7 @@ def predict(
 
 
 def split(batch: Batch, num_parts: int) -> list[Batch]:
-    """A batch in parts as equal as can be."""
+    """A batch in equal parts."""
     return list(zip(*(part.tensor_split(num_parts) for part in batch), strict=True))
 
 

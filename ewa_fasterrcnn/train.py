@@ -85,23 +85,21 @@ def train_epoch(
     hyperparameters, num_epochs = run.config.hyperparameters, run.config.benchmark.num_epochs
     sums_L, start = torch.zeros(len(LOSSES), dtype=torch.float64, device=run.world.device), time.perf_counter()
     with run.progress(epoch, len(batches)) as progress:
-        for step, ((numbers_N, fields_NCHW, rows_NB5), global_size) in enumerate(
-            zip(batches, batches.global_sizes, strict=True)
-        ):
+        for step, (numbers_N, fields_NCHW, rows_NB5) in enumerate(batches):
             time_epochs = epoch - 1 + (step + 0.5) / len(batches)
             optim.set_learning_rate(optimizer, learning_rate(time_epochs, num_epochs, hyperparameters))
             optimizer.zero_grad()
             truths = [truth_of(rows_B5.to(run.world.device)) for rows_B5 in rows_NB5]
             generators = [generator_of(run.seed, epoch, int(number)) for number in numbers_N]
             losses_NL = predict(run, exchange.model, normalise, fields_NCHW, truths, generators)
-            # The ranks' gradients are averaged: times their number, it is the mean over the step's images.
-            (losses_NL.sum() * (run.world.num_ranks / global_size)).backward()
+            losses_NL.sum(dim=1).mean().backward()
             exchange.finish()
             clip_gradients(exchange.network, hyperparameters.gradient_clip_norm)
             optimizer.step()
             sums_L += losses_NL.detach().sum(dim=0)
             progress.update(num_samples=len(numbers_N), loss=losses_NL.detach().sum(dim=1).mean())
-    log_epoch(run, epoch, exchange, run.world.all_reduce_sum(sums_L), sum(batches.global_sizes), start)
+    num_images = len(batches) * hyperparameters.global_batch_size
+    log_epoch(run, epoch, exchange, run.world.all_reduce_sum(sums_L), num_images, start)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ Shape legend: N samples, H = W pixels, C = red, green and blue.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ try:
 except ImportError:
     pipeline_def = None
 
+from harness.data import dali
 from harness.data.checks import DataError
 from harness.data.sampler import EpochBatches
 from imagenet_resnet import jpeg
@@ -33,20 +35,17 @@ class Reader:
     def __init__(
         self, dataset: Dataset, batches: EpochBatches, *, side: int, num_threads: int, device: torch.device | None
     ):
-        if pipeline_def is None:
-            raise DataError("loader kind: found no nvidia.dali to import; install the extra [dali] or use 'plain'")
+        dali.require()
         self.dataset, self.batches, self.side, self.num_threads = dataset, batches, side, num_threads
         self.gpu = device.index if device is not None and device.type == "cuda" else None
 
     def __iter__(self) -> Iterator[Batch]:
         with ThreadPoolExecutor(self.num_threads) as pool:
-            pipeline = self._pipeline(self._feed(pool))
-            for _ in range(len(self.batches)):
-                try:
-                    image_NHWC, label_N = pipeline.run()
-                except RuntimeError as error:
-                    raise DataError(f"DALI could not decode a picture: {error}") from None
-                yield self._tensor(image_NHWC), torch.tensor(label_N.as_array())
+            try:
+                for image_NHWC, label_N in dali.outputs(partial(self._pipeline, self._feed(pool)), len(self.batches)):
+                    yield self._tensor(image_NHWC), torch.tensor(label_N.as_array())
+            except RuntimeError as error:
+                raise DataError(f"DALI could not decode a picture: {error}") from None
 
     def _feed(self, pool: ThreadPoolExecutor) -> Iterator[tuple]:
         """What DALI is handed for each batch: files, corner and extent of the part to show, mirroring, labels."""
@@ -69,7 +68,7 @@ class Reader:
     def _pipeline(self, feed: Iterator[tuple]):
         on_gpu, side = self.gpu is not None, self.side
 
-        @pipeline_def(batch_size=self._largest_batch(), num_threads=self.num_threads, device_id=self.gpu)
+        @pipeline_def(batch_size=self.batches.batch_size, num_threads=self.num_threads, device_id=self.gpu)
         def pipeline():
             files, corner, extent, mirrored, label = fn.external_source(source=feed, num_outputs=5)
             picture = fn.decoders.image_slice(
@@ -79,10 +78,6 @@ class Reader:
             return fn.flip(resized, horizontal=mirrored), label
 
         return pipeline()
-
-    def _largest_batch(self) -> int:
-        """A rank's last batch may hold one sample more than the others: see EpochBatches."""
-        return self.batches.batch_size + 1
 
     def _tensor(self, image_NHWC) -> torch.Tensor:
         """A copy, which outlives DALI's reused buffers, on the device that decoded."""

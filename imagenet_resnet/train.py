@@ -87,21 +87,20 @@ def train_epoch(
     hyperparameters, device = run.config.hyperparameters, run.world.device
     num_steps, start = len(batches), time.perf_counter()
     with run.progress(epoch, num_steps) as progress:
-        for step, ((image_NHWC, label_N), global_size) in enumerate(zip(batches, batches.global_sizes, strict=True)):
+        for step, (image_NHWC, label_N) in enumerate(batches):
             time_epochs = epoch - 1 + (step + 0.5) / num_steps
             optim.set_learning_rate(
                 optimizer, learning_rate(time_epochs, run.config.benchmark.num_epochs, hyperparameters)
             )
             score_NK = predict(run, model, image_NHWC, precision)
             label_N = label_N.to(device, non_blocking=True)
-            smoothing = hyperparameters.label_smoothing
-            total_loss = cross_entropy(score_NK, label_N, label_smoothing=smoothing, reduction="sum")
+            loss = cross_entropy(score_NK, label_N, label_smoothing=hyperparameters.label_smoothing)
             optimizer.zero_grad()
-            # The ranks' gradients are averaged: times their number, it is the mean over the step's samples.
-            precision.backward(total_loss * (run.world.num_ranks / global_size))
+            precision.backward(loss)
             precision.step(optimizer)
-            progress.update(num_samples=len(label_N), loss=total_loss.detach() / len(label_N))
-    run.log("images_per_second_per_rank", images_per_second(run, sum(batches.global_sizes), start), epoch_num=epoch)
+            progress.update(num_samples=len(label_N), loss=loss.detach())
+    num_images = num_steps * hyperparameters.global_batch_size
+    run.log("images_per_second_per_rank", images_per_second(run, num_images, start), epoch_num=epoch)
 
 
 def images_per_second(run: Run, num_images: int, start: float) -> float:

@@ -46,7 +46,7 @@ class ShardSet:
 
     def batches(self, **order: Unpack[Order]) -> EpochBatches:
         """Shuffled in stretches: which samples a rank takes depends on the number of ranks."""
-        return NodePartBatches(self._starts, **order)
+        return ShardBatches(self._starts, **order)
 
     def fetch(self, batches: Iterable[np.ndarray]) -> Iterator[Encoded]:
         """One stretch is read ahead while the last one is worked on."""
@@ -95,7 +95,7 @@ class ShardSet:
         return f"{self.paths[shard]}: sample {index - self._starts[shard]}"
 
 
-class NodePartBatches(EpochBatches):
+class ShardBatches(EpochBatches):
     """EpochBatches whose ranks read shards from one end to the other."""
 
     def __init__(self, starts: np.ndarray, **options):
@@ -103,25 +103,21 @@ class NodePartBatches(EpochBatches):
         self._starts = starts
 
     def indices(self) -> list[np.ndarray]:
-        """One array of indices a batch."""
+        """One array of sample indices for each batch."""
         if not self.shuffle:
             share = np.array_split(np.arange(self.num_samples), self.num_ranks)[self.rank]
             return [share[start : start + self.batch_size] for start in range(0, len(share), self.batch_size)]
-        own = [self._share(size, self.rank) for size in self.global_sizes]
-        first = sum(self._share(size, rank) for rank in range(self.rank) for size in self.global_sizes)
-        share = self._shards_in_turn()[first : first + sum(own)]
+        num_own = len(self) * self.batch_size
+        share = self._shards_in_turn()[self.rank * num_own : (self.rank + 1) * num_own]
         rng = np.random.default_rng([self.seed, self.epoch, self.rank])
         windows = [rng.permutation(share[start : start + WINDOW]) for start in range(0, len(share), WINDOW)]
-        return np.split(np.concatenate(windows), np.cumsum(own)[:-1])
+        return list(np.concatenate(windows).reshape(len(self), self.batch_size))
 
     def __len__(self) -> int:
         if self.shuffle:
             return super().__len__()
-        return -(-self._share(self.num_samples, self.rank) // self.batch_size)
-
-    def _share(self, size: int, rank: int) -> int:
-        """Samples of `size` that a rank takes, as numpy.array_split shares them."""
-        return (size + self.num_ranks - 1 - rank) // self.num_ranks
+        num_own = (self.num_samples + self.num_ranks - 1 - self.rank) // self.num_ranks
+        return -(-num_own // self.batch_size)
 
     def _shards_in_turn(self) -> np.ndarray:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self._starts) - 1)

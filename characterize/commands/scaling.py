@@ -76,6 +76,7 @@ def measure(options: argparse.Namespace) -> Result:
         seconds[kind][str(measured["num_ranks"])] = measured["seconds"]
         samples[kind][str(measured["num_ranks"])] = local * measured["num_ranks"]
     settings = {"benchmark": benchmark.name, "size": list(size), "kinds": kinds, "full": options.full}
+    settings["is_reference_size"] = size == benchmark.reference_size
     settings["threads_per_rank"] = threads
     data = {"seconds": seconds, "global_batch_size": samples}
     return Result(name=f"scaling_{benchmark.name}", verb="scaling", settings=settings, data=data)

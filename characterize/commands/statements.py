@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from characterize.commands import roofline, scaling
 from characterize.models.roofline import attained_bound
+from characterize.results.benchmark_titles import benchmark_title
 from characterize.results.result import Result
 from characterize.results.tables import percent, quantity, three_digits
 
@@ -80,11 +81,11 @@ def _of_scaling(result: Result) -> Iterator[str]:
 
 
 def _of_prediction(result: Result) -> Iterator[str]:
-    for choice in result.data["choices"]:
+    for choice in result.data.get("choices", []):
         if choice["is_fastest"]:
             interval = f"{three_digits(choice['low'])} to {three_digits(choice['high'])}"
             yield (
-                f"Of the compared choices {result.settings['benchmark']} trains fastest on {choice['num_ranks']} "
-                f"{result.settings['accelerator']} at a batch of {choice['global_batch_size']}: predicted "
-                f"{three_digits(choice['minutes'])} minutes, {interval}."
+                f"Of the compared choices {benchmark_title(result.settings['benchmark'])} trains fastest on "
+                f"{choice['num_ranks']} {result.settings['accelerator']} with a global batch size of "
+                f"{choice['global_batch_size']}: {three_digits(choice['minutes'])} minutes predicted ({interval})."
             )

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from characterize.results.benchmark_titles import TITLES
 from characterize.results.result import CharacterizeError
 
 Size = tuple[int, ...]
@@ -167,7 +168,7 @@ def _ewa_forward(model: nn.Module, batch: Batch) -> Tensor:
 _ALL = (
     Benchmark(
         name="cosmoflow",
-        title="CosmoFlow",
+        title=TITLES["cosmoflow"],
         reference_size=(128, 128, 128),
         small_size=(64, 64, 64),
         samples_per_rank=4,
@@ -179,7 +180,7 @@ _ALL = (
     ),
     Benchmark(
         name="deepcam",
-        title="DeepCAM",
+        title=TITLES["deepcam"],
         reference_size=(768, 1152),
         small_size=(96, 144),
         samples_per_rank=2,
@@ -191,7 +192,7 @@ _ALL = (
     ),
     Benchmark(
         name="imagenet_resnet",
-        title="ImageNet ResNet-50",
+        title=TITLES["imagenet_resnet"],
         reference_size=(224, 224),
         small_size=(224, 224),
         samples_per_rank=128,
@@ -203,7 +204,7 @@ _ALL = (
     ),
     Benchmark(
         name="ewa_fasterrcnn",
-        title="EWA Faster R-CNN",
+        title=TITLES["ewa_fasterrcnn"],
         reference_size=(768, 1152),
         small_size=(96, 144),
         samples_per_rank=1,

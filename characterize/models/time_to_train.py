@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 SECONDS_PER_MINUTE = 60
 RUN_TO_RUN = 0.08
@@ -49,11 +50,11 @@ class EpochCurve:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[float, float]]) -> "EpochCurve":
-        """Build a curve from (batch size, epochs) pairs; values at one batch size become their geometric mean."""
-        logs: dict[float, list[float]] = {}
+        """Build a curve from (batch size, epochs) pairs; values at one batch size become their median."""
+        by_batch: dict[float, list[float]] = {}
         for batch, epochs in pairs:
-            logs.setdefault(batch, []).append(math.log(epochs))
-        return cls.through({batch: math.exp(math.fsum(values) / len(values)) for batch, values in logs.items()})
+            by_batch.setdefault(batch, []).append(epochs)
+        return cls.through({batch: median(values) for batch, values in by_batch.items()})
 
     @property
     def batches(self) -> tuple[float, ...]:
@@ -95,14 +96,21 @@ class Prediction:
     throughput: Estimate
     """Training samples per second, evaluation time included."""
     staging_minutes: float
+    startup_minutes: float
+    """Extra time of the first epoch, for example for compilation; 0 if the throughput includes it."""
 
 
 def time_to_train(
-    epochs: Estimate, throughput: Estimate, *, samples_per_epoch: float, staging_minutes: float = 0.0
+    epochs: Estimate,
+    throughput: Estimate,
+    *,
+    samples_per_epoch: float,
+    staging_minutes: float = 0.0,
+    startup_minutes: float = 0.0,
 ) -> Prediction:
     """Equation 1 of the MLPerf HPC paper: staging + epochs x seconds per epoch. Independent spreads add in squares."""
     computing = epochs.median * samples_per_epoch / throughput.median / SECONDS_PER_MINUTE
-    total = computing + staging_minutes
+    total = computing + staging_minutes + startup_minutes
     spread = (
         math.hypot(epochs.spread * computing, throughput.spread * computing, STAGING_SPREAD * staging_minutes) / total
     )
@@ -111,6 +119,7 @@ def time_to_train(
         epochs=epochs,
         throughput=throughput,
         staging_minutes=staging_minutes,
+        startup_minutes=startup_minutes,
     )
 
 

@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from characterize.results.tables import PREFIXES, quantity, size
 from compliance.files import atomic_write
@@ -79,6 +79,13 @@ def footnote(figure: Figure, text: str) -> None:
 def count_axis(axis, unit: str = "") -> None:
     """Label ticks as 1 k, 10 k, 1 M."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value, unit)))
+
+
+def plain_log_axis(axis) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten."""
+    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def size_axis(axis) -> None:

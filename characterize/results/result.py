@@ -8,6 +8,7 @@ result = load(folder / "allreduce.json", verb="allreduce")
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ class Result:
         path = folder / f"{self.name}.json"
         atomic_write.write(path, json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
         return path
+
+
+def unused_name(folder: Path, name: str, settings: dict[str, Any]) -> str:
+    """`name`, with a number if the folder has a result of that name with other settings, which must not be lost."""
+    for number in count(1):
+        candidate = name if number == 1 else f"{name}_{number}"
+        path = folder / f"{candidate}.json"
+        if not path.exists() or load(path).settings == json.loads(json.dumps(settings)):
+            return candidate
+    raise AssertionError("count() never ends")
 
 
 def load(path: Path, verb: str | None = None) -> Result:

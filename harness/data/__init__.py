@@ -6,6 +6,7 @@ checks.py        checks before a data set is read
 node_parts.py    the part of a data set that one node holds
 sampler.py       the samples of each step and rank
 loader.py        batches, read ahead by threads or processes
+dali.py          pipelines of NVIDIA DALI
 preparation.py   code that the prepare and synthesize commands share
 
 Imports: compliance.files, harness.distributed and harness.progress.

@@ -4,7 +4,7 @@
     batches = EpochBatches(len(dataset), batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True)
     loader = Loader(in_processes(dataset, batches, num_processes=4), batches)
     loader.set_epoch(2)
-    for global_size, batch in zip(loader.global_sizes, loader, strict=True): ...
+    for batch in loader: ...
 
     yield from in_threads(dataset.batch, batches.indices(), num_threads=4)
 
@@ -34,11 +34,6 @@ class Loader:
     def __init__(self, reader: Iterable[Any], batches: EpochBatches) -> None:
         """`reader` yields one item for each batch of `batches`."""
         self._reader, self._batches = reader, batches
-
-    @property
-    def global_sizes(self) -> list[int]:
-        """Samples of each training step over all ranks: the divisor of the sum of its losses."""
-        return self._batches.global_sizes
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration follows."""

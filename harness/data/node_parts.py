@@ -6,8 +6,8 @@
     node_part = NodePart.of(Manifest.load(folder))  # None if the folder holds the whole data set
 
 The ranks of a node draw from its node part (NodePartBatches). Samples stay on their node, and only their order within
-the node changes from epoch to epoch. Over all ranks every sample is seen exactly once in an epoch. The manifest's order
-decides which samples share a node; CosmoFlow's order is random, since its universes are drawn or hashed at random.
+the node changes from epoch to epoch. No sample is used twice in an epoch. The manifest's order decides which samples
+share a node; CosmoFlow's order is random, since its universes are drawn or hashed at random.
 """
 
 from dataclasses import dataclass, replace
@@ -110,10 +110,11 @@ def _whole_key(split: str) -> str:
 
 
 class NodePartBatches(EpochBatches):
-    """The training batches of one rank, from its node part; over all ranks of all nodes, every sample once per epoch.
+    """The training batches of one rank, drawn from its node's part.
 
-    Ranks of all nodes step together. Each node cuts its samples into steps like a data set of its own, with the number
-    of samples of the smallest node part; a node with one sample more adds it to its last step.
+    Ranks of all nodes step together, as often as the smallest node part fills batches. That is as often as the whole
+    data set fills global batches: floor(floor(samples / nodes) / b) = floor(samples / (nodes * b)). Each epoch leaves
+    out other samples of a node.
     """
 
     def __init__(
@@ -133,15 +134,8 @@ class NodePartBatches(EpochBatches):
         super().__init__(smallest, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=True)
         self.num_whole, self.node_part = num_whole, node_part
 
-    @property
-    def global_sizes(self) -> list[int]:
-        """Samples of each step over all ranks of all nodes."""
-        sizes = [size * self.node_part.count for size in super().global_sizes]
-        return [*sizes[:-1], sizes[-1] + self.num_whole % self.node_part.count]
-
     def indices(self) -> list[np.ndarray]:
         """One array of indices into the node part for each batch."""
         start, stop = self.node_part.bounds(self.num_whole)
-        order = np.random.default_rng([self.seed, self.epoch, self.node_part.index]).permutation(stop - start)
-        steps = np.split(order, np.cumsum(super().global_sizes)[:-1])
-        return [np.array_split(step, self.num_ranks)[self.rank] for step in steps]
+        rng = np.random.default_rng([self.seed, self.epoch, self.node_part.index])
+        return self._steps(rng.permutation(stop - start))

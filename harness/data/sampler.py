@@ -34,14 +34,14 @@ class SamplerError(UserError):
 
 
 class EpochBatches:
-    """The sample indices of one rank's batches in one epoch; over all ranks, every sample appears exactly once.
+    """The sample indices of one rank's batches in one epoch.
 
-    Shuffled (training): a permutation that follows from seed and epoch is cut into global batches of
-    num_ranks * batch_size samples. All ranks take part in every step, so each global batch is shared as evenly as
-    possible. The last global batch is shorter; if it has fewer samples than ranks, it joins the one before it, and a
-    rank's batch then holds one sample more. Divide the sum of the losses of a step by its entry in `global_sizes`.
+    Shuffled (training): a permutation of seed and epoch, cut into global batches of num_ranks * batch_size samples.
+    Each rank has the same number of samples in every step. Samples that do not fill a last global batch are left out
+    of this epoch, as in the MLPerf HPC references: all steps have one shape, and schedules count the same steps.
 
-    In order (evaluation): each rank takes every num_ranks-th sample. Ranks may have different numbers of batches.
+    In order (evaluation): every sample exactly once. Each rank takes every num_ranks-th sample; ranks may have
+    different numbers of batches.
     """
 
     def __init__(
@@ -54,37 +54,39 @@ class EpochBatches:
         seed: int = 0,
         shuffle: bool = False,
     ) -> None:
-        """Raises SamplerError if a shuffled epoch has fewer samples than ranks."""
-        if shuffle and num_samples < num_ranks:
-            raise SamplerError(f"{num_samples} training samples cannot be shared by {num_ranks} ranks: use fewer ranks")
+        """Raises SamplerError if training samples do not fill one global batch."""
         self.num_samples, self.batch_size = num_samples, batch_size
         self.num_ranks, self.rank = num_ranks, rank
         self.seed, self.shuffle = seed, shuffle
         self.epoch = 0
+        if shuffle and num_samples < self.global_batch_size:
+            raise SamplerError(
+                f"found {num_samples} training samples, expected at least one global batch of "
+                f"{self.global_batch_size}: {num_ranks} ranks x {batch_size} samples"
+            )
 
     @property
-    def global_sizes(self) -> list[int]:
-        """Samples of each shuffled step over all ranks."""
-        global_batch = self.num_ranks * self.batch_size
-        sizes = [min(global_batch, self.num_samples - start) for start in range(0, self.num_samples, global_batch)]
-        if len(sizes) > 1 and sizes[-1] < self.num_ranks:
-            sizes[-2:] = [sizes[-2] + sizes[-1]]
-        return sizes
+    def global_batch_size(self) -> int:
+        """Samples of a training step over all ranks that share these samples."""
+        return self.num_ranks * self.batch_size
 
     def indices(self) -> list[np.ndarray]:
         """One array of sample indices for each batch."""
-        if not self.shuffle:
-            share = np.arange(self.rank, self.num_samples, self.num_ranks)
-            return [share[start : start + self.batch_size] for start in range(0, len(share), self.batch_size)]
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)
-        steps = np.split(order, np.cumsum(self.global_sizes)[:-1])
-        return [np.array_split(step, self.num_ranks)[self.rank] for step in steps]
+        if self.shuffle:
+            return self._steps(np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples))
+        share = np.arange(self.rank, self.num_samples, self.num_ranks)
+        return [share[start : start + self.batch_size] for start in range(0, len(share), self.batch_size)]
+
+    def _steps(self, order: np.ndarray) -> list[np.ndarray]:
+        """This rank's part of each global batch of `order`."""
+        whole = order[: len(self) * self.global_batch_size]
+        return list(whole.reshape(len(self), self.num_ranks, self.batch_size)[:, self.rank])
 
     def __iter__(self) -> Iterator[list[int]]:
         return (batch.tolist() for batch in self.indices())
 
     def __len__(self) -> int:
         if self.shuffle:
-            return len(self.global_sizes)
+            return self.num_samples // self.global_batch_size
         share = len(range(self.rank, self.num_samples, self.num_ranks))
         return -(-share // self.batch_size)

@@ -12,9 +12,8 @@ import pytest
 
 import characterize.systems
 from characterize import __main__ as command
-from characterize.commands import predict
 from characterize.commands.report import render
-from characterize.results.result import CharacterizeError, load
+from characterize.results.result import load
 
 CASE = Path(characterize.systems.__file__).parent / "hpc_ai500_16_gpus.toml"
 ROOT = Path(__file__).parents[2]
@@ -100,7 +99,6 @@ def test_what_a_result_says_is_escaped(folder):
         (("allreduce", "--ranks", "1"), "one rank communicates nothing"),
         (("breakdown", "cosmoflow", "--ranks", "1"), "one rank sends no gradients"),
         (("scaling", "cosmoflow", "--ranks", "2"), "one number of ranks shows no scaling"),
-        (("predict", "--results", "nowhere"), "nowhere: no such folder"),
     ],
 )
 def test_bad_input_is_one_sentence(monkeypatch, capsys, tmp_path, arguments, said):
@@ -127,24 +125,6 @@ def test_help_names_every_verb():
     done = run("--help")
     assert done.returncode == 0
     assert all(verb in done.stdout for verb in command.VERBS)
-
-
-def test_own_throughput_is_parsed_or_refused():
-    assert predict.own_throughput(["512:1024=9000.5"]) == {(512, 1024): 9000.5}
-    for text in ("512=9000", "a:b=c", "1:1=0"):
-        with pytest.raises(CharacterizeError, match="RANKS:BATCH=SAMPLES_PER_SECOND"):
-            predict.own_throughput([text])
-
-
-def test_the_fastest_choice_is_marked(published_results, tmp_path, capsys):
-    arguments = ["predict", "--benchmark", "deepcam", "--results", str(published_results), "--output", str(tmp_path)]
-    assert command.main([*arguments, "--throughput", "512:512=8800", "512:1024=9000"]) == 0
-    choices = load(tmp_path / "predict.json").data["choices"]
-    best = min(choices, key=lambda choice: choice["minutes"])
-    assert [choice["is_fastest"] for choice in choices] == [choice is best for choice in choices]
-    assert {choice["throughput"] for choice in choices} == {8800, 9000}
-    assert all(choice["low"] < choice["minutes"] < choice["high"] for choice in choices)
-    assert (tmp_path / "predict.svg").is_file()
 
 
 @pytest.mark.slow

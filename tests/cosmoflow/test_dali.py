@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cosmoflow import dali, prepare
+from cosmoflow import prepare
 from cosmoflow.conversion import Conversion
 from cosmoflow.data import open_split
 from cosmoflow.loader import loader
@@ -105,6 +105,6 @@ def test_a_missing_index_is_named(folders, tmp_path):
 
 
 def test_without_dali_the_error_names_the_extra(folders, monkeypatch):
-    monkeypatch.setattr(dali, "pipeline_def", None)
+    monkeypatch.setattr("harness.data.dali.is_installed", lambda: False)
     with pytest.raises(DataError, match=r"found no nvidia.dali to import; install the extra \[dali\] or use 'plain'"):
         loader(open_split(folders / "numpy", "train"), batch_size=2, kind="dali")

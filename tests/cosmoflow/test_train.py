@@ -53,7 +53,7 @@ max_epochs = {max_epochs}
 @pytest.fixture(scope="session")
 def universes(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("universes")
-    synthesize(folder, Simulation(), {"train": 11, "validation": 5}, num_processes=1)  # shares of the last step differ
+    synthesize(folder, Simulation(), {"train": 11, "validation": 5}, num_processes=1)  # 3 of 11 fill no batch
     return folder
 
 

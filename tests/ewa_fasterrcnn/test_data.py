@@ -34,7 +34,7 @@ def test_images_of_all_years_in_order(storms):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_every_image_once_an_epoch_in_an_order_of_its_own(storms, num_workers):
+def test_an_image_comes_once_an_epoch_in_an_order_of_its_own(storms, num_workers):
     images, boxes = on_disk(storms)
     batches = loader(open_split(storms, "train"), batch_size=4, seed=3, shuffle=True, num_workers=num_workers)
     orders = []
@@ -45,7 +45,7 @@ def test_every_image_once_an_epoch_in_an_order_of_its_own(storms, num_workers):
             assert np.array_equal(fields.numpy(), images[numbers])
             assert np.array_equal(rows.numpy(), boxes[numbers])
             order += numbers.tolist()
-        assert sorted(order) == list(range(6))
+        assert len(set(order)) == len(order) == 4  # the other two of six fill no batch
         orders.append(order)
     assert orders[0] == orders[2] != orders[1]
 
@@ -56,7 +56,6 @@ def test_ranks_share_each_step(storms):
     ranks = [loader(dataset, batch_size=2, num_ranks=2, rank=rank, seed=3, shuffle=True) for rank in (0, 1)]
     for whole, *parts in zip(alone, *ranks, strict=True):
         assert whole[0].tolist() == torch.cat([part[0] for part in parts]).tolist()
-    assert ranks[0].global_sizes == alone.global_sizes == [4, 2]
 
 
 def test_a_process_opens_each_file_once_and_never_anothers_handle(storms):
@@ -108,5 +107,5 @@ def test_an_image_that_cannot_be_read_is_named_from_workers_too(storms, tmp_path
 
 
 def test_too_many_ranks_are_refused(storms):
-    with pytest.raises(DataError, match="6 training samples cannot be shared by 7 ranks"):
+    with pytest.raises(DataError, match="found 6 training samples, expected at least one global batch of 7"):
         loader(open_split(storms, "train"), batch_size=1, num_ranks=7, shuffle=True)

@@ -57,5 +57,5 @@ class Samples:
 def test_ranks_that_cannot_share_the_samples_are_told_the_folder(tmp_path):
     batches, expected = checks.batches(tmp_path, Samples(20), **ORDER), EpochBatches(20, **ORDER)
     assert all(map(np.array_equal, batches.indices(), expected.indices()))
-    with pytest.raises(DataError, match=f"{tmp_path}: 2 training samples cannot be shared by 3 ranks"):
+    with pytest.raises(DataError, match=f"{tmp_path}: found 2 training samples, expected at least one global batch"):
         checks.batches(tmp_path, Samples(2), **ORDER)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shards: all of them together are the data set, and over the ranks of all nodes every sample is seen once an epoch."""
+"""Node parts: together they are the data set, and the ranks of all nodes share its samples in every epoch."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,16 +98,16 @@ def all_ranks(num_whole: int, *, num_nodes: int, ranks_per_node: int, batch_size
     batch_size=st.integers(1, 5),
     more=st.integers(0, 60),
 )
-def test_every_sample_once_an_epoch_and_all_ranks_step_together(num_nodes, ranks_per_node, batch_size, more):
-    num_whole = num_nodes * ranks_per_node + more
+def test_no_sample_twice_an_epoch_and_as_many_steps_as_the_whole_data_set(num_nodes, ranks_per_node, batch_size, more):
+    global_batch_size = num_nodes * ranks_per_node * batch_size
+    num_whole = global_batch_size + more
     shape = {"num_nodes": num_nodes, "ranks_per_node": ranks_per_node, "batch_size": batch_size}
     ranks = all_ranks(num_whole, **shape)
     seen = [index + b.node_part.bounds(num_whole)[0] for b in ranks for batch in b for index in batch]
-    assert sorted(seen) == list(range(num_whole))
-    counts = np.array([[len(batch) for batch in batches] for batches in ranks])
-    assert counts.min() >= 1
-    assert counts.sum(axis=0).tolist() == ranks[0].global_sizes
-    assert {len(batches) for batches in ranks} == {counts.shape[1]}
+    assert len(set(seen)) == len(seen) == num_whole // global_batch_size * global_batch_size
+    assert set(seen) <= set(range(num_whole))
+    assert {len(batch) for batches in ranks for batch in batches} == {batch_size}
+    assert {len(batches) for batches in ranks} == {num_whole // global_batch_size}
 
 
 def test_the_order_within_a_node_changes_from_epoch_to_epoch():
@@ -120,8 +119,8 @@ def test_the_order_within_a_node_changes_from_epoch_to_epoch():
     assert list(first) != list(other_node)
 
 
-def test_a_shard_with_fewer_samples_than_its_ranks_is_refused():
-    with pytest.raises(SamplerError, match="1 training samples cannot be shared by 2 ranks"):
+def test_a_node_part_that_fills_no_batch_is_refused():
+    with pytest.raises(SamplerError, match=r"found 1 training samples, .* global batch of 2"):
         NodePartBatches(3, node_part=NodePart(index=1, count=2), batch_size=1, num_ranks=2)
 
 
