@@ -19,11 +19,11 @@ from characterize.devices.device_table import Device, known_devices, match_devic
 from characterize.results.result import CharacterizeError
 from characterize.rounds.facts import SECONDS_PER_MINUTE, EntryFacts, write
 from compliance.checks import rules_for
-from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import Benchmark, RuleSet
+from compliance.run_log import RunLog
 from compliance.scoring.convergence_comparison import epochs_to_converge
 from compliance.scoring.phases import Phases, run_phases
-from compliance.scoring.run_metrics import MS_PER_SECOND, converged
+from compliance.scoring.run_metrics import MS_PER_SECOND, converged, count, whole
 from compliance.scoring.score import score_entry
 from compliance.submissions import reader, rules_choice
 from compliance.submissions.reader import Entry
@@ -91,7 +91,7 @@ def _entry(
     device = match_device(name, devices)
     if device is None:
         return f"{entry.label}: unknown device {name!r}; describe it with --devices FILE"
-    counts = {key: _count(logs[0], key) for key in ("global_batch_size", "train_samples", "eval_samples")}
+    counts = {key: count(logs[0], key) or 0 for key in ("global_batch_size", "train_samples", "eval_samples")}
     runs = [run for log in logs if (run := _run(log, benchmark, counts["train_samples"])) is not None]
     if not runs or not counts["global_batch_size"] or not num_ranks(entry):
         return f"{entry.label}: the logs do not state epochs, batch size, training samples or ranks"
@@ -114,18 +114,18 @@ def _entry(
 
 
 def _run(log: RunLog, benchmark: Benchmark, train_samples: int) -> RunFacts | None:
-    phases, stop = run_phases(log), log.last("run_stop")
-    if phases is None or stop is None or not train_samples:
+    phases = run_phases(log)
+    if phases is None or not train_samples:
         return None
-    epochs = _epochs(log, benchmark, stop.time_ms, train_samples)
-    evaluations = sum(event.time_ms < stop.time_ms for event in log.all("eval_start"))
+    epochs = _epochs(log, benchmark, train_samples)
+    evaluations = len(log.until_stop("eval_start"))
     return RunFacts(phases=phases, epochs=epochs, num_evaluations=evaluations) if epochs else None
 
 
-def _epochs(log: RunLog, benchmark: Benchmark, stop_ms: float, train_samples: int) -> float:
+def _epochs(log: RunLog, benchmark: Benchmark, train_samples: int) -> float:
     """Epochs begun before run_stop. OpenFold counts samples, which become epochs of its data set."""
-    if benchmark.convergence_key == "epoch_num":
-        return sum(event.time_ms < stop_ms for event in log.all("epoch_start"))
+    if benchmark.convergence_unit == "epochs":
+        return len(log.until_stop("epoch_start"))
     return (epochs_to_converge(log, benchmark) or 0) / train_samples
 
 
@@ -146,8 +146,7 @@ def _means(runs: list[RunFacts], train_samples: int, eval_samples: int) -> dict[
 
 def _first_epochs(log: RunLog) -> dict[str, float]:
     """Seconds of the first two epochs of a run, which a measurement of minutes would give."""
-    stop = log.last("run_stop")
-    starts = [event.time_ms for event in log.all("epoch_start") if stop is not None and event.time_ms < stop.time_ms]
+    starts = [event.time_ms for event in log.until_stop("epoch_start")]
     if len(starts) < 3:
         return {"first_epoch_s": 0.0, "second_epoch_s": 0.0}
     first, second, third = starts[:3]
@@ -166,31 +165,21 @@ def num_ranks(entry: Entry) -> int:
     are of the whole system, and some logs count each accelerator as a node.
     """
     log = entry.runs[0]
-    ranks, nodes, accelerators = (_count(log, f"number_of_{name}") for name in ("ranks", "nodes", "accelerators"))
-    per_node = log.value("accelerators_per_node")
+    ranks, nodes = count(log, "number_of_ranks"), count(log, "number_of_nodes")
+    per_node = whole(log.value("accelerators_per_node"))
     if ranks:
         return ranks
     if nodes and per_node is not None:
-        return nodes * max(1, _whole(per_node))
+        return nodes * max(1, per_node)
     described = entry.description.values if entry.description else {}
-    nodes = nodes or _whole(described.get("number_of_nodes"))
-    return accelerators or nodes * max(1, _whole(described.get("accelerators_per_node")))
+    nodes = nodes or whole(described.get("number_of_nodes")) or 0
+    return nodes * max(1, whole(described.get("accelerators_per_node")) or 0)
 
 
 def _device_name(entry: Entry) -> str:
     described = entry.description.values if entry.description else {}
-    accelerated = _whole(described.get("accelerators_per_node")) > 0
+    accelerated = (whole(described.get("accelerators_per_node")) or 0) > 0
     return str(described.get("accelerator_model_name" if accelerated else "host_processor_model_name", ""))
-
-
-def _count(log: RunLog, key: str) -> int:
-    return _whole(log.value(key))
-
-
-def _whole(value: object) -> int:
-    """The value as a whole number; 0 if it is none."""
-    text = str(value).strip()
-    return int(text) if text.isdecimal() and len(text) < 12 else 0
 
 
 def main(arguments: list[str] | None = None) -> int:
