@@ -104,11 +104,18 @@ class Review:
         labels |= {organization.folder: organization.name for organization in self.submission.organizations}
         return labels | {entry.folder: entry.label for entry in self.submission.entries}
 
+    def _folder_of(self, finding: Finding) -> Path:
+        path = Path(finding.path)
+        return next((place for place in (path, *path.parents) if place in self._labels), self.submission.root)
+
     def label_of(self, finding: Finding) -> str:
         """The entry whose folder holds the finding's path, else the organization, else the submission."""
-        path = Path(finding.path)
-        places = (place for place in (path, *path.parents) if place in self._labels)
-        return self._labels[next(places, self.submission.root)]
+        return self._labels[self._folder_of(finding)]
+
+    def place_of(self, finding: Finding) -> str:
+        """The finding's path within the folder of label_of; the name of that folder itself."""
+        path, folder = Path(finding.path), self._folder_of(finding)
+        return str(path.relative_to(folder)) if path != folder and path.is_relative_to(folder) else path.name
 
     def relative(self, text: str) -> str:
         """A text with paths relative to PATH; PATH itself is its own name."""

@@ -3,8 +3,8 @@
 
     write(review, Path("report.html"))
 
-Nothing is loaded from anywhere, and everything that a log or a file name says is escaped: jinja2 escapes by default,
-and the page's own content security policy allows no script but the two that it carries.
+The page loads nothing. Text from logs and file names is escaped: jinja2 escapes by default, and the page's content
+security policy allows no script but the two that it contains.
 """
 
 import base64
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -20,44 +21,41 @@ from markupsafe import Markup
 from compliance.files import atomic_write
 from compliance.reports.pages import numbers
 from compliance.reports.pages.entries import EntryView, entry_views
-from compliance.reports.pages.faults import finding_list
+from compliance.reports.pages.faults import finding_list, rows_by_entry
 from compliance.reports.pages.links import Links
-from compliance.reports.pages.rankings import benchmark_views
+from compliance.reports.pages.matrix import matrix
+from compliance.reports.pages.rankings import BenchmarkView, benchmark_views
 from compliance.review import Review
 from compliance.rulesets.ruleset import RuleSet
 
+PAGES = Path(__file__).parent / "pages"
 STYLES = ("uplot.min.css", "report.css")
 SCRIPTS = ("uplot.iife.min.js", "report.js")
 
 
 def write(review: Review, output: Path) -> None:
     """Write the page to `output`, whole or not at all."""
-    atomic_write.write(output, render(review, output.absolute().parent))
+    with atomic_write.open_file(output) as file:
+        file.write(render(review, output.absolute().parent).encode("utf-8", "backslashreplace"))
 
 
 def render(review: Review, page_folder: Path) -> str:
     """The page's text, with links that are valid from `page_folder`."""
-    submission, ruleset = review.submission, review.ruleset
-    links = Links(page_folder=page_folder, root=submission.root)
-    entries = entry_views(review, links)
-    benchmarks = benchmark_views(entries, ruleset)
+    links = Links(page_folder=page_folder, root=review.submission.root)
+    views = entry_views(review, links)
+    benchmarks = benchmark_views(views, review.ruleset)
     scripts = [_asset(name) for name in SCRIPTS]
     return (
         _environment()
         .get_template("report.html")
         .render(
-            submission=submission,
-            ruleset=ruleset,
-            rule_files=_rule_files(ruleset),
+            **_facts(review),
             links=links,
-            title=str(ruleset.values.get("title", ruleset.name)),
-            organizations=sorted({entry.org for entry in submission.entries if entry.org}),
-            is_synthetic=ruleset.values.get("synthetic") is True,
             benchmarks=benchmarks,
-            entries=_in_page_order(entries, benchmarks),
-            findings=finding_list(review.findings, entries, links),
-            num_logs=sum(len(entry.logs) for entry in submission.entries),
-            num_bytes=sum(log.num_bytes for entry in submission.entries for log in entry.logs),
+            overview=matrix(benchmarks),
+            entries=_in_page_order(views, benchmarks),
+            findings=finding_list(review, views, links),
+            findings_by_entry=rows_by_entry(review, views, links),
             styles=[_asset(name) for name in STYLES],
             scripts=scripts,
             policy=_policy(scripts),
@@ -67,11 +65,29 @@ def render(review: Review, page_folder: Path) -> str:
     )
 
 
-def _in_page_order(entries: Sequence[EntryView], benchmarks: Sequence) -> list[EntryView]:
-    """As ranked; then those that no ranking holds."""
+def _facts(review: Review) -> dict[str, Any]:
+    """What the page says of the submission as a whole."""
+    entries = review.submission.entries
+    values = review.ruleset.values
+    return {
+        "submission": review.submission,
+        "ruleset": review.ruleset,
+        "choice": review.choice,
+        "ok": review.ok,
+        "rule_files": _rule_files(review.ruleset),
+        "title": str(values.get("title", review.ruleset.name)),
+        "organizations": sorted({entry.org for entry in entries if entry.org}),
+        "is_synthetic": values.get("synthetic") is True,
+        "num_logs": sum(len(entry.logs) for entry in entries),
+        "num_bytes": sum(log.num_bytes for entry in entries for log in entry.logs),
+    }
+
+
+def _in_page_order(views: Sequence[EntryView], benchmarks: Sequence[BenchmarkView]) -> list[EntryView]:
+    """In the order of the rankings; then those that no ranking holds."""
     ranked = [view for benchmark in benchmarks for view in benchmark.views]
     anchors = {view.anchor for view in ranked}
-    return ranked + [view for view in entries if view.anchor not in anchors]
+    return ranked + [view for view in views if view.anchor not in anchors]
 
 
 def _environment() -> Environment:
@@ -88,13 +104,13 @@ def _environment() -> Environment:
 
 def _asset(name: str) -> Markup:
     """A style sheet or script of the page's own, which needs no escaping."""
-    return Markup(_environment().loader.get_source(None, name)[0])
+    return Markup((PAGES / name).read_text(encoding="utf-8"))
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """Content security policy: the page's own scripts by their sums, and nothing else, from nowhere else."""
+    """Content security policy: the page's own scripts by their hash sums, and nothing else."""
     sums = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{one}'" for one in sums)
+    allowed = " ".join(f"'sha256-{checksum}'" for checksum in sums)
     return f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}; base-uri 'none'; form-action 'none'"
 
 

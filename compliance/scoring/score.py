@@ -65,6 +65,15 @@ class Score:
     throughput: Throughput | None = None
     vflops: Vflops | None = None
 
+    @property
+    def result(self) -> float | None:
+        """What entries are ranked by: scaled minutes, models per minute, or VFLOPS; None without a score."""
+        if not self.scored or not self.minutes:
+            return None
+        if self.metric == "throughput":
+            return self.runs / self.minutes
+        return self.vflops.vflops if self.vflops is not None else self.scaled_minutes
+
     def as_json(self) -> dict:
         return asdict(self) | {"dropped": list(self.dropped)}
 

@@ -6,10 +6,11 @@ The pictures are plain SVG, so that they print, scale and show without JavaScrip
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
+MARKER = 9.0  # width of a marker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Line:
     path: str
     """Value of an SVG polyline's `points`."""
     ends: Sequence[tuple[float, float]]
-    """Where markers stand: every point of sparse series, the last one of others."""
+    """Places of the markers: every point of sparse series, the last one of others."""
     href: str
 
 
@@ -52,7 +53,7 @@ class Chart:
     """Everything that charts.html needs."""
 
     label: str
-    """What the picture shows, for those who cannot see it."""
+    """Description for readers who cannot see the picture."""
     x_label: str
     y_label: str
     x_ticks: Sequence[Tick]
@@ -70,7 +71,7 @@ class Chart:
 
     @property
     def is_linked(self) -> bool:
-        """Whether it holds links, which the role of a plain image would hide."""
+        """True if it has links, which the role of a plain image would hide."""
         return any(line.href for line in self.lines)
 
 
@@ -100,49 +101,71 @@ class Axis:
 def curves_chart(series: Sequence[Series], *, label: str, x_label: str, y_label: str, target: float) -> Chart:
     """Quality from zero epochs or minutes on, with the target as a line."""
     values = [value for one in series for _, value in one.points]
-    x_axis = Axis(low=0, high=_x_high(series), start=LEFT, stop=WIDTH - RIGHT)
     low, high = _focus(values, target)
+    x_axis = Axis(low=0, high=_x_high(series), start=LEFT, stop=WIDTH - RIGHT)
     y_axis = Axis(low=low, high=high, start=HEIGHT - BOTTOM, stop=TOP)
-    return _chart(series, x_axis, y_axis, target=target, sparse=False, label=label, x_label=x_label, y_label=y_label)
+    lines = [_line(one, x_axis, y_axis, sparse=False) for one in series]
+    return Chart(
+        label=label,
+        x_label=x_label,
+        y_label=y_label,
+        x_ticks=x_axis.ticks(),
+        y_ticks=y_axis.ticks(),
+        lines=lines,
+        target_at=y_axis.at(target),
+        target_label=f"{target:g}",
+    )
 
 
 def convergence_chart(series: Sequence[Series], *, label: str, y_label: str) -> Chart:
-    """Epochs against batch size, which grows by doubling."""
+    """Epochs against batch size, which grows by doubling. Points at one batch size are drawn side by side."""
     points = [point for one in series for point in one.points]
     batches = [batch for batch, _ in points]
     # The margins make room for a power of two, and so for a tick, around a single batch size too.
     x_axis = Axis(low=min(batches) / 1.5, high=max(batches) * 1.5, start=LEFT, stop=WIDTH - RIGHT, is_log2=True)
     y_axis = Axis(low=0, high=1.1 * max(epochs for _, epochs in points), start=HEIGHT - BOTTOM, stop=TOP)
-    return _chart(
-        series, x_axis, y_axis, target=None, sparse=True, label=label, x_label="global batch size", y_label=y_label
-    )
-
-
-def _chart(
-    series: Iterable[Series], x_axis: Axis, y_axis: Axis, *, target: float | None, sparse: bool, **text: str
-) -> Chart:
-    lines = []
-    for one in series:
-        places = [(x_axis.at(x), y_axis.at(y)) for x, y in one.points]
-        path = " ".join(f"{x:g},{y:g}" for x, y in places)
-        ends = places if sparse else places[-1:]
-        lines.append(Line(name=one.name, kind=one.kind, path=path, ends=ends, href=one.href))
+    lines = [_line(one, x_axis, y_axis, sparse=True) for one in series]
     return Chart(
+        label=label,
+        x_label="global batch size",
+        y_label=y_label,
         x_ticks=x_axis.ticks(),
         y_ticks=y_axis.ticks(),
-        lines=lines,
-        target_at=None if target is None else y_axis.at(target),
-        target_label=f"{target or 0:g}",
-        **text,
+        lines=_side_by_side(lines),
+        target_at=None,
+        target_label="",
     )
+
+
+def _line(series: Series, x_axis: Axis, y_axis: Axis, *, sparse: bool) -> Line:
+    places = [(x_axis.at(x), y_axis.at(y)) for x, y in series.points]
+    path = " ".join(f"{x:g},{y:g}" for x, y in places)
+    ends = places if sparse else places[-1:]
+    return Line(name=series.name, kind=series.kind, path=path, ends=ends, href=series.href)
+
+
+def _side_by_side(lines: Sequence[Line]) -> list[Line]:
+    """The lines with single markers moved to the right by as many others as they would touch."""
+    taken: list[tuple[float, float]] = []
+    moved = []
+    for line in lines:
+        if len(line.ends) == 1:
+            (x, y) = line.ends[0]
+            while any(abs(x - other_x) < MARKER and abs(y - other_y) < MARKER for other_x, other_y in taken):
+                x += MARKER
+            taken.append((x, y))
+            line = replace(line, path=f"{x:g},{y:g}", ends=[(x, y)])
+        moved.append(line)
+    return moved
 
 
 def _x_high(series: Iterable[Series]) -> float:
-    return max((x for one in series for x, _ in one.points), default=1.0) or 1.0
+    high = max((x for one in series for x, _ in one.points), default=0.0)
+    return high if high > 0 else 1.0
 
 
 def _focus(values: Sequence[float], target: float) -> tuple[float, float]:
-    """All values and the target, unless a run diverged so far that it would flatten all others."""
+    """The range of all values and the target, without values so far away that they would flatten all others."""
     distances = sorted(abs(value - target) for value in values)
     reach = 20 * distances[len(distances) // 2] if distances else 0.0
     low = min((value for value in values if value >= target - reach), default=target)
@@ -162,7 +185,7 @@ def _round_values(low: float, high: float, about: int = 6) -> list[float]:
 
 
 def _labels(values: Sequence[float]) -> list[str]:
-    """All with as many decimals as one of them needs."""
+    """Labels with the same number of decimals, as many as one of them needs."""
     if any(abs(value) >= 1e6 or 0 < abs(value) < 1e-5 for value in values):
         return [f"{value:.3g}" for value in values]
     num_decimals = max((len(f"{value:.6g}".partition(".")[2]) for value in values), default=0)

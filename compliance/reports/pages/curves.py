@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curve: the quality of one run over epochs and over minutes, and which runs of a large entry are drawn."""
+"""Curve: the quality of one run over epochs and over minutes, and the choice of runs that are drawn."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,11 +33,12 @@ class Curve:
 
 
 def curve(log: RunLog, benchmark: Benchmark) -> Curve:
-    """Evaluations that are numbers the quality can have; empty where the log has no run_start."""
-    start = log.first("run_start")
+    """Evaluations between run_start and run_stop whose values are possible; empty if the log has no run_start."""
+    start, stop = log.first("run_start"), log.last("run_stop")
     if start is None:
         return Curve(epochs=(), minutes=(), values=())
-    events = list(evaluations(log, benchmark))
+    end_ms = stop.time_ms if stop is not None else math.inf
+    events = [event for event in evaluations(log, benchmark) if start.time_ms <= event.time_ms <= end_ms]
     return Curve(
         epochs=tuple(_epochs(events, log)),
         minutes=tuple((event.time_ms - start.time_ms) / MS_PER_MINUTE for event in events),

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EntryView: one entry as the page shows it, made of its logs, its score and the rules that apply to it."""
+"""EntryView: one entry as the page shows it, made of its logs, its score and the rules that apply to it.
+
+A view holds plain values: when it is made, the entry's logs may be forgotten.
+"""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, count
@@ -11,12 +14,13 @@ from typing import Any
 from compliance.checks import rules_for
 from compliance.checks.registry import EntryRules
 from compliance.reports.pages.charts import Chart, Series, curves_chart
-from compliance.reports.pages.curves import MAX_CURVES, spread
+from compliance.reports.pages.curves import MAX_CURVES, Curve, spread
+from compliance.reports.pages.hardware import Hardware, hardware, logged
 from compliance.reports.pages.links import Links
 from compliance.reports.pages.parameters import Parameter, parameters, text_of
 from compliance.reports.pages.runs import RunView, fates_of, run_views
-from compliance.review import Review
-from compliance.rulesets.constraint import TYPES
+from compliance.review import EntryReview, Review
+from compliance.rulesets.ruleset import Benchmark
 from compliance.scoring.phases import Phases, mean_phases
 from compliance.scoring.reference_convergence import mean_without_extremes
 from compliance.scoring.score import Score
@@ -31,12 +35,25 @@ class EntryView:
 
     anchor: str
     entry: Entry
-    limits: EntryRules | None
+    benchmark: Benchmark | None
     """None for a benchmark that the rule set does not know."""
     score: Score | None
+    verdict: str
+    """accepted, or the number of errors."""
+    num_errors: int
+    hardware: Hardware
+    batch_size: float | None
+    """Global batch size."""
+    facts: Sequence[tuple[str, str]]
+    """Name and value of what a reader should know before the numbers."""
     runs: Sequence[RunView]
     """Scored runs, then pruned ones."""
+    parameters: Sequence[Parameter]
     links: Links
+
+    @property
+    def is_accepted(self) -> bool:
+        return not self.num_errors
 
     @property
     def title(self) -> str:
@@ -46,6 +63,19 @@ class EntryView:
     def metric(self) -> str:
         return METRICS.get(self.score.metric, self.score.metric) if self.score else "not scored"
 
+    @property
+    def result_text(self) -> str:
+        """The result that the entry is ranked by, with its unit."""
+        if self.score is None or (result := self.score.result) is None:
+            return "no score"
+        formats = {"time_to_train": f"{result:.3f} min", "throughput": f"{result:.3f} models/min"}
+        return formats.get(self.score.metric, f"{result:.3e} VFLOPS")
+
+    @property
+    def division_word(self) -> str:
+        """HPC AI500 has levels; MLPerf HPC has divisions."""
+        return "level" if self.benchmark and self.benchmark.suite == "hpc_ai500" else "division"
+
     @cached_property
     def timed(self) -> list[RunView]:
         """Runs that ended."""
@@ -53,19 +83,19 @@ class EntryView:
 
     @cached_property
     def drawn(self) -> list[RunView]:
-        """The runs that charts show: of many, some evenly spread in rank, the fastest and the slowest among them."""
+        """The runs in the charts: of many, some evenly spread in rank, with the fastest and the slowest."""
         if len(self.timed) <= MAX_CURVES:
             return self.timed
-        return spread(sorted(self.timed, key=lambda run: run.minutes))
+        return spread(sorted(self.timed, key=lambda run: run.minutes or 0.0))
 
     @property
     def tabled(self) -> Sequence[RunView]:
-        """All runs where they are few, else those that are drawn."""
+        """All runs if they are few, else those that are drawn."""
         return self.runs if len(self.runs) <= MAX_CURVES else self.drawn
 
     @property
     def keys(self) -> list[tuple[str, str]]:
-        """What the drawn curves stand for: CSS class and words."""
+        """The legend of the curves: CSS class and words."""
         drawn = {run.kind for run in self.drawn}
         return [(kind, words) for kind, words in fates_of(self.score).items() if kind in drawn]
 
@@ -75,7 +105,7 @@ class EntryView:
 
     @property
     def counted(self) -> list[RunView]:
-        """Runs that the score's mean is made of."""
+        """Runs in the mean of the score."""
         return [run for run in self.runs if run.kind == "kept"]
 
     @cached_property
@@ -86,50 +116,17 @@ class EntryView:
     def slowest_minutes(self) -> float:
         return max((run.phases.total_minutes for run in self.drawn if run.phases), default=1.0)
 
-    @property
-    def batch_size(self) -> float | None:
-        return _number(self._logged("global_batch_size"))
-
     @cached_property
     def mean_epochs(self) -> float | None:
-        """Without the smallest and the largest, as scores are made; a run that missed the target counts as infinite."""
-        epochs = [run.epochs_to_target for run in self.runs if run.kind != "pruned"]
-        return mean_without_extremes(epochs)
+        """Without the smallest and the largest, as in scores; a run that missed the target counts as infinite."""
+        return mean_without_extremes([run.epochs_to_target for run in self.runs if run.kind != "pruned"])
 
     @property
-    def num_nodes(self) -> float | None:
-        return _number(self._described("number_of_nodes")) or _number(self._logged("number_of_nodes"))
-
-    @property
-    def num_accelerators(self) -> float | None:
-        """None where the system has none or does not say."""
-        per_node = _number(self._described("accelerators_per_node")) or _number(self._logged("accelerators_per_node"))
-        return self.num_nodes * per_node if self.num_nodes and per_node else None
-
-    @property
-    def division_word(self) -> str:
-        """HPC AI500 has levels where MLPerf HPC has divisions."""
-        return "level" if self.limits and self.limits.benchmark.suite == "hpc_ai500" else "division"
-
-    @property
-    def facts(self) -> list[tuple[str, str]]:
-        """What a reader wants to know before the numbers."""
-        found = {
-            self.division_word: self.entry.division,
-            "status": self._described("status") or self._logged("submission_status"),
-            "nodes": self.num_nodes,
-            "accelerators": self.num_accelerators,
-            "accelerator": self._described("accelerator_model_name"),
-            "processor": self._described("host_processor_model_name"),
-            "framework": self._described("framework"),
-            "global batch size": self.batch_size,
-            "training samples": self._logged("train_samples"),
-        }
-        return [(name, text_of(value)) for name, value in found.items() if value not in (None, "")]
-
-    @property
-    def parameters(self) -> list[Parameter]:
-        return parameters(self.entry.runs, self.limits)
+    def words(self) -> str:
+        """The text that the page's filter looks through."""
+        parts = (self.title, self.entry.benchmark, self.metric, self.entry.division, self.verdict)
+        system = (self.hardware.accelerator, self.hardware.processor, self.hardware.software)
+        return " ".join((*parts, *system)).lower()
 
     @property
     def description(self) -> list[tuple[str, str]]:
@@ -137,20 +134,25 @@ class EntryView:
         values = self.entry.description.values if self.entry.description else {}
         return [(str(name), text_of(value, 400)) for name, value in values.items() if value not in ("", None)]
 
+    @cached_property
+    def _curves(self) -> list[tuple[RunView, Curve]]:
+        return [(run, run.curve) for run in self.drawn if run.curve and run.curve.values]
+
     @property
     def charts(self) -> list[Chart]:
         """Quality over epochs and over minutes."""
-        runs = [run for run in self.drawn if run.curve and run.curve.values]
-        if self.limits is None or not runs:
+        if self.benchmark is None or not self._curves:
             return []
-        benchmark = self.limits.benchmark
+        # The last ones drawn are on top: runs that the text names.
+        ordered = sorted(self._curves, key=lambda pair: pair[0].kind != "kept")
+        key, target = self.benchmark.quality_key, self.benchmark.target
         return [
             curves_chart(
-                [Series(name=run.described, kind=run.kind, points=_points(run, axis)) for run in _kept_below(runs)],
-                label=f"{benchmark.quality_key} of {len(runs)} runs over {axis}, target {benchmark.target.describe()}",
+                [Series(name=run.described, kind=run.kind, points=_points(curve, axis)) for run, curve in ordered],
+                label=f"{key} of {len(ordered)} runs over {axis}, target {target.describe()}",
                 x_label=axis if axis == "epochs" else "minutes since run_start",
-                y_label=benchmark.quality_key,
-                target=benchmark.target.threshold,
+                y_label=key,
+                target=target.threshold,
             )
             for axis in ("epochs", "minutes")
         ]
@@ -158,44 +160,62 @@ class EntryView:
     @property
     def data(self) -> dict[str, Any]:
         """The same curves as numbers, for reading values and zooming."""
+        assert self.benchmark is not None
         return {
-            "quality": self.limits.benchmark.quality_key,
-            "target": self.limits.benchmark.target.threshold,
+            "quality": self.benchmark.quality_key,
+            "target": self.benchmark.target.threshold,
             "runs": [
                 {
                     "name": run.name,
                     "kind": run.kind,
-                    "epochs": [round(epoch, 3) for epoch in run.curve.epochs],
-                    "minutes": [round(minute, 3) for minute in run.curve.minutes],
-                    "quality": [float(f"{value:.6g}") for value in run.curve.values],
+                    "epochs": [round(epoch, 3) for epoch in curve.epochs],
+                    "minutes": [round(minute, 3) for minute in curve.minutes],
+                    "quality": [float(f"{value:.6g}") for value in curve.values],
                 }
-                for run in self.drawn
-                if run.curve and run.curve.values
+                for run, curve in self._curves
             ],
         }
-
-    def _logged(self, key: str) -> Any:
-        return next((log.value(key) for log in self.entry.runs if log.value(key) is not None), None)
-
-    def _described(self, key: str) -> Any:
-        return self.entry.description.values.get(key) if self.entry.description else None
 
 
 def entry_views(review: Review, links: Links) -> list[EntryView]:
     """Every entry with its score, in the order of the submission."""
-    views, taken = [], set[str]()
-    for reviewed in review.entries:
-        limits = rules_for(reviewed.entry, review.ruleset)
-        view = EntryView(
-            anchor=_anchor(reviewed.entry, taken),
-            entry=reviewed.entry,
-            limits=limits,
-            score=reviewed.score,
-            runs=run_views(reviewed.entry, limits, reviewed.score, links),
-            links=links,
-        )
-        views.append(view)
-    return views
+    taken = set[str]()
+    return [_view(reviewed, rules_for(reviewed.entry, review.ruleset), links, taken) for reviewed in review.entries]
+
+
+def _view(reviewed: EntryReview, rules: EntryRules | None, links: Links, taken: set[str]) -> EntryView:
+    entry = reviewed.entry
+    system, batch_size = hardware(entry), logged(entry, "global_batch_size")
+    return EntryView(
+        anchor=_anchor(entry, taken),
+        entry=entry,
+        benchmark=rules.benchmark if rules else None,
+        score=reviewed.score,
+        verdict=reviewed.verdict,
+        num_errors=reviewed.num_errors,
+        hardware=system,
+        batch_size=batch_size if isinstance(batch_size, int | float) and 1 <= batch_size < 1e12 else None,
+        facts=_facts(entry, system, rules),
+        runs=run_views(entry, rules, reviewed.score, links),
+        parameters=parameters(entry.runs, rules),
+        links=links,
+    )
+
+
+def _facts(entry: Entry, system: Hardware, rules: EntryRules | None) -> list[tuple[str, str]]:
+    described = entry.description.values if entry.description else {}
+    facts = {
+        "level" if rules and rules.benchmark.suite == "hpc_ai500" else "division": entry.division,
+        "status": described.get("status") or logged(entry, "submission_status"),
+        "nodes": system.num_nodes,
+        "accelerators": system.num_accelerators,
+        "accelerator": system.accelerator,
+        "processor": system.processor,
+        "software": system.software,
+        "global batch size": logged(entry, "global_batch_size"),
+        "training samples": logged(entry, "train_samples"),
+    }
+    return [(name, text_of(value)) for name, value in facts.items() if value not in (None, "")]
 
 
 def _anchor(entry: Entry, taken: set[str]) -> str:
@@ -207,17 +227,5 @@ def _anchor(entry: Entry, taken: set[str]) -> str:
     return anchor
 
 
-def _kept_below(runs: Iterable[RunView]) -> list[RunView]:
-    """Drawing order: the runs that the text names lie on top."""
-    return sorted(runs, key=lambda run: run.kind != "kept")
-
-
-def _points(run: RunView, axis: str) -> list[tuple[float, float]]:
-    return list(zip(getattr(run.curve, axis), run.curve.values, strict=True))
-
-
-def _number(value: Any) -> float | None:
-    """A positive number, or one that a system description holds as text."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
-        value = int(value)
-    return value if TYPES["number"](value) and value > 0 else None
+def _points(curve: Curve, axis: str) -> list[tuple[float, float]]:
+    return list(zip(getattr(curve, axis), curve.values, strict=True))

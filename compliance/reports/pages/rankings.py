@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BenchmarkView: the rankings of one benchmark, its entries' time split and their epochs against the reference's."""
+"""BenchmarkView: the rankings of one benchmark, its entries' time split and their epochs beside the reference's."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +17,11 @@ class Place:
     """One row of a ranking."""
 
     rank: int | None
-    """None where the entry is invalid."""
+    """None if the entry has no score, or is refused."""
     view: EntryView
+    score: Score
     result: float | None
-    """What the rank goes by: minutes, models per minute or VFLOPS."""
+    """Scaled minutes, models per minute or VFLOPS; None without a score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +43,21 @@ class BenchmarkView:
 
     benchmark: Benchmark
     rankings: Sequence[Ranking]
-    views: Sequence[EntryView]
-    """In the order of the rankings."""
     reference: Mapping[float, Sequence[float]]
-    """Epochs of the reference runs by global batch size; empty where there are none."""
+    """Epochs of the reference runs by global batch size; empty if there are none."""
 
     @property
     def anchor(self) -> str:
         return f"benchmark-{self.benchmark.name}"
+
+    @property
+    def views(self) -> list[EntryView]:
+        """In the order of the rankings."""
+        return [place.view for ranking in self.rankings for place in ranking.places]
+
+    @property
+    def metrics(self) -> set[str]:
+        return {ranking.metric for ranking in self.rankings}
 
     @property
     def divisions(self) -> list[str]:
@@ -61,7 +69,7 @@ class BenchmarkView:
 
     @property
     def convergence(self) -> Chart | None:
-        """Epochs against batch size; None where no entry says both, or the rules fix the epochs."""
+        """Epochs against batch size; None if no entry tells both, or the rules fix the epochs."""
         entries = [
             Series(
                 name=f"{view.title}: {view.mean_epochs:.4g} epochs at batch size {view.batch_size:g}",
@@ -83,28 +91,30 @@ class BenchmarkView:
 def benchmark_views(views: Iterable[EntryView], ruleset: RuleSet) -> list[BenchmarkView]:
     """One for every benchmark with a scored entry, in the order of the rule set."""
     reference = reference_counts(ruleset.values.get("reference_convergence", ""))
-    scored = [view for view in views if view.score and view.limits]
-    found = []
-    for name in ruleset.values["benchmarks"]:
-        own = [view for view in scored if view.limits.benchmark.name == name]
-        if own:
-            rankings = _rankings(own)
-            ordered = [place.view for ranking in rankings for place in ranking.places]
-            benchmark = own[0].limits.benchmark
-            points = reference.get(name, {}) if benchmark.convergence_unit == "epochs" else {}
-            found.append(BenchmarkView(benchmark=benchmark, rankings=rankings, views=ordered, reference=points))
-    return found
+    by_name: dict[str, list[EntryView]] = {name: [] for name in ruleset.values["benchmarks"]}
+    for view in views:
+        if view.benchmark is not None and view.score is not None:
+            by_name[view.benchmark.name].append(view)
+    return [_benchmark_view(ruleset.benchmark(name), own, reference) for name, own in by_name.items() if own]
+
+
+def _benchmark_view(benchmark: Benchmark, views: Sequence[EntryView], reference: Mapping) -> BenchmarkView:
+    counts_epochs = benchmark.convergence_unit == "epochs"
+    return BenchmarkView(
+        benchmark=benchmark,
+        rankings=_rankings(views),
+        reference=reference.get(benchmark.name, {}) if counts_epochs else {},
+    )
 
 
 def _rankings(views: Sequence[EntryView]) -> list[Ranking]:
-    kinds = sorted({(view.score.metric, view.score.division) for view in views}, key=_kind_order)
+    by_kind: dict[tuple[str, str], list[tuple[EntryView, Score]]] = {}
+    for view in views:
+        if view.score is not None:
+            by_kind.setdefault((view.score.metric, view.score.division), []).append((view, view.score))
     return [
-        Ranking(
-            metric=metric,
-            division=division,
-            places=_places([view for view in views if (view.score.metric, view.score.division) == (metric, division)]),
-        )
-        for metric, division in kinds
+        Ranking(metric=kind[0], division=kind[1], places=_places(by_kind[kind]))
+        for kind in sorted(by_kind, key=_kind_order)
     ]
 
 
@@ -113,28 +123,23 @@ def _kind_order(kind: tuple[str, str]) -> tuple[int, str]:
     return (known.index(kind[0]) if kind[0] in known else len(known), kind[1])
 
 
-def _places(views: Sequence[EntryView]) -> list[Place]:
-    """Best first, equals share a rank, invalid entries last and without one."""
-    results = [(_result(view.score), view) for view in views]
-    valid = sorted(((result, view) for result, view in results if result is not None), key=_best_first)
-    places = []
-    for position, (result, view) in enumerate(valid, start=1):
-        rank = places[-1].rank if places and places[-1].result == result else position
-        places.append(Place(rank=rank, view=view, result=result))
-    return places + [Place(rank=None, view=view, result=None) for result, view in results if result is None]
+def _places(scored: Sequence[tuple[EntryView, Score]]) -> list[Place]:
+    """Best first, equals share a rank; entries that are refused or have no score come last and have none."""
+    places = [Place(rank=None, view=view, score=score, result=score.result) for view, score in scored]
+    places.sort(key=_best_first)
+    ranked: list[Place] = []
+    for position, place in enumerate(places, start=1):
+        if place.result is None or not place.view.is_accepted:
+            ranked.append(place)
+            continue
+        before = ranked[-1] if ranked else None
+        rank = before.rank if before and before.result == place.result else position
+        ranked.append(Place(rank=rank, view=place.view, score=place.score, result=place.result))
+    return ranked
 
 
-def _best_first(item: tuple[float, EntryView]) -> tuple[float, str]:
-    result, view = item
-    return (result if view.score.metric == "time_to_train" else -result, view.title)
-
-
-def _result(score: Score) -> float | None:
-    """Scaled minutes; models per minute; VFLOPS. None where the entry is invalid."""
-    if not score.scored:
-        return None
-    if score.metric == "time_to_train":
-        return score.scaled_minutes
-    if score.metric == "throughput":
-        return score.runs / score.minutes if score.minutes else math.inf
-    return score.vflops.vflops if score.vflops else None
+def _best_first(place: Place) -> tuple[bool, float, str]:
+    """Accepted entries with a score first, by result."""
+    is_ranked = place.result is not None and place.view.is_accepted
+    result = place.result if place.result is not None else math.inf
+    return not is_ranked, result if place.score.metric == "time_to_train" else -result, place.view.title

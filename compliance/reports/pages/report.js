@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two conveniences over a page that is complete without them: findings are filtered, curves are zoomed and read.
+// Conveniences of a page that is complete without them: entries and findings are filtered, tables are sorted, curves are
+// zoomed and read.
 "use strict";
 
 const form = document.querySelector("form.filter");
@@ -17,19 +18,24 @@ function state() {
 function filter() {
   const wanted = state();
   let shown = 0, total = 0;
-  for (const group of document.querySelectorAll(".findings tbody")) {
+  for (const rule of document.querySelectorAll(".rule")) {
     let shownHere = 0;
-    for (const row of group.querySelectorAll(".finding")) {
+    for (const row of rule.querySelectorAll(".finding")) {
       const keep = wanted.severity.has(row.dataset.severity)
         && (!wanted.rule || wanted.rule === row.dataset.rule)
-        && (!wanted.entry || wanted.entry === group.dataset.entry)
-        && (!wanted.text || row.textContent.toLowerCase().includes(wanted.text));
+        && (!wanted.entry || wanted.entry === row.dataset.entry)
+        && (!wanted.text || rule.textContent.toLowerCase().includes(wanted.text));
       row.hidden = !keep;
       shownHere += keep;
       total += 1;
     }
-    group.hidden = shownHere === 0;
+    rule.hidden = shownHere === 0;
     shown += shownHere;
+    const more = rule.querySelector(".more");
+    if (more) {
+      more.hidden = !more.querySelector(".finding:not([hidden])");
+      more.open = !more.hidden && shownHere < 30 && (wanted.entry || wanted.text || wanted.rule);
+    }
   }
   form.querySelector("output").textContent = `${shown} of ${total} shown`;
 }
@@ -69,6 +75,62 @@ if (form) {
   addEventListener("hashchange", applyHash);
   filter();
   applyHash();
+}
+
+// One search box filters the rows of all tables of entries, and the entries themselves.
+const find = document.querySelector(".find");
+if (document.querySelectorAll(".entry").length > 1) {
+  find.hidden = false;
+  find.addEventListener("input", () => {
+    const words = find.querySelector("input").value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const item of document.querySelectorAll("[data-words]")) {
+      item.hidden = !words.every((word) => item.dataset.words.includes(word));
+    }
+  });
+}
+
+// A link to an entry opens it; so does loading the page at one.
+function openTarget() {
+  const body = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const entry = body?.closest("details.entry");
+  if (!entry) return;
+  entry.open = true;
+  entry.scrollIntoView();
+}
+addEventListener("hashchange", openTarget);
+openTarget();
+
+function valueOf(row, column) {
+  const text = row.cells[column].textContent.trim();
+  const number = Number.parseFloat(text.replaceAll(" ", ""));
+  return Number.isNaN(number) || !/^[-+.\d]/.test(text) ? text : number;
+}
+
+function inOrder(one, other) {
+  if (typeof one === "number" && typeof other === "number") return one - other;
+  if (typeof one !== typeof other) return typeof one === "number" ? -1 : 1; // what is missing comes last
+  return one.localeCompare(other, undefined, { numeric: true });
+}
+
+function sort(table, column, head) {
+  const descending = head.getAttribute("aria-sort") === "ascending";
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+  const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row, column), row]);
+  rows.sort(([one], [other]) => (descending ? -1 : 1) * inOrder(one, other));
+  table.tBodies[0].append(...rows.map(([, row]) => row));
+}
+
+for (const table of document.querySelectorAll(".sortable")) {
+  if (table.tBodies[0].rows.length < 2) continue;
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    if (head.classList.contains("plain")) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => sort(table, column, head));
+  });
 }
 
 const DASHES = { fastest: [7, 3], slowest: [3, 2.5], unconverged: [9, 3, 2, 3], pruned: [1, 3] };

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RunView: one run as the page shows it, with what the score made of it."""
+"""RunView: one run as the page shows it, and its part in the score."""
 
 import math
 from collections.abc import Iterator
@@ -38,27 +38,28 @@ class RunView:
     fate: str
     minutes: float | None
     curve: Curve | None
-    """None where the rule set does not know the benchmark."""
+    """None if the rule set does not know the benchmark."""
     phases: Phases | None
     status: str
-    """What run_stop says."""
+    """Status of run_stop."""
     seed: str
     reached_target: bool
 
     @property
     def epochs_to_target(self) -> float:
-        """Epochs at the last evaluation; infinite where the target was missed."""
-        return self.curve.last_epoch if self.reached_target and self.curve and self.curve.values else math.inf
+        """Epochs at the last evaluation; infinite if the target was missed."""
+        epoch = self.curve.last_epoch if self.reached_target and self.curve else None
+        return math.inf if epoch is None else epoch
 
     @property
     def described(self) -> str:
-        """What pointing at the run's curve shows."""
+        """Shown when the run's curve is pointed at."""
         minutes = "no run_stop" if self.minutes is None else f"{self.minutes:.2f} min"
         return f"{self.name}: {minutes}, {self.fate}"
 
 
 def fates_of(score: Score | None) -> dict[str, str]:
-    """What becomes of runs, in the words of the score's metric."""
+    """The fates of runs in the words of the score's metric."""
     return FATES | VFLOPS_FATES if score and score.metric == "vflops" else FATES
 
 

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -11,12 +12,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from compliance.reports.page import write
+from compliance.reports.page import render, write
 from compliance.reports.pages.curves import spread
 from compliance.reports.pages.links import Links
 from compliance.review import review
 from compliance.rulesets import ruleset
 
+NO_RANK = "\N{EN DASH}"
 VOID = frozenset({"meta", "br", "wbr", "input", "img", "link", "hr"})
 PAGES = files("compliance.reports").joinpath("pages")
 
@@ -120,8 +122,8 @@ def test_findings_link_to_file_and_line(acme_cosmoflow, valid_round, edit_log):
     edit_log(acme_cosmoflow / "result_3.txt", lambda run: run.set("eval_samples", 7))
     page = report_of(valid_round)
     text = "acme/results/box/strong/cosmoflow/result_3.txt"
-    row = next(row for row in page.rows() if row.startswith("H101") and f"{text}:" in row)
-    line = int(row.rpartition(":")[2])
+    row = next(row for row in page.rows() if "acme/box/strong/cosmoflow eval_samples is 7" in row)
+    line = int(row.rpartition("result_3.txt:")[2])
     assert "eval_samples" in (valid_round / text).read_text().splitlines()[line - 1]
     targets = {valid_round.parent / unquote(href) for href in page.attributes("a", "href") if not href.startswith("#")}
     assert valid_round / text in targets
@@ -133,8 +135,96 @@ def test_a_waived_finding_names_who_waived_it(acme_cosmoflow, valid_round):
     waiver = 'rule = "R101"\npath = "acme/results/box"\nreason = "disk failure"\napprover = "R. Viewer"\n'
     accepted = valid_round.with_name("accepted.toml")
     accepted.write_text(f"[[waiver]]\n{waiver}")
-    rows = report_of(valid_round, waived_by=accepted).rows()
-    assert any("R101 waived" in row and "R. Viewer: disk failure" in row for row in rows)
+    page = report_of(valid_round, waived_by=accepted)
+    assert any(heading.startswith("R101 waived") for heading in page.texts["h3"])
+    assert any("R. Viewer: disk failure" in row for row in page.rows())
+    assert sentence(page).startswith("Accepted: no errors in 3 entries")
+
+
+def sentence(page: Page) -> str:
+    """The verdict at the top of the page."""
+    return " ".join(page.texts["p"][1].split())
+
+
+def test_the_page_opens_with_the_verdict(acme_cosmoflow, valid_round, round_page):
+    assert sentence(round_page) == "Accepted: no errors in 3 entries."
+    (acme_cosmoflow / "result_9.txt").unlink()
+    page = report_of(valid_round)
+    assert sentence(page) == "2 of 3 entries are accepted, 1 is refused."
+    named = " ".join(page.texts["p"][2].split())
+    assert named.startswith("Refused: acme · box · cosmoflow")
+    assert "(1" in named
+    assert sentence(report_of(acme_cosmoflow)) == "Refused: 1 error."
+
+
+def test_a_refused_entry_has_no_rank_and_no_best_mark(valid_round, edit_log):
+    """Its number stays readable, behind the accepted ones."""
+    for log in (valid_round / "beta/results/rack/strong/deepcam").iterdir():
+        edit_log(log, lambda run: run.set("eval_samples", 7))
+    page = report_of(valid_round)
+    (row,) = [row for row in page.rows() if "rack" in row and " errors " in row and row.startswith(NO_RANK)]
+    assert " 1.0000 " in row
+
+
+def test_hardware_and_software_are_columns(valid_round):
+    file = valid_round / "beta/systems/rack.json"
+    told = {"accelerator_model_name": "A100", "host_processor_model_name": "EPYC 7742", "framework": "PyTorch 2"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | told))
+    (row,) = [row for row in report_of(valid_round).rows() if row.startswith("1 rack")]
+    assert "A100 EPYC 7742 PyTorch 2 64 512" in row
+
+
+def test_a_round_has_a_matrix_of_systems_and_benchmarks(round_page):
+    rows = [row for row in round_page.rows() if row.startswith(("box acme", "cluster acme", "rack beta"))]
+    assert len(rows) == 3
+    assert "time to train throughput time to train" in " ".join(round_page.rows())
+
+
+def test_equal_findings_share_a_row(acme_cosmoflow, valid_round, edit_log):
+    for number in range(8):
+        edit_log(acme_cosmoflow / f"result_{number}.txt", lambda run: run.set("eval_samples", 7))
+    page = report_of(valid_round)
+    (row,) = [row for row in page.rows() if "acme/box/strong/cosmoflow eval_samples is 7" in row]
+    assert "and 7 more" in row
+
+
+def test_many_entries_are_folded_and_one_is_open(pristine_round, acme_cosmoflow, round_page, published_results):
+    assert folded(report_of(acme_cosmoflow)) == [False]
+    outcome = review(published_results / "hpc_results_v0.7")
+    page = Page(render(outcome, published_results))
+    assert folded(page) == [True] * len(outcome.entries)
+
+
+def folded(page: Page) -> list[bool]:
+    return [
+        "open" not in attributes
+        for element, attributes in page.elements
+        if element == "details" and attributes.get("class") == "entry"
+    ]
+
+
+def test_curves_end_at_run_stop_and_begin_at_run_start(acme_cosmoflow, valid_round, edit_log):
+    """An evaluation before run_start once ended the report in a math domain error."""
+
+    def change(run):
+        run.copy("eval_error", -1)
+        run.lines.append({**run.event("eval_error", -1), "time_ms": run.event("run_stop")["time_ms"] + 10**9})
+        run.event("eval_error", 0)["time_ms"] = run.event("run_start")["time_ms"] - 10**9
+
+    for number in range(10):
+        edit_log(acme_cosmoflow / f"result_{number}.txt", change)
+    page = report_of(valid_round)
+    data = next(json.loads(text) for text in page.texts["script"] if text.startswith("{"))
+    minutes = [minute for run in data["runs"] for minute in run["minutes"]]
+    assert 0 <= min(minutes) <= max(minutes) < 60
+
+
+def test_only_evaluations_before_run_start_leave_no_chart(tmp_path):
+    log = tmp_path / "result_0.txt"
+    events = [("submission_benchmark", "cosmoflow", 5), ("eval_error", 0.5, 10), ("run_start", None, 1000)]
+    lines = [{"key": key, "value": value, "time_ms": time, "metadata": {"epoch_num": 1}} for key, value, time in events]
+    log.write_text("".join(f":::MLLOG {json.dumps(line)}\n" for line in lines))
+    assert "result_0.txt" in " ".join(report_of(log).rows())
 
 
 def test_curves_are_given_as_numbers_too(round_page):
@@ -217,8 +307,8 @@ def test_a_failure_leaves_the_old_page(pristine_round, tmp_path):
     outcome = review(pristine_round, "mlperf_hpc_2.0")
     page = tmp_path / "report.html"
     page.write_text("old")
-    with pytest.raises(TypeError):
-        write(outcome.submission, outcome.ruleset, outcome.findings, None, page)
+    with pytest.raises(AttributeError):
+        write(replace(outcome, entries=(None,)), page)
     assert [file.read_text() for file in tmp_path.glob("*.html")] == ["old"]
 
 

@@ -82,9 +82,53 @@ def test_a_link_filters_the_findings(page, fragment, expected):
 
 def test_groups_without_a_shown_finding_disappear(page):
     document, _ = browse(page, "#severity=error")
-    groups = re.findall(r'<tbody id="findings-[^>]*>', document)
+    groups = re.findall(r'<div class="rule" [^>]*>', document)
     assert sum("hidden" not in group for group in groups) == 1
     assert len(groups) > 1
+
+
+def test_the_search_box_filters_rows_and_entries(page):
+    script = """
+        const box = document.querySelector(".find input");
+        box.value = "RACK deepcam";
+        box.dispatchEvent(new Event("input", { bubbles: true }));
+    """
+    document, console = browse(with_script(page, script, allowed=True))
+    assert console == []
+    rows = re.findall(r'<(?:tr|details)[^>]* data-words="([^"]*)"([^>]*)>', document)
+    shown = [words for words, rest in rows if "hidden" not in rest]
+    assert 0 < len(shown) < len(rows)
+    assert all("rack" in words for words in shown)
+
+
+def test_a_column_sorts_the_table(page):
+    script = """
+        const split = document.querySelector(".split.sortable");
+        const heads = [...split.tHead.rows[0].cells];
+        const minutes = () => [...split.tBodies[0].rows].map((row) => row.cells[heads.length - 1].textContent.trim());
+        heads.at(-1).querySelector("button").click();
+        const up = minutes();
+        heads.at(-1).querySelector("button").click();
+        document.title = `${up.join()} ${minutes().join()} ${heads.at(-1).getAttribute("aria-sort")}`;
+    """
+    document, console = browse(with_script(page, script, allowed=True))
+    assert console == []
+    up, down, direction = re.search(r"<title>(.*?)</title>", document).group(1).split()
+    assert [float(minute) for minute in up.split(",")] == sorted(float(minute) for minute in up.split(","))
+    assert up.split(",") == down.split(",")[::-1]
+    assert len(up.split(",")) > 1
+    assert direction == "descending"
+
+
+def test_a_link_to_a_folded_entry_opens_it(page):
+    text = page.read_text(encoding="utf-8")
+    anchor = re.findall(r'class="body" id="(entry-[^"]*)"', text)[1]
+    copy = page.with_name("folded.html")
+    copy.write_text(re.sub(r'(<details class="entry"[^>]*) open', r"\1", text), encoding="utf-8")
+    document, console = browse(copy, f"#{anchor}")
+    opened = re.findall(r'<details class="entry"[^>]* open=""[^>]*>.*?id="(entry-[^"]*)"', document, re.DOTALL)
+    assert opened == [anchor]
+    assert console == []
 
 
 def test_curves_can_be_zoomed_and_read(page):
