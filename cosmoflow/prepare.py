@@ -61,7 +61,7 @@ def prepare(raw: Path, out: Path, conversion: Conversion, *, num_workers: int) -
 
 def verify(folder: Path) -> Manifest:
     """Read every file of a prepared data set; ManifestError naming what differs, is missing or is not listed."""
-    listed = preparation.verify(folder)
+    listed = manifest.verify_whole(folder)
     paths = {file.path for split in listed.splits.values() for file in split.files}
     present = {path.relative_to(folder).as_posix() for split in listed.splits for path in (folder / split).iterdir()}
     if unlisted := sorted(present - paths):

@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
     if options.verify:
-        folder, described = options.verify, preparation.verify(options.verify)
+        folder, described = options.verify, manifest.verify_whole(options.verify)
     elif options.describe:
         folder, described = options.describe, describe(options.describe, num_processes=options.processes)
     elif options.raw and options.out:

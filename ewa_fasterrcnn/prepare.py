@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> str:
     if options.verify:
-        folder, described = options.verify, preparation.verify(options.verify)
+        folder, described = options.verify, manifest.verify_whole(options.verify)
     else:
         years = {"train": options.train_years, "validation": options.validation_years}
         folder = options.out

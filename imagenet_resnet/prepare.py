@@ -141,7 +141,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
     if options.index:
         return f"{options.index}: {index(options.index)} shards indexed"
     if options.verify:
-        return _summary(options.verify, preparation.verify(options.verify))
+        return _summary(options.verify, manifest.verify_whole(options.verify))
     if not options.out:
         parser.error("expected RAW and OUT, or --verify FOLDER, or --index FOLDER")
     sharding = Sharding(samples_per_shard=options.samples_per_shard, seed=options.seed, broken=options.broken)

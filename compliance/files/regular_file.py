@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads small files that others have written: regular files only, never more than a stated number of bytes."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 from compliance.files.errors import UserError
 
 
-def read(path: Path, max_bytes: int) -> bytes:
-    """The content of a file. UserError for a larger file, and for devices and pipes, which could block for ever."""
+def read(path: Path, max_bytes: int, *, follow: bool = True) -> bytes:
+    """The content of a file. UserError for a larger file, and for devices and pipes, which could block for ever.
+
+    `follow`: False refuses links.
+    """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UserError(f"{path}: cannot be read: it is not a regular file")
+        with open(path, "rb", opener=opener if follow else _link_refusing_opener) as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
@@ -22,8 +24,22 @@ def read(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def opener(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a regular file for the built-in open(); OSError at once for devices and pipes, which could block.
+
+    With O_NOFOLLOW in `flags`, links are refused too.
+    """
+    if flags & getattr(os, "O_NOFOLLOW", 0) and Path(path).is_symlink():
+        raise OSError(errno.ELOOP, "it is a link", os.fspath(path))
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
+    return descriptor
+
+
+def _link_refusing_opener(path: str, flags: int) -> int:
+    return opener(path, flags | os.O_NOFOLLOW)
 
 
 def _size(num_bytes: int) -> str:

@@ -2,6 +2,7 @@
 """Many small files in few archives: tar files in zstd frames of a few files each, with an index.
 
     python -m harness.archive data packed         # packed/part_00000.tar.zst, ..., packed/archives.json, manifest.json
+    python -m harness.archive --verify packed     # every byte against the manifest
     tar --zstd -xf packed/part_00000.tar.zst      # each is an ordinary compressed archive
 
 A parallel file system then opens a few large files instead of a million small ones, and the network carries compressed
@@ -11,6 +12,7 @@ both forms, and so does a benchmark's --data if the system has a staging_folder.
 """
 
 import argparse
+import hashlib
 import itertools
 import os
 import tarfile
@@ -26,17 +28,20 @@ import zstandard
 from rich.console import Console
 from rich.progress import track
 
-from compliance.files import atomic_write
+from compliance.files import atomic_write, regular_file
 from compliance.files.errors import UserError
-from harness.data.manifest import DataFile, Manifest
+from harness import progress
+from harness.data import manifest
+from harness.data.manifest import INDEX_NAME, Count, DataFile, Manifest
 
-INDEX_NAME = "archives.json"
 FRAME_BYTES = 1 << 20
 """Content of a frame, unless a single file is larger: small enough to fetch one file, large enough to compress."""
 ARCHIVE_BYTES = 4 << 30
 """Size from which a new archive is begun."""
 MAX_FILE_BYTES = 1 << 30
 """Limit for files in an archive: frames are unpacked in memory, and larger files gain nothing from archives."""
+MAX_HEADER_BYTES = 16 << 10
+"""Limit for what tar and zstd add to a file: its header, which grows with its path, and padding."""
 LEVEL = 3
 """Default level of zstd's compression."""
 NUM_AHEAD = 64
@@ -53,9 +58,9 @@ class Member:
 
     path: str
     """Path relative to the data set's folder."""
-    offset: int
+    offset: Count
     """Byte offset of the file in the decompressed frame."""
-    bytes: int
+    bytes: Count
     """Size of the file."""
 
 
@@ -65,12 +70,18 @@ class Frame:
 
     archive: str
     """File name of the archive."""
-    offset: int
+    offset: Count
     """Byte offset of the frame in the archive."""
-    bytes: int
+    bytes: Count
     """Compressed size."""
     members: tuple[Member, ...]
     """Files in the frame, in the order of the manifest."""
+
+    @property
+    def content_bytes(self) -> int:
+        """Size of the decompressed frame: up to the end of the last file's tar block."""
+        end = max((member.offset + member.bytes for member in self.members), default=0)
+        return end + -end % tarfile.BLOCKSIZE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +95,17 @@ class Index:
 
     @classmethod
     def load(cls, folder: Path) -> "Index":
-        """Read `folder`/archives.json; ArchiveError if it cannot be read or is no index."""
+        """Read `folder`/archives.json; UserError if it cannot be read, is no index, or is unsafe."""
         path = folder / INDEX_NAME
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=cls)
-        except OSError as error:
-            raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ArchiveError(f"{path}: not an index of archives: {error}; pack the data set again") from None
+        index = manifest.decode(path, cls)
+        manifest.check_paths(path, (member.path for frame in index.frames for member in frame.members))
+        manifest.check_paths(path, {frame.archive for frame in index.frames})
+        for frame in index.frames:
+            largest = min(max([FRAME_BYTES, *(member.bytes for member in frame.members)]), MAX_FILE_BYTES)
+            limit = largest + largest // 256 + MAX_HEADER_BYTES * len(frame.members)
+            if max(frame.bytes, frame.content_bytes) > limit:
+                raise ArchiveError(f"{path}: {frame.archive}: frame at byte {frame.offset} exceeds {limit} bytes")
+        return index
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -99,14 +113,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m harness.archive", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="prepared data set with its manifest.json")
-    parser.add_argument("target", type=Path, metavar="TARGET", help="folder of archives to write")
+    parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help="prepared data set with manifest.json")
+    parser.add_argument("target", type=Path, nargs="?", metavar="TARGET", help="folder of archives to write")
     parser.add_argument("--level", type=int, default=LEVEL, metavar="N", help="level of zstd (%(default)s)")
+    parser.add_argument("--verify", type=Path, metavar="FOLDER", help="compare every file in FOLDER with its manifest")
     options = parser.parse_args(arguments)
-    index = pack(options.source, options.target, level=options.level)
+    if not options.verify and not options.target:
+        parser.error("expected SOURCE and TARGET, or --verify FOLDER")
+    folder = options.verify or options.target
+    index = verify(folder) if options.verify else pack(options.source, options.target, level=options.level)
     num_bytes = sum(frame.bytes for frame in index.frames)
     num_files = sum(len(frame.members) for frame in index.frames)
-    print(f"{options.target}: {num_files} files in {num_bytes / 1e6:.1f} MB")
+    print(f"{folder}: {num_files} files in {num_bytes / 1e6:.1f} MB")
 
 
 def pack(source: Path, target: Path, *, level: int = LEVEL) -> Index:
@@ -124,6 +142,19 @@ def pack(source: Path, target: Path, *, level: int = LEVEL) -> Index:
     return index
 
 
+def verify(folder: Path) -> Index:
+    """Unpack every frame in memory and compare each file with the manifest; ArchiveError for the first that differs."""
+    checksums = {file.path: file.sha256 for split in Manifest.load(folder).splits.values() for file in split.files}
+    index = Index.load(folder)
+    for frame in progress.tracked(index.frames, "verifying"):
+        for member, content in zip(frame.members, contents(frame, _read(folder, frame)), strict=True):
+            if hashlib.sha256(content).hexdigest() != checksums.pop(member.path, None):
+                raise ArchiveError(f"{folder / frame.archive}: {member.path}: sha256 differs; pack the data set again")
+    if checksums:
+        raise ArchiveError(f"{next(iter(checksums))}: in no archive of {folder}; pack the data set again")
+    return index
+
+
 def is_packed(folder: Path) -> bool:
     """Return whether the data set in `folder` is packed in archives."""
     return (folder / INDEX_NAME).exists()
@@ -132,6 +163,8 @@ def is_packed(folder: Path) -> bool:
 def contents(frame: Frame, payload: bytes | memoryview) -> Iterator[memoryview]:
     """The bytes of each of the frame's members; ArchiveError if the frame is damaged."""
     try:
+        if zstandard.frame_content_size(payload) != frame.content_bytes:  # known before memory is taken
+            raise zstandard.ZstdError(f"not of the {frame.content_bytes} bytes that {INDEX_NAME} lists")
         content = memoryview(zstandard.ZstdDecompressor().decompress(payload))
     except zstandard.ZstdError as error:
         raise ArchiveError(f"{frame.archive}: frame at byte {frame.offset}: {error}; pack the data set again") from None
@@ -175,7 +208,7 @@ def opened(folder: Path, split: str) -> Iterator[Path]:
 
 def _read(folder: Path, frame: Frame) -> bytes:
     try:
-        with (folder / frame.archive).open("rb") as archive:
+        with open(folder / frame.archive, "rb", opener=regular_file.opener) as archive:
             archive.seek(frame.offset)
             return archive.read(frame.bytes)
     except OSError as error:
@@ -234,17 +267,14 @@ def _frame(source: Path, files: list[DataFile], level: int) -> tuple[tuple[Membe
         header.size = file.bytes
         content += header.tobuf(tarfile.PAX_FORMAT)
         members.append(Member(path=file.path, offset=len(content), bytes=file.bytes))
-        content += _whole_file(source / file.path, file.bytes)
+        content += _whole_file(source / file.path, file.bytes, file.link is True)
         content += bytes(-len(content) % tarfile.BLOCKSIZE)
     return tuple(members), zstandard.ZstdCompressor(level=level).compress(bytes(content))
 
 
-def _whole_file(path: Path, num_bytes: int) -> bytes:
-    """The file's content; ArchiveError if it cannot be read or has another size."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from None
+def _whole_file(path: Path, num_bytes: int, is_link: bool) -> bytes:
+    """The file's content; UserError if it cannot be read or has another size."""
+    content = regular_file.read(path.resolve() if is_link else path, MAX_FILE_BYTES, follow=False)
     if len(content) != num_bytes:
         raise ArchiveError(f"{path}: found {len(content)} bytes, expected {num_bytes}; prepare the data set again")
     return content

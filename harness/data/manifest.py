@@ -4,24 +4,40 @@
     manifest = Manifest.load(folder)                    # ManifestError names the file and the fault
     manifest.verify(folder, checksums=True)             # reads every byte; without checksums, existence and size
 
-All four benchmarks write one, so that a training run knows counts, shapes and sizes before its clock starts.
+    python -m harness.data.manifest verify DATA         # reads every byte of a data set; exit code 2 for faults
+
+All four benchmarks write one, so that a training run knows counts, shapes and sizes before its clock starts. Manifests
+come from other people's disks: paths that leave the data set's folder, links, pipes and negative sizes are refused.
 """
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from compliance.files import atomic_write
+from compliance.files import atomic_write, regular_file
 from compliance.files.errors import UserError
+from harness import cli, progress
 
 FILE_NAME = "manifest.json"
+INDEX_NAME = "archives.json"
+"""Index of a packed data set; see harness/archive/archive.py."""
 SCHEMA = 1
+MAX_BYTES = 1 << 29
+"""Limit for a manifest; that of ImageNet's 1.3 million files has 200 MB."""
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+Kind = TypeVar("Kind")
 
 
 class ManifestError(UserError):
@@ -34,7 +50,7 @@ class Array:
 
     dtype: str
     """numpy's name of the element type, such as "int16"."""
-    shape: tuple[int | None, ...]
+    shape: tuple[Count | None, ...]
     """Extents of one sample; null if samples differ in this dimension."""
 
 
@@ -44,17 +60,19 @@ class DataFile:
 
     path: str
     """Path relative to the data set's folder, with forward slashes."""
-    bytes: int
+    bytes: Count
     """Size of the file."""
     sha256: str
     """Hexadecimal checksum of the whole file."""
+    link: bool | msgspec.UnsetType = msgspec.UNSET
+    """True if the file was a link when the manifest was written, as ewa_fasterrcnn.prepare makes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """The samples of one purpose, such as "train" or "validation"."""
 
-    num_samples: int
+    num_samples: Count
     """Number of samples; a sample may have several files, and a file several samples."""
     files: tuple[DataFile, ...]
     """Files in the order of the samples."""
@@ -87,25 +105,23 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
-        """Read `folder`/manifest.json. ManifestError if it is missing, broken or of another schema."""
+        """Read `folder`/manifest.json. ManifestError if it is missing, broken, unsafe or of another schema."""
         path = Path(folder) / FILE_NAME
-        try:
-            manifest = msgspec.json.decode(path.read_bytes(), type=cls)
-        except FileNotFoundError:
-            raise ManifestError(f"{path}: no manifest; prepare the data set first, or check the folder") from None
-        except OSError as error:
-            raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ManifestError(f"{path}: not a manifest: {error}") from None
+        if not path.exists():
+            raise ManifestError(f"{path}: no manifest; prepare the data set first, or check the folder")
+        manifest = decode(path, cls)
         if manifest.schema != SCHEMA:
             raise ManifestError(
                 f"{path}: schema: found {manifest.schema}, expected {SCHEMA}; prepare the data set again"
             )
+        check_paths(path, (file.path for split in manifest.splits.values() for file in split.files))
         return manifest
 
     def save(self, folder: Path) -> Path:
         """Write `folder`/manifest.json whole or not at all; returns its path."""
         path = Path(folder) / FILE_NAME
+        if path.is_symlink():
+            raise ManifestError(f"{path}: is a link, which is not written through; remove it")
         atomic_write.write(path, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
         return path
 
@@ -137,9 +153,35 @@ class Manifest:
             raise ManifestError("\n".join(faults))
 
 
+def decode(path: Path, kind: type[Kind]) -> Kind:
+    """The JSON object in a file of somebody else. ManifestError if the file is no such object."""
+    try:
+        return msgspec.json.decode(regular_file.read(path, MAX_BYTES), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestError(f"{path}: not valid: {error}; prepare the data set again") from None
+    except UserError as error:
+        raise ManifestError(str(error)) from None
+
+
+def check_paths(listing: Path, paths: Iterable[str]) -> None:
+    """ManifestError if a path of the file `listing` leaves its folder, is hidden or reserved, or appears twice."""
+    known = {FILE_NAME, INDEX_NAME}
+    for path in paths:
+        if path in known:
+            raise ManifestError(f"{listing}: path: {path!r} is listed twice or reserved; prepare the data set again")
+        if path.startswith(".") or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+            raise ManifestError(f"{listing}: path: found {path!r}, expected a relative path without '..'")
+        known.add(path)
+
+
 def describe(folder: Path, path: Path) -> DataFile:
     """The manifest entry of `path`, a file below `folder`; reads all of it."""
-    return DataFile(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=sha256(path))
+    return DataFile(
+        path=path.relative_to(folder).as_posix(),
+        bytes=path.stat().st_size,
+        sha256=sha256(path),
+        link=path.is_symlink() or msgspec.UNSET,
+    )
 
 
 def sha256(path: Path) -> str:
@@ -154,6 +196,30 @@ def tool_version() -> str:
         return version("hpc-ai-bench")
     except PackageNotFoundError:
         return "uninstalled checkout"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`; None for those of the command line."""
+    parser = cli.documented_parser("harness.data.manifest", __doc__)
+    verify = parser.add_subparsers(dest="command", required=True).add_parser("verify", help="read every byte")
+    verify.add_argument("data", type=Path, metavar="DATA", help="folder of a prepared data set")
+    options = parser.parse_args(arguments)
+    return cli.report("verify", lambda: f"{options.data}: {_summary(verify_whole(options.data))}")
+
+
+def verify_whole(folder: Path) -> Manifest:
+    """Read every file of a prepared data set; ManifestError names the files that differ or are missing."""
+    listed = Manifest.load(folder)
+    if (folder / INDEX_NAME).exists():
+        raise ManifestError(f"{folder}: is packed in archives; use python -m harness.archive --verify {folder}")
+    with progress.counted("verifying", sum(len(split.files) for split in listed.splits.values())) as advance:
+        listed.verify(folder, checksums=True, advance=advance)
+    return listed
+
+
+def _summary(listed: Manifest) -> str:
+    files = [file for split in listed.splits.values() for file in split.files]
+    return f"{len(files)} files, {sum(file.bytes for file in files) / 1e9:.3f} GB, are as the manifest lists them"
 
 
 def _faults(
@@ -172,7 +238,10 @@ def _faults(
 def _fault(path: Path, file: DataFile, checksums: bool) -> str | None:
     """The fault of one file, or None."""
     try:
-        num_bytes = path.stat().st_size
+        status = path.stat() if file.link is True else path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return f"{path}: not a regular file, and {FILE_NAME} lists no link; copy or prepare it again"
+        num_bytes = status.st_size
         if num_bytes != file.bytes:
             return f"{path}: size: found {num_bytes} bytes, expected {file.bytes}; copy or prepare it again"
         if checksums and (checksum := sha256(path)) != file.sha256:
@@ -180,3 +249,7 @@ def _fault(path: Path, file: DataFile, checksums: bool) -> str | None:
     except OSError as error:
         return f"{path}: cannot be read ({error.strerror}), but the manifest lists it with {file.bytes} bytes"
     return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

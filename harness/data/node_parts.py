@@ -49,8 +49,10 @@ class NodePart:
         """The part that this manifest lists; None if it lists a whole data set."""
         if manifest is None or "node_part" not in manifest.provenance:
             return None
-        provenance: dict[str, Any] = manifest.provenance
-        return cls(index=provenance["node_part"], count=provenance["num_node_parts"])
+        index, count = manifest.provenance["node_part"], manifest.provenance.get("num_node_parts")
+        if type(index) is not int or type(count) is not int or not 0 <= index < count:
+            raise NodePartError(f"provenance: found node_part {index!r} of {count!r}, expected a number below a count")
+        return cls(index=index, count=count)
 
     def cut(self, whole: Manifest) -> Manifest:
         """The manifest of this part. NodePartError if a file holds several samples, or a node would get no sample."""

@@ -102,14 +102,6 @@ def finish(out: Path, described: Manifest) -> None:
     shutil.rmtree(out / RECEIPTS_FOLDER)
 
 
-def verify(folder: Path) -> Manifest:
-    """Read every file of a prepared data set; ManifestError names the files that differ or are missing."""
-    listed = Manifest.load(folder)
-    with progress.counted("verifying", sum(len(split.files) for split in listed.splits.values())) as advance:
-        listed.verify(folder, checksums=True, advance=advance)
-    return listed
-
-
 def finished(folder: Path, options: Mapping[str, Any], counts: Mapping[str, int]) -> Manifest | None:
     """The manifest in `folder` if all files are whole and this version made these samples with these options."""
     try:

@@ -13,6 +13,8 @@ import mmap
 import os
 from pathlib import Path
 
+from compliance.files import regular_file
+
 LARGE_BYTES = 1 << 20
 """Size from which a range bypasses the page cache."""
 
@@ -23,8 +25,8 @@ def memory(num_bytes: int) -> mmap.mmap:
 
 
 def read_range(path: Path, offset: int, num_bytes: int) -> memoryview:
-    """The bytes of the range; fewer if the file ends before its end. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """The bytes of the range; fewer if the file ends before its end. OSError, for links and pipes too."""
+    descriptor = regular_file.opener(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         is_large, num_read = num_bytes >= LARGE_BYTES, 0
         content = memoryview(memory(num_bytes) if is_large else bytearray(num_bytes))

@@ -9,6 +9,7 @@
 A unit is several small files, a range of a large file, or a frame of an archive.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -23,6 +24,8 @@ from harness.staging import direct_io
 
 UNIT_BYTES = 16 << 20
 """Size of a unit of a large file."""
+MAX_UNITS = 1 << 22
+"""From this number of units on, sizes are compared with the files before units are made."""
 NUM_JOINED = 4
 """Small-file units are this many times smaller than large-file units, to keep all threads busy."""
 
@@ -86,6 +89,8 @@ class Source:
         if archive.is_packed(folder):
             units = tuple(_frames(chain.from_iterable(parts), Index.load(folder)))
         else:
+            if sum(file.bytes for part in parts for file in part) > MAX_UNITS * unit_bytes:
+                listed.verify(folder)  # a false size would make countless units
             units = tuple(unit for part in parts for unit in _ranges(part, unit_bytes))
         return cls(folder=folder, manifest=listed, units=units)
 
@@ -93,7 +98,7 @@ class Source:
         """The unit's bytes at the source; StagingError if they cannot be read."""
         if unit.frame:
             return self._read(unit.frame.archive, unit.frame.offset, unit.frame.bytes)
-        contents = [self._read(segment.file.path, segment.offset, segment.bytes) for segment in unit.segments]
+        contents = [self._read(self._name(segment.file), segment.offset, segment.bytes) for segment in unit.segments]
         return contents[0] if len(contents) == 1 else b"".join(contents)
 
     def unpack(self, unit: Unit, payload: memoryview) -> Iterator[tuple[Segment, memoryview]]:
@@ -105,6 +110,10 @@ class Source:
         for segment in unit.segments:
             yield segment, payload[start : start + segment.bytes]
             start += segment.bytes
+
+    def _name(self, file: DataFile) -> str:
+        """The file's path, or where it ends if the manifest lists it as a link."""
+        return os.path.realpath(self.folder / file.path) if file.link is True else file.path
 
     def _read(self, name: str, offset: int, num_bytes: int) -> memoryview:
         path = self.folder / name

@@ -63,7 +63,7 @@ def test_a_folder_without_manifest_is_an_error_that_names_it(tmp_path):
 def test_a_manifest_cut_short_is_an_error(data_set):
     path = data_set / manifest.FILE_NAME
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ManifestError, match=r"manifest.json: not a manifest: .*truncated"):
+    with pytest.raises(ManifestError, match=r"manifest.json: not valid: .*truncated"):
         Manifest.load(data_set)
 
 

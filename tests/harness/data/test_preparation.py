@@ -67,7 +67,7 @@ def test_an_interrupted_preparation_makes_only_what_is_missing(tmp_path):
     assert (tmp_path / "train/1").read_text() == "train/1"
     preparation.finish(tmp_path, described(made))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "train", "validation"]
-    assert preparation.verify(tmp_path).split("train").num_samples == 4
+    assert manifest.verify_whole(tmp_path).split("train").num_samples == 4
 
 
 def test_other_options_do_not_go_on_and_other_files_are_left_alone(tmp_path):
@@ -85,7 +85,7 @@ def test_verification_names_a_changed_file(tmp_path):
     preparation.finish(tmp_path, described(made))
     (tmp_path / "train/3").write_text("train/X")
     with pytest.raises(ManifestError, match="train/3: sha256: found"):
-        preparation.verify(tmp_path)
+        manifest.verify_whole(tmp_path)
 
 
 def test_room_counts_what_is_there_already_and_no_links(tmp_path, monkeypatch):
