@@ -30,6 +30,8 @@ class Signature(msgspec.Struct, frozen=True, array_like=True):
     """A sample of the losses and training accuracies."""
     seed: str
     """The logged seed as text; empty without one."""
+    has_digest: bool
+    """True if the log has log_digest events (compliance/log_digest.py)."""
 
     @property
     def exact(self) -> frozenset[float]:
@@ -44,6 +46,7 @@ def signature_of(log: RunLog) -> Signature:
         qualities=tuple(event.value for event in evaluations if type(event.value) is float)[:MAX_VALUES],
         statistics=frozenset(_sampled(log)),
         seed="" if log.value("seed") is None else repr(log.value("seed")),
+        has_digest="log_digest" in log.by_key,
     )
 
 

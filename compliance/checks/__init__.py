@@ -3,6 +3,7 @@
 
 registry.py         Rule, Finding, Fault, EntryRules and @rule; values.py: logged values against constraints
 log.py              L: lines, keys, marks and epoch numbers of a log; text.py: text that reads in two ways
+digests.py          L: the chain of digests in a log
 timing.py           T: the clock; plausible.py: times that a real run does not have
 witnesses.py        T, H: throughput, latencies and steps against times, samples and batch
 results.py          R: the runs of an entry; layout.py: files and folders; copies.py: logs that are copies of others
@@ -23,6 +24,7 @@ from compliance.checks import (
     borrowed,
     convergence,
     copies,
+    digests,
     hpc_ai500,
     hyperparameters,
     layout,
@@ -43,6 +45,7 @@ from compliance.submissions.reader import Entry, Submission
 
 FAMILIES = (
     log,
+    digests,
     text,
     timing,
     plausible,
