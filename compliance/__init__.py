@@ -3,7 +3,8 @@
 
 mllog.py       a log's lines -> run_log.RunLog; signature.py: the numbers by which a copy of it is recognized
 log_digest.py  the chain of digests in a log, which the harness writes and a rule verifies
-review.py      a submission read, checked and scored; processes.py: work shared among the cores
+review.py      reads, checks and scores a submission; entry_results.py: its entries, in several processes
+processes.py   work shared among the cores
 commands/      one file per command
 submissions/   the tree of a submission: reading, packaging, borrowing, choosing its rule set
 rulesets/      rules/*.toml -> RuleSet, constraints on values

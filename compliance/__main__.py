@@ -56,7 +56,9 @@ def _run(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        from compliance.reports.tables import printable
+
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
 
 

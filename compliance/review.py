@@ -13,19 +13,14 @@ from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 
-import msgspec
-
 from compliance import checks
-from compliance.checks import check_entry, rules_for, waivers
+from compliance.checks import waivers
 from compliance.checks.registry import Finding
-from compliance.mllog import UnreadLog
-from compliance.processes import forked, num_children, shares
+from compliance.entry_results import EntryResult, entry_results
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import RuleSet
-from compliance.run_log import RunLog
 from compliance.scoring import score
-from compliance.scoring.score import Score, score_entry
-from compliance.signature import Signature
+from compliance.scoring.score import Score
 from compliance.submissions import reader, rules_choice
 from compliance.submissions.reader import Entry, Submission
 from compliance.submissions.rules_choice import RuleSetChoice
@@ -133,7 +128,7 @@ def review(
     """
     granted = waivers.read_granted(waived_by, path) if waived_by else None
     read, chosen = read_and_choose(path, rules)
-    results = judge(read.entries, chosen.ruleset)
+    results = entry_results(read.entries, chosen.ruleset)
     shared = checks.check_whole(read, chosen.ruleset, earlier=reader.read(earlier) if earlier else None)
     own = [finding for result in results for finding in result.findings]
     findings = waivers.apply([*own, *shared], granted) if granted else [*own, *shared]
@@ -145,7 +140,7 @@ def review(
     )
 
 
-def _entry_reviews(read: Submission, results: "list[EntryResult]", findings: list[Finding]) -> list[EntryReview]:
+def _entry_reviews(read: Submission, results: Sequence[EntryResult], findings: list[Finding]) -> list[EntryReview]:
     """Give each finding to the entries that it concerns; the results' own findings come first, in the same order."""
     concerned: list[list[Finding]] = [[] for _ in results]
     owners = [number for number, result in enumerate(results) for _ in result.findings]
@@ -190,78 +185,3 @@ def read_and_choose(path: Path, rules: str | None = None) -> tuple[Submission, R
         ruleset.load(rules)  # a misspelt name is reported before a large tree is read
     read = reader.read(path)
     return read, rules_choice.choose(read, rules)
-
-
-MIN_BYTES_TO_SHARE = 4 << 20  # below, a fork costs more than it saves
-
-
-class LogSummary(msgspec.Struct, array_like=True):
-    """Facts about a log that another process has read, under the names of RunLog."""
-
-    error: str | None
-    num_events: int
-    signature: Signature
-
-
-class EntryResult(msgspec.Struct, array_like=True):
-    """The findings and the score of one entry."""
-
-    findings: list[Finding]
-    score: Score | None
-    """Without a rank; None for a benchmark that the rule set does not know."""
-    logs: list[LogSummary]
-
-
-_JUDGEMENTS = msgspec.msgpack.Decoder(list[EntryResult])
-
-
-def judge(entries: Sequence[Entry], ruleset: RuleSet) -> list[EntryResult]:
-    """Check and score every entry, in the order given."""
-    sizes = [sum(_size(log.path) for log in entry.logs) for entry in entries]
-    children = min(num_children(), len(entries) - 1) if sum(sizes) >= MIN_BYTES_TO_SHARE else 0
-    own, *others = shares(range(len(entries)), sizes, 1 + children)
-    judgements: dict[int, EntryResult] = {}
-
-    def pack(share: list[int]) -> bytes:
-        return msgspec.msgpack.encode([_judge(entries[number], ruleset) for number in share])
-
-    with forked(pack, others) as workers:
-        judgements |= {number: _judge(entries[number], ruleset) for number in own}
-        for share, worker in zip(others, workers, strict=True):
-            packed = worker.result()
-            if packed is None:
-                judgements |= {number: _judge(entries[number], ruleset) for number in share}
-                continue
-            for number, judgement in zip(share, _JUDGEMENTS.decode(packed), strict=True):
-                judgements[number] = judgement
-                _summarize(entries[number], judgement)
-    return [judgements[number] for number in range(len(entries))]
-
-
-def _judge(entry: Entry, ruleset: RuleSet) -> EntryResult:
-    limits = rules_for(entry, ruleset)
-    return EntryResult(
-        findings=check_entry(entry, ruleset, limits),
-        score=None if limits is None else score_entry(entry, limits),
-        logs=[_forget(log) for log in entry.logs],
-    )
-
-
-def _forget(log: RunLog) -> LogSummary:
-    """The log's summary; its events are freed, and read again if they are needed."""
-    summary = LogSummary(log.error, log.num_events, log.signature)
-    if isinstance(log, UnreadLog):
-        log.forget(**msgspec.structs.asdict(summary))
-    return summary
-
-
-def _summarize(entry: Entry, judgement: EntryResult) -> None:
-    for log, summary in zip(entry.logs, judgement.logs, strict=True):
-        vars(log).update(msgspec.structs.asdict(summary))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

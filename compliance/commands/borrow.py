@@ -6,6 +6,7 @@ import sys
 
 from compliance.files import atomic_write
 from compliance.files.errors import UserError
+from compliance.reports.tables import printable
 from compliance.submissions import borrowing
 
 
@@ -16,6 +17,9 @@ def run(arguments: argparse.Namespace) -> int:
     borrowed = borrowing.borrow(arguments.lender, arguments.mine, arguments.benchmark)
     atomic_write.write(output, borrowed.text)
     for key in borrowed.left_out:
-        print(f"left out: {key} (the lender does not have it; the reference's default is used)", file=sys.stderr)
-    print(output)
+        print(
+            f"left out: {printable(key)} (the lender does not have it; the reference's default is used)",
+            file=sys.stderr,
+        )
+    print(printable(str(output)))
     return 0

@@ -15,10 +15,11 @@ from compliance.submissions.reader import read
 def run(arguments: argparse.Namespace) -> int:
     if arguments.diff is not None and arguments.format not in ("text", "json"):
         raise UserError(f"--diff: found --format {arguments.format}, expected text or json")
-    outcome = review(arguments.path, arguments.rules, earlier=arguments.against, waived_by=arguments.waivers)
-    outcome = replace(outcome, least_severity=arguments.severity)
-    verdict = findings_text.verdict(outcome) + "\n"
-    _output.emit(_text(outcome, arguments), arguments, outcome.choice, summary=verdict)
+    with _output.open_output(arguments) as file:
+        outcome = review(arguments.path, arguments.rules, earlier=arguments.against, waived_by=arguments.waivers)
+        outcome = replace(outcome, least_severity=arguments.severity)
+        verdict = findings_text.verdict(outcome) + "\n"
+        _output.emit(_text(outcome, arguments), file, arguments, outcome.choice, summary=verdict)
     return 0 if outcome.ok else 1
 
 

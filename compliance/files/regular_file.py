@@ -49,6 +49,14 @@ def _size(num_bytes: int) -> str:
     return f"{num_bytes} bytes"
 
 
+def size(path: Path) -> int:
+    """Size of a file in bytes; 0 if it cannot be found out."""
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return 0
+
+
 def is_regular(path: Path) -> bool:
     """True for a regular file that is not behind a link, and False if that cannot be found out."""
     try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report page: one self-contained HTML file for a log, an entry, an organization or a whole round.
 
-    write(review, Path("report.html"))
+    text = render(review, Path("folder/of/the/page"))
 
 The page loads nothing. Text from logs and file names is escaped: jinja2 escapes by default, and the page's content
 security policy allows no script but the two that it contains.
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from compliance.files import atomic_write
+from compliance.files import regular_file
 from compliance.reports.pages import numbers
 from compliance.reports.pages.entries import EntryView, entry_views
 from compliance.reports.pages.faults import finding_list, rows_by_entry
@@ -33,10 +33,9 @@ STYLES = ("uplot.min.css", "report.css")
 SCRIPTS = ("uplot.iife.min.js", "report.js")
 
 
-def write(review: Review, output: Path) -> None:
-    """Write the page to `output`, whole or not at all."""
-    with atomic_write.open_file(output) as file:
-        file.write(render(review, output.absolute().parent).encode("utf-8", "backslashreplace"))
+def write(review: Review, file: BinaryIO, page_folder: Path) -> None:
+    """Write the page, with links that are valid from `page_folder`."""
+    file.write(render(review, page_folder).encode("utf-8", "backslashreplace"))
 
 
 def render(review: Review, page_folder: Path) -> str:
@@ -79,7 +78,7 @@ def _facts(review: Review) -> dict[str, Any]:
         "organizations": sorted({entry.org for entry in entries if entry.org}),
         "is_synthetic": values.get("synthetic") is True,
         "num_logs": sum(len(entry.logs) for entry in entries),
-        "num_bytes": sum(log.num_bytes for entry in entries for log in entry.logs),
+        "num_bytes": sum(regular_file.size(log.path) for entry in entries for log in entry.logs),
     }
 
 

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entries judged by several processes: the same findings and scores as by one, whatever becomes of a process."""
+"""Entries checked by several processes: the same findings and scores as by one, whatever becomes of a process."""
 
 import os
 import signal
 
 import pytest
 
-from compliance import checks
-from compliance import review as review_module
+from compliance import checks, entry_results
 from compliance.reports import findings_formats
-from compliance.review import judge, review
+from compliance.review import review
 from compliance.rulesets import ruleset
 from compliance.scoring.score import score
 from compliance.submissions import reader
@@ -20,8 +19,8 @@ RULES = "mlperf_hpc_2.0"
 @pytest.fixture
 def three_processes(monkeypatch):
     """However small the submission, and whatever other threads the test's process has."""
-    monkeypatch.setattr(review_module, "MIN_BYTES_TO_SHARE", 0)
-    monkeypatch.setattr(review_module, "num_children", lambda: 2)
+    monkeypatch.setattr(entry_results, "MIN_BYTES_TO_SHARE", 0)
+    monkeypatch.setattr(entry_results, "num_children", lambda: 2)
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def test_three_processes_find_what_one_finds(faulty_round, three_processes):
 
 def test_what_another_process_has_read_can_be_asked_for_more(valid_round, three_processes):
     tree = reader.read(valid_round)
-    judge(tree.entries, ruleset.load(RULES))
+    entry_results.entry_results(tree.entries, ruleset.load(RULES))
     for entry in tree.entries:
         for log in entry.logs:
             assert log.num_events == len(log.events) > 0
@@ -58,12 +57,12 @@ def test_what_another_process_has_read_can_be_asked_for_more(valid_round, three_
 
 @pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: 1 / 0])
 def test_a_process_that_fails_is_done_without(faulty_round, three_processes, monkeypatch, end):
-    parent, judge_one = os.getpid(), review_module._judge
+    parent, result_of = os.getpid(), entry_results._result
 
-    def judge_or_end(entry, rules):
-        return judge_one(entry, rules) if os.getpid() == parent else end()
+    def result_or_end(entry, rules):
+        return result_of(entry, rules) if os.getpid() == parent else end()
 
-    monkeypatch.setattr(review_module, "_judge", judge_or_end)
+    monkeypatch.setattr(entry_results, "_result", result_or_end)
     outcome = review(faulty_round, RULES)
     monkeypatch.undo()
     assert outcome.findings == review(faulty_round, RULES).findings
@@ -73,14 +72,14 @@ def test_a_process_that_fails_is_done_without(faulty_round, three_processes, mon
 
 
 def test_a_fault_in_the_own_share_leaves_no_process(valid_round, three_processes, monkeypatch):
-    parent, judge_one = os.getpid(), review_module._judge
+    parent, result_of = os.getpid(), entry_results._result
 
     def fail(entry, rules):
         if os.getpid() == parent:
             raise OSError("the disk has gone")
-        return judge_one(entry, rules)
+        return result_of(entry, rules)
 
-    monkeypatch.setattr(review_module, "_judge", fail)
+    monkeypatch.setattr(entry_results, "_result", fail)
     with pytest.raises(OSError, match="the disk has gone"):
         review(valid_round, RULES)
     with pytest.raises(ChildProcessError):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """EntryView: one entry as the page shows it, made of its logs, its score and the rules that apply to it.
 
-A view holds plain values: when it is made, the entry's logs may be forgotten.
+A view holds plain values: once it is made, the events of the entry's logs are freed.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any
 
 from compliance.checks import rules_for
 from compliance.checks.registry import EntryRules
+from compliance.entry_results import forget
 from compliance.reports.pages.charts import Chart, Series, curves_chart
 from compliance.reports.pages.curves import MAX_CURVES, Curve, spread
 from compliance.reports.pages.hardware import Hardware, hardware, logged
@@ -179,8 +180,12 @@ class EntryView:
 
 def entry_views(review: Review, links: Links) -> list[EntryView]:
     """Every entry with its score, in the order of the submission."""
-    taken = set[str]()
-    return [_view(reviewed, rules_for(reviewed.entry, review.ruleset), links, taken) for reviewed in review.entries]
+    views, taken = [], set[str]()
+    for reviewed in review.entries:
+        views.append(_view(reviewed, rules_for(reviewed.entry, review.ruleset), links, taken))
+        for log in reviewed.entry.logs:
+            forget(log)
+    return views
 
 
 def _view(reviewed: EntryReview, rules: EntryRules | None, links: Links, taken: set[str]) -> EntryView:
