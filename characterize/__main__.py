@@ -21,6 +21,7 @@ from rich.console import Console
 from characterize.measure.ranks import is_silent
 from characterize.pictures import style
 from characterize.results.tables import show
+from compliance import command_line
 from harness import cli
 
 VERBS = {
@@ -57,11 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """Import the chosen verb's module only, so that --help does not wait for torch."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m characterize", description=__doc__, formatter_class=form)
+    parser = command_line.command("characterize", __doc__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, summary in VERBS.items():
-        options = verbs.add_parser(verb, help=summary, formatter_class=form, add_help=verb in arguments[:1])
+        options = verbs.add_parser(verb, help=summary, add_help=verb in arguments[:1])
         if verb in arguments[:1]:
             module = _module(verb)
             options.description = module.__doc__
@@ -79,5 +79,10 @@ def _module(verb: str) -> ModuleType:
     return import_module(f"characterize.commands.{verb}")
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run as a program of its own: hpc-characterize, or python -m characterize."""
     sys.exit(cli.exit_code(main))
+
+
+if __name__ == "__main__":
+    console()

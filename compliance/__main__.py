@@ -19,6 +19,8 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from compliance import command_line
+
 CHECK_FORMATS = ("text", "json", "csv", "markdown", "sarif", "junit")
 SCORE_FORMATS = ("text", "json", "csv", "markdown")
 SEVERITIES = ("error", "warning", "manual")
@@ -27,7 +29,9 @@ SEVERITIES = ("error", "warning", "manual")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing but argparse is imported before the command is known."""
     try:
-        arguments = parser().parse_args(argv)
+        options = parser()
+        command_line.complete(options)
+        arguments = options.parse_args(argv)
     except SystemExit as stop:  # argparse has printed its help or an error
         return int(stop.code or 0)
     gc.disable()  # a short process that keeps most of its objects: collecting would cost a tenth of its time
@@ -63,9 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
-        prog="python -m compliance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = command_line.command("compliance", __doc__)
     verbs = options.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_review_verbs(verbs)
     _add_rule_verbs(verbs)
@@ -140,9 +142,14 @@ def _add_format(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:
     verb.add_argument("--output", type=Path, metavar="FILE", help="write to FILE, whole or not at all")
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Run as a program of its own and end the process, without taking the data that were read apart event by event."""
     code = main()
     with suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)  # without freeing all events one by one
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    console()

@@ -4,7 +4,8 @@
 run.py            the only writer of the event log: legal order of events, target, status
 event_log.py      the file of mlperf-logging lines of one run
 config.py         the two TOML files -> frozen dataclasses, checked against the rules; validate.py: bounds of fields
-train_command.py  the request of a train command; cli.py: options and exit codes of all commands
+train_command.py  the request of a train command; cli.py: options and exit codes of all commands;
+                  hpc_train.py: one command for all benchmarks
 checkpoint.py     exact resume; signals.py: Ctrl-C and SIGTERM as exceptions
 progress.py       progress bars
 page_cache.py     drops cached pages of the data set; local_copy.py: staging and caching for a run

@@ -2,21 +2,22 @@
 """The command line that the train commands of all benchmarks share, and the exit codes of all commands.
 
 def main() -> None:
-    arguments = cli.parser(__doc__).parse_args()
+    arguments = cli.parser("cosmoflow.train", __doc__).parse_args()
     ...
 
 if __name__ == "__main__":
     sys.exit(cli.exit_code(main))
 """
 
-import argparse
 import os
 import signal
 import sys
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from compliance.command_line import Parser, command, complete, require
 from compliance.files.errors import UserError
 from harness.signals import Terminated
 
@@ -24,9 +25,15 @@ USER_ERROR = 2
 """Exit code for a mistake that the user can fix."""
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(module: str, description: str | None) -> Parser:
     """Options of a train command. Hyperparameters have no options: they are changed by passing another file."""
-    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = command(module, description)
+    add_train_options(options)
+    return options
+
+
+def add_train_options(options: ArgumentParser) -> None:
+    """Add the options that all train commands share."""
     add = options.add_argument
     add("--config", type=Path, required=True, metavar="FOLDER", help="folder of hyperparameters.toml and system.toml")
     add("--hyperparameters", type=Path, metavar="FILE", help="use this file instead of hyperparameters.toml in FOLDER")
@@ -35,7 +42,17 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path("result_0.txt"), metavar="FILE", help="event log (%(default)s)")
     add("--seed", type=positive, metavar="N", help="seed of the run, above 0 (default: a random one, which is logged)")
     add("--resume", action="store_true", help="continue from the last checkpoint of --output, if there is one")
-    return options
+
+
+def answer_early(module: str, options: Parser) -> None:
+    """Answer --help and mistakes in the options before the caller imports PyTorch, which takes seconds.
+
+    Called with __name__ at the head of a command; does nothing if the module is imported.
+    """
+    if module == "__main__":
+        complete(options)
+        options.parse_args()
+        require("train")
 
 
 def expanded(text: str) -> Path:
@@ -43,18 +60,16 @@ def expanded(text: str) -> Path:
     return Path(os.path.expandvars(text))
 
 
-def documented_parser(module: str, description: str) -> argparse.ArgumentParser:
+def documented_parser(module: str, description: str) -> Parser:
     """A parser for `python -m MODULE` without options; its help shows the description with its line breaks."""
-    return argparse.ArgumentParser(
-        prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return command(module, description)
 
 
 def positive(text: str) -> int:
     """The whole number above 0 of an option."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"found {number}, expected a whole number above 0")
+        raise ArgumentTypeError(f"found {number}, expected a whole number above 0")
     return number
 
 

@@ -36,7 +36,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from compliance.files import toml
-from compliance.files.errors import UserError
+from compliance.files.errors import UserError, nearest
 from compliance.rulesets import hyperparameters_file, ruleset
 from compliance.rulesets.constraint import Constraint
 from compliance.rulesets.hyperparameters_file import HyperparametersFile
@@ -167,7 +167,7 @@ def _submission_faults(config: Config) -> Iterator[str]:
 def _layer_faults(config: Config) -> Iterator[str]:
     known = config.rules.values.get("layers", {})
     for name in config.layers.keys() - known.keys():
-        yield f"{name}: no layer of {config.rules.name}; {ruleset.nearest(name, known)}"
+        yield f"{name}: no layer of {config.rules.name}; {nearest(name, known)}"
 
 
 def _fill(kind: type, table: Mapping[str, Any], path: Path, section: str = "") -> Any:
@@ -175,7 +175,7 @@ def _fill(kind: type, table: Mapping[str, Any], path: Path, section: str = "") -
     known = {item.name: item for item in fields(kind)}
     for key in table:
         if key not in known:
-            raise ConfigError(f"{path}: {section}{key}: unknown key; {ruleset.nearest(key, known)}")
+            raise ConfigError(f"{path}: {section}{key}: unknown key; {nearest(key, known)}")
     for name, item in known.items():
         if name not in table and item.default is MISSING and item.default_factory is MISSING:
             raise ConfigError(f"{path}: {section}{name}: missing")

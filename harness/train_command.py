@@ -36,7 +36,8 @@ class TrainCommand:
         cls, arguments: list[str] | None, description: str, hyperparameters_type: type, system_type: type
     ) -> "TrainCommand":
         """Parse `arguments`; None for those of the command line. Raises UserError."""
-        options = cli.parser(description).parse_args(arguments)
+        package = hyperparameters_type.__module__.partition(".")[0]
+        options = cli.parser(f"{package}.train", description).parse_args(arguments)
         settings = config.load(
             options.config,
             options.hyperparameters,

@@ -5,12 +5,12 @@ python -m perf                      all measurements: minutes each, on an otherw
 python -m perf compliance           only this one; the other sections keep their earlier figures
 """
 
-import argparse
 import json
 import sys
 from importlib import import_module
 from pathlib import Path
 
+from compliance import command_line
 from compliance.files import atomic_write
 from perf.measurement import NotMeasurable, as_markdown
 
@@ -27,7 +27,7 @@ NAMES = ("compliance", "cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcn
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m perf", description=__doc__.splitlines()[0])
+    parser = command_line.command("perf", __doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--output", type=Path, default=ROOT / "perf" / "results", help="folder of the JSON records")
     options = parser.parse_args(arguments)

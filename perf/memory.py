@@ -8,7 +8,6 @@ Computed are the tensors that the forward pass keeps for the backward pass, and 
 gradients, and the optimizer's state. Convolution workspaces, the data loader and the framework itself come on top.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from characterize.measure import benchmarks
 from characterize.measure.benchmarks import Benchmark
 from characterize.measure.training_step import MEMORY_FORMATS, TrainingStep
+from compliance import command_line
 
 GIB = 2**30
 PRECISIONS = ("fp32", "bf16")
@@ -85,8 +85,7 @@ def _memory(name: str) -> int:
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(prog="python -m perf.memory", allow_abbrev=False, description=__doc__)
-    options.formatter_class = argparse.RawDescriptionHelpFormatter
+    options = command_line.command("perf.memory", __doc__)
     options.add_argument("--measure", nargs=2, metavar=("BENCHMARK", "BATCH"), help="run one step on the CPU")
     options.add_argument("--precision", choices=PRECISIONS, default="fp32", help="precision of --measure (%(default)s)")
     arguments = options.parse_args()

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "characterize": LIBRARY | BENCHMARKS,
     "perf": LIBRARY | BENCHMARKS | {"characterize"},
 }
-CHECKER_NEEDS = {"msgspec", "jinja2", "markupsafe", "matplotlib", "numpy", "tomlkit"}
+CHECKER_NEEDS = {"argcomplete", "msgspec", "jinja2", "markupsafe", "matplotlib", "numpy", "tomlkit"}
 """Libraries of the base installation; the checker runs without PyTorch and on systems other than Linux."""
 
 STILL_CIRCULAR = {

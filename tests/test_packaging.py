@@ -2,12 +2,16 @@
 """The wheel works outside the checkout: it carries the rules, the pages and the templates."""
 
 import os
+import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+from compliance.command_line import LIBRARIES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,3 +61,15 @@ def test_the_wheel_trains_by_its_own_code(installed):
 def test_the_wheel_holds_no_tests_and_no_measurements(installed):
     assert not (installed / "tests").exists()
     assert not (installed / "perf").exists()
+
+
+IMPORTED_AS = {"pillow": "PIL", "scikit-learn": "sklearn"}
+
+
+@pytest.mark.parametrize("extra", LIBRARIES)
+def test_a_command_asks_for_the_libraries_that_its_extra_installs(extra):
+    setup = ConfigParser(comment_prefixes="#")
+    setup.read(ROOT / "setup.cfg")
+    lines = setup["options.extras_require"][extra].split()
+    names = [re.split(r"[<>=]", line)[0] for line in lines if not line.startswith("hpc-ai-bench")]
+    assert {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names} == set(LIBRARIES[extra])

@@ -7,7 +7,6 @@ Events after run_stop do not count. Results that a later round published again a
 in no table of devices are reported and left out; describe the device with --devices FILE.
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from statistics import fmean, pstdev
 from characterize.devices.device_table import Device, known_devices, match_device
 from characterize.results.result import CharacterizeError
 from characterize.rounds.facts import SECONDS_PER_MINUTE, EntryFacts, write
+from compliance import command_line
 from compliance.checks import rules_for
 from compliance.rulesets.ruleset import Benchmark, RuleSet
 from compliance.run_log import RunLog
@@ -183,10 +183,7 @@ def _device_name(entry: Entry) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="python -m characterize.rounds.from_logs", description=__doc__, formatter_class=form
-    )
+    parser = command_line.command("characterize.rounds.from_logs", __doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="ROUND", help="a round, or one organization's tree")
     parser.add_argument("--devices", type=Path, metavar="FILE", help="table of further devices")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="table to write, CSV")

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compliance.checks.registry import EntryRules, Fault, rule
-from compliance.rulesets.ruleset import RuleSet, nearest
+from compliance.files.errors import nearest
+from compliance.rulesets.ruleset import RuleSet
 from compliance.run_log import RunLog
 from compliance.scoring.run_metrics import MS_PER_SECOND, training_seconds
 from compliance.scoring.vflops import final_evaluation, images_per_second_per_rank, quality_factor, trial

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from compliance.checks.registry import Fault, rule
-from compliance.rulesets.ruleset import RuleSet, nearest
+from compliance.files.errors import nearest
+from compliance.rulesets.ruleset import RuleSet
 from compliance.submissions.reader import RESULT_NAME, SCALINGS, Entry, Oddity, Organization, Submission
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from compliance.checks.registry import EntryRules, Fault, rule
 from compliance.checks.values import shown
+from compliance.files.errors import nearest
 from compliance.rulesets.constraint import Constraint
-from compliance.rulesets.ruleset import RuleSet, nearest
+from compliance.rulesets.ruleset import RuleSet
 from compliance.run_log import RunLog
 from compliance.scoring.run_metrics import count, whole
 from compliance.submissions.reader import Entry, Organization, SystemDescription

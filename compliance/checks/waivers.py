@@ -20,9 +20,8 @@ from typing import Any
 
 from compliance.checks.registry import RULES, Fault, Finding, rule
 from compliance.files import toml
-from compliance.files.errors import UserError
+from compliance.files.errors import UserError, nearest
 from compliance.files.regular_file import is_regular
-from compliance.rulesets.ruleset import nearest
 from compliance.submissions.reader import Organization
 
 FILE_NAME = "waivers.toml"

@@ -1,6 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """UserError: a mistake that the user can fix. Its text names the file, the key, what was found and what is expected."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UserError(ValueError):
     """Base class of all such errors; command lines print the text as one line and exit with 2."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Words for a message about an unknown name: `did you mean ...?` if a known one is close, else all known names."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

@@ -6,8 +6,8 @@ from itertools import groupby
 from compliance import checks
 from compliance.checks import waivers
 from compliance.checks.registry import RULES, Rule
-from compliance.files.errors import UserError
-from compliance.rulesets.ruleset import load, names, nearest
+from compliance.files.errors import UserError, nearest
+from compliance.rulesets.ruleset import load, names
 
 assert checks.FAMILIES  # importing them
 assert waivers.FILE_NAME  # has registered the rules

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance.files import toml
-from compliance.files.errors import UserError
+from compliance.files.errors import UserError, nearest
 from compliance.rulesets import ruleset
 from compliance.rulesets.constraint import Constraint
 from compliance.rulesets.ruleset import Benchmark, RuleSet, RuleSetError
@@ -56,7 +56,7 @@ def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
         raise UserError(f"{path}: found [system], expected a hyperparameters.toml; [system] belongs to system.toml")
     for key in tables:
         if key not in KEYS:
-            raise UserError(f"{path}: {key}: unknown key; {ruleset.nearest(key, KEYS)}")
+            raise UserError(f"{path}: {key}: unknown key; {nearest(key, KEYS)}")
     for key in KEYS[2:]:
         if not isinstance(tables.get(key, {}), dict):
             raise UserError(f"{path}: {key}: found {tables[key]!r}, expected a table [{key}]")
@@ -102,7 +102,7 @@ def faults(file: HyperparametersFile) -> Iterator[str]:
             if allowed[key].applies(file.values) and not allowed[key].accepts(value):
                 yield f"{key}: found {value!r}, expected {allowed[key].describe()} ({where})"
         elif file.division not in ANY_KEY:
-            yield f"{key}: the rules do not list it ({where}); {ruleset.nearest(key, allowed)}"
+            yield f"{key}: the rules do not list it ({where}); {nearest(key, allowed)}"
     for key, found, expected in schedule_faults(file.values):
         yield f"{key}: found {found!r}, expected {expected}"
 

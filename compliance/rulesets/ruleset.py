@@ -12,13 +12,12 @@ Merging: a table merges with the parent's, a constraint (a table that holds a co
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import rules
-from compliance.files.errors import UserError
+from compliance.files.errors import UserError, nearest
 from compliance.rulesets.constraint import CONSTRAINT_WORDS, Constraint
 
 FOLDER = Path(rules.__file__).parent
@@ -158,10 +157,3 @@ def _origins(values: Mapping, file_name: str, path: tuple[str, ...] = ()) -> lis
 
 def is_constraint(table: Mapping) -> bool:
     return bool(table) and all(key in CONSTRAINT_WORDS or key == "removed" for key in table)
-
-
-def nearest(name: str, known) -> str:
-    """'did you mean ...?' if a known name is close, otherwise the list of known names."""
-    known = sorted(known)
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

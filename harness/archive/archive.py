@@ -11,7 +11,6 @@ itself, so that any file is reached by reading one frame, and frames are unpacke
 both forms, and so does a benchmark's --data if the system has a staging_folder.
 """
 
-import argparse
 import hashlib
 import itertools
 import os
@@ -28,6 +27,7 @@ import zstandard
 from rich.console import Console
 from rich.progress import track
 
+from compliance import command_line
 from compliance.files import atomic_write, regular_file
 from compliance.files.errors import UserError
 from harness import progress
@@ -110,9 +110,7 @@ class Index:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; `arguments` replaces the command line's."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.archive", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.command("harness.archive", __doc__)
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help="prepared data set with manifest.json")
     parser.add_argument("target", type=Path, nargs="?", metavar="TARGET", help="folder of archives to write")
     parser.add_argument("--level", type=int, default=LEVEL, metavar="N", help="level of zstd (%(default)s)")

@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from compliance import command_line
 from compliance.files.errors import UserError
 from compliance.submissions.layout import EntryTree, folder_name
 from harness import cli, config
@@ -53,9 +54,7 @@ class Campaign:
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Options of the command."""
-    options = argparse.ArgumentParser(
-        prog="python -m harness.campaign", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    options = command_line.command("harness.campaign", description)
     add = options.add_argument
     add("config", type=Path, metavar="CONFIG", help="configuration folder, such as cosmoflow/configs/demo")
     add("--output", type=Path, required=True, metavar="DIR", help="root of the submission")

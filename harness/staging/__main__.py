@@ -6,5 +6,11 @@ import sys
 from harness import cli
 from harness.staging.stage import main
 
-if __name__ == "__main__":
+
+def console() -> None:
+    """Run as a program of its own: hpc-stage, or python -m harness.staging."""
     sys.exit(cli.exit_code(main))
+
+
+if __name__ == "__main__":
+    console()

@@ -15,7 +15,6 @@ the manifest; on a fault, no node's target does, and all ranks end. Variables of
 are each node's own.
 """
 
-import argparse
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from typing import Literal
 from rich import progress
 from rich.console import Console
 
+from compliance import command_line
 from harness.data.node_parts import NodePart
 from harness.distributed.world import World, launch
 from harness.staging.node_exchange import Nodes
@@ -49,9 +49,7 @@ NUM_AHEAD = 8
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.staging", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.command("harness.staging", __doc__)
     parser.add_argument("source", type=Path, metavar="SOURCE", help="prepared data set, or its archives")
     parser.add_argument("target", type=Path, metavar="TARGET", help="folder on the node's own storage")
     parser.add_argument("--node-part", "--shard", action="store_true", help="to each node only its part of the samples")

@@ -44,7 +44,7 @@ from harness.run import Run
 from cosmoflow.config import Hyperparameters, System
 
 def main():
-    arguments = cli.parser("toy").parse_args()
+    arguments = cli.parser("toy.train", "toy").parse_args()
     settings = config.load(
         arguments.config, arguments.hyperparameters, arguments.system,
         hyperparameters_type=Hyperparameters, system_type=System,

@@ -30,7 +30,7 @@ from harness.event_log import EventLog
 from cosmoflow.config import Hyperparameters, System
 
 def main():
-    arguments = cli.parser("toy").parse_args()
+    arguments = cli.parser("toy.train", "toy").parse_args()
     system = config.load(arguments.config, hyperparameters_type=Hyperparameters, system_type=System).system
     events = EventLog(arguments.output)
     events.point("seed", arguments.seed)
