@@ -6,7 +6,7 @@ The graph is read from the source, so that imports inside functions count and no
 
 import ast
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def imports(root: Path, packages: Iterable[str]) -> Graph:
 
 
 def _imported(file: Path, known: Mapping[str, Path]) -> Iterable[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in _run_nodes(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -59,6 +59,14 @@ def _imported(file: Path, known: Mapping[str, Path]) -> Iterable[str]:
         else:
             continue
         yield from (name if name in known else name.partition(".")[0] for name in names)
+
+
+def _run_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes of the tree, apart from what only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from _run_nodes(child)
 
 
 def _target(module: str, name: str, known: Mapping[str, Path]) -> str:
@@ -146,3 +154,9 @@ def test_a_name_imported_from_a_module_is_an_import_of_that_module(tmp_path):
     graph = written(tmp_path, one="from package.two import Thing\n", two="class Thing: ...\n")
     assert graph == {"package.one": {"package.two"}, "package.two": set()}
     assert circle(graph) == []
+
+
+def test_what_only_a_type_checker_reads_is_no_import(tmp_path):
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from package.two import Thing\n"
+    graph = written(tmp_path, one=typed, two="from package import one\n")
+    assert graph == {"package.one": {"typing"}, "package.two": {"package.one"}}
