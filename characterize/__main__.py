@@ -20,6 +20,7 @@ from rich.console import Console
 
 from characterize.measure.ranks import is_silent
 from characterize.pictures import style
+from characterize.results.result import check_writable
 from characterize.results.tables import show
 from compliance import command_line
 from harness import cli
@@ -35,21 +36,20 @@ VERBS = {
     "report": "all results of a folder as one page",
 }
 
-MODELS = ("predict",)
-"""Verbs that measure nothing, so that other jobs do not affect their results."""
 WIDTH_OF_FILES = 120
 """Width of tables in columns if the output is a file or a pipe."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
+    check_writable(options.output)  # before minutes of measuring
     result = options.module.measure(options)
     if result is None or is_silent():  # `report` writes its page itself and has no result
         return 0
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
     for table in options.module.tables(result):
         show(table, console)
-    if result.machine.is_busy and options.verb not in MODELS:
+    if result.depends_on_load and result.machine.is_busy:
         console.print(f"{result.machine.load_warning}\n")
     written = [result.write(options.output), *style.write(options.module.figures(result), options.output)]
     console.print("\n".join(str(path) for path in written), highlight=False, markup=False, soft_wrap=True)

@@ -90,7 +90,11 @@ def _measured_data(device: torch.device, num_ranks: int, chosen: list[Benchmark]
     )
     roof = max((each for each in compute if each.name.endswith(STEP_PRECISION)), key=lambda each: each.per_s).name
     placed = [_placed(entry, device, num_ranks, roof, full=full) for entry in tracked(chosen, "training steps")]
-    return _as_data(system, placed, note="Measured ceilings; attained: a training step in fp32, one process")
+    return _as_data(
+        system,
+        placed,
+        note="Fastest repeats; attained: a training step in fp32, one process",
+    )
 
 
 def _default_ranks(device: torch.device) -> int:
@@ -149,13 +153,13 @@ def counted(benchmark: Benchmark, *, num_ranks: int, num_nodes: int = 1, attaine
 
 
 def _placed(benchmark: Benchmark, device: torch.device, num_ranks: int, roof: str, *, full: bool) -> PlacedWorkload:
-    at_reference = full or device.type == "cuda" or benchmark.small_size == benchmark.reference_size
-    size = benchmark.reference_size if at_reference else benchmark.small_size
+    size = benchmark.reference_size if full or device.type == "cuda" else benchmark.small_size
     samples = benchmark.samples_per_rank if device.type == "cuda" else benchmark.small_samples
+    at_reference = (size, samples) == (benchmark.reference_size, benchmark.samples_per_rank)
     step = TrainingStep.build(benchmark, size=size, num_samples=samples, device=device)
     timing = time_repeatedly(step, device=device, repeats=5, max_seconds=STEP_SECONDS[full], cold=False)
     num_devices = num_ranks if device.type == "cuda" else 1  # time lost by communication is not included
-    rate = num_devices * samples * count(benchmark, size, 1).flops / timing.seconds
+    rate = num_devices * samples * count(benchmark, size, 1).flops / timing.fastest_seconds  # as the ceilings
     workload = counted(benchmark, num_ranks=num_ranks, attained=rate)
     return PlacedWorkload(workload=workload, compute=roof, is_measured_at_size=at_reference)
 
@@ -190,7 +194,7 @@ def tables(result: Result) -> Iterator[Table]:
         rows=[_row(item, attained_bound(item.workload, system, compute=item.compute)) for item in placed],
         num_left=2,
         note="COI: operations per byte of communication at the reference's local batch size; OI: per byte of memory. "
-        "*: measured on a smaller input.",
+        "*: measured on a smaller input or batch.",
     )
 
 

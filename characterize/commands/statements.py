@@ -42,7 +42,7 @@ def _of_roofline(result: Result) -> Iterator[str]:
         text = f"{item.workload.name} is bound by {limit}"
         reached = item.workload.attained_flops_per_s
         if reached is not None:
-            where = "" if item.is_measured_at_size else " on a smaller input"
+            where = "" if item.is_measured_at_size else " on a smaller input or batch"
             text += f"; it attains {quantity(reached, 'FLOP/s')}{where}, {percent(bound.share(reached))} of that"
         yield f"{text}."
 

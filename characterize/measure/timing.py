@@ -28,8 +28,8 @@ class Timing:
     """Median over the repeats."""
     fastest_seconds: float
     """Fastest repeat; ceilings use it."""
-    spread: float
-    """IQR / median."""
+    spread: float | None
+    """IQR / median; None for one repeat."""
     core_seconds: float
     """Median CPU time of all threads of this process; on an accelerator this is host time."""
     repeats: int
@@ -64,10 +64,10 @@ def time_repeatedly(
     )
 
 
-def spread_of(values: list[float]) -> float:
-    """IQR / median; 0 for fewer than two values."""
+def spread_of(values: list[float]) -> float | None:
+    """IQR / median; None for fewer than two values, which have no spread."""
     if len(values) < 2:
-        return 0.0
+        return None
     low, middle, high = quantiles(values, n=4, method="inclusive")
     return (high - low) / middle
 

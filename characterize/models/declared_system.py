@@ -5,14 +5,13 @@ declared = load(Path("characterize/systems/hpc_ai500_16_gpus.toml"))
 
 name = "..."  num_ranks = 16  num_nodes = 2          # as in characterize/systems/*.toml
 [compute]        "GEMM, fp32" = 230e12               # operations per second of the whole system; at least one
-[communication]  "Ethernet" = 1.2e9                  # bytes per second; between nodes if there are several
+[communication]  "Ethernet" = 1.2e9                  # bytes per second that one node sends; with one node: one rank
 [memory]         "HBM" = 1134e9                      # optional
 [workloads."EWA, fp32"]                              # optional; default: the benchmarks' own counts
 compute = "GEMM, fp32"  flops_per_sample = 691e9  samples_per_rank = 1  gradient_bytes = 164e6
 attained_flops_per_s = 25.99e12                      # optional
 """
 
-import tomllib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from characterize.models.bandwidth import all_reduce_bytes_between_nodes
 from characterize.models.roofline import Ceiling, System, Workload
 from characterize.results.result import CharacterizeError
+from compliance.files import toml
 
 KEYS = ("name", "source", "num_ranks", "num_nodes", "compute", "communication", "memory", "workloads")
 WORKLOAD_KEYS = ("compute", "flops_per_sample", "samples_per_rank", "gradient_bytes", "attained_flops_per_s")
@@ -40,10 +40,7 @@ class DeclaredSystem:
 
 def load(path: Path) -> DeclaredSystem:
     """Read a system description; CharacterizeError names the file and the key that is wrong."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CharacterizeError(f"{path}: not a readable TOML file: {error}") from error
+    values = toml.load(path)
     _check_keys(path, values, KEYS)
     num_ranks, num_nodes = (_positive(path, values, key, 1) for key in ("num_ranks", "num_nodes"))
     compute = _ceilings(path, values, "compute")
@@ -54,7 +51,7 @@ def load(path: Path) -> DeclaredSystem:
     system = System(
         name=str(values.get("name", path.stem)),
         compute=compute,
-        communication=_ceilings(path, values, "communication"),
+        communication=_ceilings(path, values, "communication", num_links=num_nodes if num_nodes > 1 else num_ranks),
         memory=_ceilings(path, values, "memory"),
         num_ranks=int(num_ranks),
     )
@@ -66,9 +63,10 @@ def load(path: Path) -> DeclaredSystem:
 
 
 def traffic(gradient_bytes: float, *, num_ranks: int, num_nodes: int) -> float:
-    """Bytes of one step's all-reduce on the slowest links: between nodes if there are several, else between ranks.
+    """Bytes that all nodes together send in one step's all-reduce; with one node, all ranks together.
 
-    The ranks of a node first reduce locally, so each node sends the gradients once (HPC AI500, section 7.3).
+    The ranks of a node first reduce locally, so each node sends the gradients once (HPC AI500, section 7.3). All nodes
+    send at the same time, so the bandwidth to compare with is that of one node times the nodes.
     """
     return all_reduce_bytes_between_nodes(gradient_bytes, num_nodes if num_nodes > 1 else num_ranks)
 
@@ -92,11 +90,12 @@ def _workload(path: Path, name: str, table: dict[str, Any], system: System, num_
     return workload, compute
 
 
-def _ceilings(path: Path, values: dict[str, Any], key: str) -> tuple[Ceiling, ...]:
+def _ceilings(path: Path, values: dict[str, Any], key: str, num_links: float = 1) -> tuple[Ceiling, ...]:
+    """Ceilings of the whole system from the file's rates, each of one of `num_links` links."""
     table = values.get(key, {})
     if not isinstance(table, dict):
         raise CharacterizeError(f"{path}: {key}: found {table!r}, expected a table of names and rates")
-    return tuple(Ceiling(name, _positive(path, table, name)) for name in table)
+    return tuple(Ceiling(name, num_links * _positive(path, table, name)) for name in table)
 
 
 def _positive(path: Path, values: dict[str, Any], key: str, default: float | None = None) -> float:

@@ -34,7 +34,7 @@ class PlacedWorkload:
     compute: str | None = None
     """Name of the compute ceiling that bounds it; None: the highest."""
     is_measured_at_size: bool = True
-    """True if the rate was measured on the reference's input; otherwise the mark is hollow."""
+    """True if the rate was measured with the reference's input and batch size; otherwise the mark is hollow."""
 
 
 def draw(system: System, placed: Sequence[PlacedWorkload], *, note: str) -> Figure:
@@ -130,7 +130,7 @@ def _draw_point(axes: Axes, placed: PlacedWorkload, at: float, system: System, k
     """Draw the bound as a short bar, the attained rate as a mark, and a thin line between them."""
     workload, color = placed.workload, color_of(placed.workload.name, index)
     bound = _bound(placed, system, kind, at)
-    label = workload.name if placed.is_measured_at_size else f"{workload.name} (rate on a smaller input)"
+    label = workload.name if placed.is_measured_at_size else f"{workload.name} (smaller input or batch)"
     reached = workload.attained_flops_per_s
     axes.plot([at], [bound], marker="_", markersize=13, markeredgewidth=2.2, color=color, linestyle="none")
     if reached is None:

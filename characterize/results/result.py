@@ -6,6 +6,7 @@ result = load(folder / "allreduce.json", verb="allreduce")
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -17,6 +18,8 @@ from compliance.files import atomic_write
 from compliance.files.errors import UserError
 
 SCHEMA = 1
+MODELS = ("predict", "fom")
+"""Verbs that measure nothing."""
 
 
 class CharacterizeError(UserError):
@@ -39,11 +42,23 @@ class Result:
     written_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     schema: int = SCHEMA
 
+    @property
+    def depends_on_load(self) -> bool:
+        """True if the figures were measured on this machine, so that other jobs affect them."""
+        return self.verb not in MODELS and "system" not in self.settings
+
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.name}.json"
         atomic_write.write(path, json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
         return path
+
+
+def check_writable(folder: Path) -> None:
+    """Raise CharacterizeError if results cannot be written into the folder, which need not exist yet."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise CharacterizeError(f"--output {folder}: {existing} is not a writable folder; name another one")
 
 
 def unused_name(folder: Path, name: str, settings: dict[str, Any]) -> str:

@@ -47,7 +47,7 @@ def test_the_case_study_writes_json_and_pictures(folder):
 def test_the_case_study_prints_what_bounds_what(folder, capsys):
     command.main(["roofline", "--system", str(CASE), "--output", str(folder)])
     printed = capsys.readouterr().out
-    assert re.search(r"EWA, fp32 +communication \(Ethernet\) +40\.4 TFLOP/s +26\.0 TFLOP/s +64 %", printed)
+    assert re.search(r"EWA, fp32 +communication \(Ethernet\) +80\.9 TFLOP/s +26\.0 TFLOP/s +32 %", printed)
     assert re.search(r"Image classification, fp32 +compute \(GEMM, fp32\) +230 TFLOP/s", printed)
 
 
@@ -77,7 +77,7 @@ def test_the_report_is_one_page_that_loads_nothing(folder):
     assert command.main(["report", "--output", str(folder), "--title", "Site <b> & co"]) == 0
     page = (folder / "report.html").read_text()
     assert "Site &lt;b&gt; &amp; co" in page
-    assert "EWA, fp32 is bound by communication (Ethernet) at 40.4 TFLOP/s; it attains 26.0 TFLOP/s" in page
+    assert "EWA, fp32 is bound by communication (Ethernet) at 80.9 TFLOP/s; it attains 26.0 TFLOP/s" in page
     assert page.count("<svg") == 1
     assert not re.search(r'(src|href)="(?!#)', page)
     identifiers = re.findall(r'\bid="([^"]+)"', page)
@@ -94,7 +94,7 @@ def test_what_a_result_says_is_escaped(folder):
     ("arguments", "said"),
     [
         (("report", "--output", "nowhere"), "found no result; measure first"),
-        (("roofline", "--system", "nowhere.toml"), "nowhere.toml: not a readable TOML file"),
+        (("roofline", "--system", "nowhere.toml"), "nowhere.toml: cannot be read"),
         (("roofline", "--benchmark", "cosmoflo"), "did you mean cosmoflow"),
         (("allreduce", "--ranks", "1"), "one rank communicates nothing"),
         (("breakdown", "cosmoflow", "--ranks", "1"), "one rank sends no gradients"),
@@ -109,6 +109,14 @@ def test_bad_input_is_one_sentence(monkeypatch, capsys, tmp_path, arguments, sai
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_measuring(monkeypatch, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("characterize.commands.roofline.measure", lambda options: pytest.fail("measured"))
+    monkeypatch.setattr(sys, "argv", ["characterize", "roofline", "--output", str(tmp_path / "file" / "results")])
+    assert command.cli.exit_code(command.main) == 2
+    assert "is not a writable folder" in capsys.readouterr().err
 
 
 def test_a_result_of_another_version_ends_the_report_with_2(folder, tmp_path):

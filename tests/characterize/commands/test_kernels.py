@@ -15,6 +15,7 @@ from characterize.measure.kernel_shapes import attention, convolution, deepbench
 from characterize.measure.timing import spread_of, time_repeatedly
 from characterize.models.kernel_time import held_out_error
 from characterize.results.result import CharacterizeError
+from characterize.results.tables import MISSING, percent
 
 CPU = torch.device("cpu")
 TINY = (
@@ -146,4 +147,5 @@ def test_timing_repeats_and_spreads():
 
 def test_spread_is_the_quartiles_distance_over_the_median():
     assert spread_of([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(2 / 3)
-    assert spread_of([1.0]) == 0
+    assert spread_of([1.0]) is None  # shown as a dash, not as 0 %
+    assert percent(spread_of([1.0])) == MISSING

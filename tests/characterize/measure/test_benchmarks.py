@@ -1,18 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """List of benchmarks: installed ones are found, and unknown names are refused with a suggestion."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 import torch
 
+import cosmoflow
 from characterize.measure import benchmarks
 from characterize.measure.training_step import TrainingStep
 from characterize.results.result import CharacterizeError
+from cosmoflow.model import CosmoFlow
 
 
 def test_installed_benchmarks_have_networks():
     found = benchmarks.installed()
     assert "cosmoflow" in found
     assert [one.name for one in benchmarks.named(None)] == list(found)
+
+
+def test_the_measured_network_has_the_settings_of_the_configurations():
+    """Every configuration pools first; one sample would time a convolution three times slower than two samples."""
+    benchmark = benchmarks.named(["cosmoflow"])[0]
+    configured = Path(cosmoflow.__file__).parent.glob("configs/*/system.toml")
+    assert {tomllib.loads(path.read_text())["system"]["pool_first"] for path in configured} == {True}
+    with torch.device("meta"):
+        measured, pools_first = benchmark.make_model((64, 64, 64)), CosmoFlow(input_size=64, pool_first=True)
+    assert repr(measured) == repr(pools_first) != repr(CosmoFlow(input_size=64, pool_first=False))
+    assert benchmark.small_samples >= 2
 
 
 def test_a_wrong_name_is_told_the_nearest():

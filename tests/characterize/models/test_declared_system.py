@@ -4,7 +4,7 @@
 import pytest
 
 from characterize.models.declared_system import load, traffic
-from characterize.results.result import CharacterizeError
+from compliance.files.errors import UserError
 
 GOOD = """
 name = "plan"
@@ -21,6 +21,12 @@ def written(tmp_path, text):
     path = tmp_path / "plan.toml"
     path.write_text(text)
     return path
+
+
+def test_bandwidth_is_that_of_a_node_times_the_nodes(tmp_path):
+    """All nodes send at the same time; on one node all ranks do."""
+    assert load(written(tmp_path, GOOD)).system.communication[0].per_s == 4 * 2e10
+    assert load(written(tmp_path, GOOD.replace("num_nodes = 4\n", ""))).system.communication[0].per_s == 32 * 2e10
 
 
 def test_a_file_is_a_system(tmp_path):
@@ -43,17 +49,17 @@ def test_a_file_is_a_system(tmp_path):
             GOOD + "[workloads.a]\nflops_per_sample=1\nsamples_per_rank=1\ngradient_bytes=1\ncompute='CONV'",
             "compute: found 'CONV'",
         ),
-        ("[compute", "not a readable TOML file"),
+        ("[compute", "not TOML"),
     ],
 )
 def test_a_wrong_file_is_told_what_is_wrong(tmp_path, text, said):
-    with pytest.raises(CharacterizeError, match=r"plan\.toml") as caught:
+    with pytest.raises(UserError, match=r"plan\.toml") as caught:
         load(written(tmp_path, text))
     assert said in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CharacterizeError, match=r"nowhere\.toml"):
+    with pytest.raises(UserError, match=r"nowhere\.toml"):
         load(tmp_path / "nowhere.toml")
 
 
