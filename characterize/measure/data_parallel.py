@@ -15,7 +15,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from characterize.measure import benchmarks
-from characterize.measure.communication_timeline import Recorder
+from characterize.measure.communication_timeline import Recorder, StepTimes
 from characterize.measure.timing import synchronize
 from characterize.measure.training_step import TrainingStep
 from harness.distributed.world import World
@@ -32,22 +32,39 @@ def throughput(world: World, settings: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": walls, "num_ranks": world.num_ranks, "num_nodes": world.num_nodes}
 
 
-def timeline(world: World, settings: dict[str, Any]) -> list[list[dict]]:
-    """Buckets of every rank. Warm-up steps are left out; DDP rebuilds its buckets after the first step."""
+def timeline(world: World, settings: dict[str, Any]) -> list[dict[str, list[dict]]]:
+    """Buckets and step times of every rank, without warm-up: DDP rebuilds its buckets after the first step."""
     step = _build(world, settings)
     recorder = Recorder(compression=settings["compression"])
     step.model.register_comm_hook(recorder, Recorder.hook)
-    for _ in range(settings["warm_up"] + settings["num_steps"]):
-        world.barrier()
-        step.optimizer.zero_grad()
-        loss = step.forward()
-        recorder.begin_step()
-        loss.backward()
-        step.optimizer.step()
-    own = [asdict(bucket) for bucket in recorder.buckets if bucket.step >= settings["warm_up"]]
+    steps = [_timed_step(world, step, recorder) for _ in range(settings["warm_up"] + settings["num_steps"])]
+    own = {"buckets": recorder.buckets, "steps": steps}
+    records = {name: [asdict(one) for one in ones if one.step >= settings["warm_up"]] for name, ones in own.items()}
     everybody: list = [None] * world.num_ranks
-    distributed.all_gather_object(everybody, own)
+    distributed.all_gather_object(everybody, records)
     return everybody
+
+
+def _timed_step(world: World, step: TrainingStep, recorder: Recorder) -> StepTimes:
+    """One step with the times between its phases; an accelerator's queue is emptied between them."""
+    world.barrier()
+    start_s = time.monotonic()
+    step.optimizer.zero_grad()
+    loss = step.forward()
+    synchronize(world.device)
+    backward_s = recorder.begin_backward()
+    loss.backward()
+    synchronize(world.device)
+    backward_end_s = time.monotonic()
+    step.optimizer.step()
+    synchronize(world.device)
+    return StepTimes(
+        step=recorder.step,
+        start_s=start_s,
+        backward_s=backward_s,
+        backward_end_s=backward_end_s,
+        end_s=time.monotonic(),
+    )
 
 
 def _build(world: World, settings: dict[str, Any]) -> TrainingStep:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from characterize.measure import benchmarks
 from characterize.measure.file_reads import ReadTest
+from characterize.results.benchmark_titles import benchmark_title
 from characterize.results.result import CharacterizeError
 
 
@@ -22,10 +23,14 @@ class Format:
 
     arguments: tuple[str, ...]
     """Arguments of the synthesize command after the folder."""
+    reference_arguments: tuple[str, ...]
+    """The same for a few samples of the reference's size."""
     batches: Callable[[Path], Iterable]
     """Batches of the folder's training samples, as the training loop reads them."""
     samples: str
     """Description of a sample for the table."""
+    reference_samples: str
+    """Description of a sample of the reference's size."""
 
 
 def _batches(package: str, *, opening: dict | None = None, loading: dict | None = None) -> Callable[[Path], Iterable]:
@@ -40,23 +45,34 @@ def _batches(package: str, *, opening: dict | None = None, loading: dict | None 
 FORMATS = {
     "cosmoflow": Format(
         arguments=("--train", "12", "--validation", "1", "--size", "64"),
+        reference_arguments=("--train", "4", "--validation", "1", "--size", "128"),
         batches=_batches("cosmoflow"),
         samples="64^3 HDF5",
+        reference_samples="128^3 HDF5",
     ),
     "deepcam": Format(
         arguments=("--train", "24", "--validation", "1"),
+        reference_arguments=("--train", "4", "--validation", "1", "--height", "768", "--width", "1152"),
         batches=_batches("deepcam"),
         samples="96 x 144 HDF5",
+        reference_samples="768 x 1152 HDF5",
     ),
     "imagenet_resnet": Format(
         arguments=("--train", "128", "--validation", "8", "--width", "500", "--height", "375"),
+        reference_arguments=("--train", "256", "--validation", "8", "--width", "500", "--height", "375"),
         batches=_batches("imagenet_resnet", opening={"num_classes": 8}, loading={"side": 224}),
         samples="JPEG 500 x 375",
+        reference_samples="JPEG 500 x 375",
     ),
     "ewa_fasterrcnn": Format(
         arguments=("--train", "24", "--validation", "1", "--train-years", "1"),
+        reference_arguments=(
+            *("--train", "4", "--validation", "1", "--train-years", "1"),
+            *("--height", "768", "--width", "1152"),
+        ),
         batches=_batches("ewa_fasterrcnn"),
-        samples="96 x 144, HDF5 a year",
+        samples="96 x 144, one HDF5 file per year",
+        reference_samples="768 x 1152, one HDF5 file per year",
     ),
 }
 """Samples have the benchmarks' small sizes, the ones that `breakdown` trains on by default."""
@@ -69,20 +85,22 @@ def reads(work: Path, names: list[str] | None = None) -> Iterator[ReadTest]:
             yield prepared(benchmark.name, work / benchmark.name)
 
 
-def prepared(name: str, folder: Path) -> ReadTest:
+def prepared(name: str, folder: Path, *, reference_size: bool = False) -> ReadTest:
     """Make the benchmark's small data set in `folder`; CharacterizeError if its synthesize command fails."""
-    command = [sys.executable, "-m", f"{name}.synthesize", str(folder), *FORMATS[name].arguments]
+    form = FORMATS[name]
+    arguments = form.reference_arguments if reference_size else form.arguments
+    command = [sys.executable, "-m", f"{name}.synthesize", str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise CharacterizeError(f"{name}.synthesize: {last}")
     paths = tuple(sorted(path for path in (folder / "train").rglob("*") if path.is_file()))
     num_bytes = sum(path.stat().st_size for path in paths)
-    batches = FORMATS[name].batches
 
     def read() -> int:
-        for _ in batches(folder):
+        for _ in form.batches(folder):
             pass
         return num_bytes
 
-    return ReadTest(name=f"{name}, {FORMATS[name].samples}", paths=paths, read=read)
+    samples = form.reference_samples if reference_size else form.samples
+    return ReadTest(name=f"{benchmark_title(name)}, {samples}", paths=paths, read=read)

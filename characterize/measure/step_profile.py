@@ -17,6 +17,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from characterize.measure.timing import synchronize
 
+OPTIMIZER = "Optimizer.step"
+"""Start of the name of the annotation that torch.optim puts around an update."""
 KINDS = (
     ("communication", re.compile(r"^(gloo:|nccl:|c10d::|ncclDev|.*AllReduce)")),
     ("optimizer", re.compile(r"_foreach_|_fused_(sgd|adam)|Optimizer\.")),
@@ -63,6 +65,16 @@ def profile_steps(step: Callable[[], object], *, num_steps: int, device: torch.d
             step()
         synchronize(device)
     attribute = "self_device_time_total" if on_device else "self_cpu_time_total"
-    # ProfilerStep and user annotations contain operators that are counted themselves.
-    averages = [event for event in recorded.key_averages() if not event.key.startswith(("ProfilerStep", "Optimizer."))]
-    return sum_by_kind((event.key, getattr(event, attribute) / 1e6 / num_steps) for event in averages)
+    # Annotations contain operators that are counted themselves.
+    operators = [event for event in recorded.events() if not event.name.startswith(("ProfilerStep", OPTIMIZER))]
+    return sum_by_kind(
+        (OPTIMIZER if _is_of_optimizer(event) else event.name, getattr(event, attribute) / 1e6 / num_steps)
+        for event in operators
+    )
+
+
+def _is_of_optimizer(event) -> bool:
+    """True if the optimizer's update called the operator; its multiplications and additions have no own name."""
+    while event is not None and not event.name.startswith(OPTIMIZER):
+        event = event.cpu_parent
+    return event is not None

@@ -141,6 +141,10 @@ def test_breakdown_of_a_benchmark(tmp_path):
     data = load(tmp_path / "breakdown_cosmoflow.json", "breakdown").data
     assert max(data["kinds"], key=data["kinds"].get) == "convolution"
     assert data["timeline"]["all-reduce"] > 0
+    phases = data["phases"]
+    step = sum(phases[name] for name in ("forward", "backward", "exposed_communication", "optimizer"))
+    assert 0 < phases["hidden_communication"] + phases["exposed_communication"] < step
+    assert data["kinds"]["optimizer"] > 0
     assert data["samples"]
     assert command.main(["report", "--output", str(tmp_path)]) == 0
     assert "A step of cosmoflow spends" in (tmp_path / "report.html").read_text()

@@ -67,10 +67,15 @@ def test_what_cannot_be_measured_is_told(tmp_path, changed, said):
 def test_a_benchmarks_own_files_through_its_own_loader(tmp_path, monkeypatch):
     small = sample_formats.Format(
         arguments=("--train", "3", "--validation", "1", "--size", "8"),
+        reference_arguments=("--train", "2", "--validation", "1", "--size", "16"),
         batches=sample_formats.FORMATS["cosmoflow"].batches,
         samples="8^3",
+        reference_samples="16^3",
     )
     monkeypatch.setitem(sample_formats.FORMATS, "cosmoflow", small)
     read = sample_formats.prepared("cosmoflow", tmp_path / "data")
     assert len(read.paths) == 3
     assert read.read() == sum(path.stat().st_size for path in read.paths)
+    large = sample_formats.prepared("cosmoflow", tmp_path / "large", reference_size=True)
+    assert large.name == "CosmoFlow, 16^3"
+    assert large.read() / 2 > read.read() / 3

@@ -2,9 +2,19 @@
 """Parts of the communication timeline, computed from invented times in which each part is visible."""
 
 import pytest
+import torch
 
-from characterize.measure.communication_timeline import PARTS, Bucket, divide
-from characterize.measure.step_profile import KINDS, OTHER, kind_of, sum_by_kind
+from characterize.measure.communication_timeline import (
+    PARTS,
+    Bucket,
+    Phases,
+    StepTimes,
+    divide,
+    mean_phases,
+    phases_of,
+)
+from characterize.measure.step_profile import KINDS, OTHER, kind_of, profile_steps, sum_by_kind
+from characterize.measure.training_step import TrainingStep
 
 
 def bucket(index, *, ready, packed, reduced, unpacked, step=0):
@@ -40,6 +50,42 @@ def test_each_part_is_where_it_happens():
     assert found["queuing"] == pytest.approx(3)  # packed at 6, and the first all-reduce ends at 9
     assert found["all-reduce"] == pytest.approx((9 - 4) + (12 - 9))
     assert found["memcpy out"] == pytest.approx(1)
+
+
+def test_phases_add_up_to_the_step():
+    """Two buckets: the first is reduced while the second is computed, the second after the last gradient."""
+    step = StepTimes(step=0, start_s=8.0, backward_s=10.0, backward_end_s=17.0, end_s=18.5)
+    buckets = [
+        bucket(0, ready=1, packed=1.5, reduced=4, unpacked=4),
+        bucket(1, ready=5, packed=5.5, reduced=6.5, unpacked=7),
+    ]
+    (phases,) = phases_of([step], buckets)
+    assert phases == Phases(
+        forward=2.0, backward=5.0, exposed_communication=2.0, optimizer=1.5, hidden_communication=2.5
+    )
+    assert phases.step == 18.5 - 8.0
+
+
+def test_buckets_that_travel_together_are_hidden_once():
+    step = StepTimes(step=0, start_s=10.0, backward_s=10.0, backward_end_s=20.0, end_s=20.0)
+    buckets = [bucket(n, ready=n, packed=n, reduced=9, unpacked=9) for n in (1, 2, 9)]
+    assert phases_of([step], buckets)[0].hidden_communication == 8.0  # from 1 to 9, not 8 + 7
+
+
+def test_mean_of_phases():
+    def phases(seconds):
+        return Phases(forward=seconds, backward=1, exposed_communication=0, optimizer=0, hidden_communication=seconds)
+
+    assert mean_phases([phases(1), phases(3)]) == phases(2)
+
+
+def test_the_time_of_the_optimizer_is_its_own_kind(toy):
+    """Its multiplications and additions have no name of their own; the annotation around them tells."""
+    step = TrainingStep.build(toy, size=(8, 8), num_samples=2, device=torch.device("cpu"))
+    kinds = profile_steps(step, num_steps=2, device=torch.device("cpu"))
+    assert kinds["optimizer"] > 0
+    assert kinds["convolution"] > 0
+    assert kinds["optimizer"] < sum(kinds.values())
 
 
 def test_parts_are_means_over_steps():

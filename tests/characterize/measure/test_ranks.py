@@ -80,7 +80,7 @@ def test_the_hook_notes_every_bucket_and_changes_no_gradient(one_rank, compressi
     model, recorder = DistributedDataParallel(layer), Recorder(compression=compression)
     model.register_comm_hook(recorder, Recorder.hook)
     loss = model(value).sum()
-    recorder.begin_step()
+    recorder.begin_backward()
     loss.backward()
     torch.testing.assert_close(layer.weight.grad, expected, rtol=1e-2 if compression == "bf16" else 1e-6, atol=0)
     assert [bucket.num_bytes for bucket in recorder.buckets] == [36 * (2 if compression == "bf16" else 4)]
