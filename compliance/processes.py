@@ -20,12 +20,16 @@ from typing import TypeVar
 Item = TypeVar("Item")
 MAX_CHILDREN = 7
 THREADS = Path("/proc/self/task")
+CAN_FORK = all(hasattr(os, name) for name in ("fork", "memfd_create", "sched_getaffinity"))
+"""True on Linux; elsewhere one process does all the work."""
 
 
 def num_children() -> int:
     """Number of processes to fork. 0 if other threads exist, since a fork could copy a lock that one of them holds,
-    and if this process ignores SIGCHLD, since it then cannot wait for its children.
+    if this process ignores SIGCHLD, since it then cannot wait for its children, and on systems other than Linux.
     """
+    if not CAN_FORK:
+        return 0
     alone = THREADS.is_dir() and len(list(THREADS.iterdir())) == 1
     waits = signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
     return min(MAX_CHILDREN, len(os.sched_getaffinity(0)) - 1) if alone and waits else 0

@@ -39,7 +39,9 @@ def opener(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def _link_refusing_opener(path: str, flags: int) -> int:
-    return opener(path, flags | os.O_NOFOLLOW)
+    if Path(path).is_symlink():  # systems without O_NOFOLLOW open the link's target
+        raise OSError(errno.ELOOP, "it is a link", path)
+    return opener(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _size(num_bytes: int) -> str:

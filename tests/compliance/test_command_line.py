@@ -83,8 +83,8 @@ def test_the_shell_completes_commands_options_and_values(tmp_path, line, complet
     pytest.importorskip("argcomplete")
     shell = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
     answer = tmp_path / "answer"
-    environment = {**os.environ, **shell, "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "compliance"], env=environment, cwd=tmp_path, check=True)
+    environment = {**os.environ, **shell, "_ARGCOMPLETE_STDOUT_FILENAME": str(answer)}
+    subprocess.run([sys.executable, "-m", "compliance"], env=environment, cwd=ROOT, check=True)
     assert completion in [word.strip() for word in answer.read_text().split("\n")]
 
 
