@@ -100,6 +100,10 @@ class System:
     """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
     spatial_parts: tuple[int, ...] = ()
     """Ranks that share each sample along depth, height, width: [2, 2] makes 4; [] none."""
+    backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
+    """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
+    watchdog_minutes: float = 5.0
+    """Longest time without a heartbeat of a rank, after which the run ends; 0 for no limit."""
     checkpoint_every_epochs: int = 0
     """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
     max_epochs: int = 128
@@ -107,7 +111,7 @@ class System:
 
     def __post_init__(self) -> None:
         validate.at_least(self, 1, "evaluation_batch_size", "max_epochs")
-        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
+        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs", "watchdog_minutes")
         if self.staging_form == "node_part" and not self.staging_folder:
             raise ValueError("staging_form: found 'node_part' without a staging_folder; name the folder on the nodes")
         if self.staging_form == "node_part" and self.spatial_parts:

@@ -30,7 +30,7 @@ from harness.data.loader import Loader
 from harness.data.node_parts import NodePart, NodePartError
 from harness.distributed import spatial
 from harness.distributed.spatial import Grid
-from harness.distributed.world import World, launch
+from harness.distributed.world import World
 from harness.precision import uses_bf16
 from harness.run import Run
 from harness.train_command import TrainCommand
@@ -42,7 +42,7 @@ KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
 def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
-    with launch() as world:
+    with request.launch() as world:
         grid = spatial.grid(request.settings.system.spatial_parts, world)
         check_shares(request.settings, grid)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)

@@ -29,7 +29,7 @@ from harness import cli, config, local_copy, optim
 from harness.config import Config, ConfigError
 from harness.data.loader import Loader
 from harness.distributed import batch_norm
-from harness.distributed.world import World, launch
+from harness.distributed.world import World
 from harness.optim import LAMB
 from harness.precision import uses_bf16
 from harness.run import Run
@@ -39,7 +39,7 @@ from harness.train_command import TrainCommand
 def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
-    with launch() as world:
+    with request.launch() as world:
         check_shares(request.settings, world)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)

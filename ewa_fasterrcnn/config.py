@@ -90,6 +90,10 @@ class System:
     """Images a rank evaluates at once."""
     epochs_between_evaluations: int = 10
     """The cadence; the last epoch is always evaluated, and no evaluation counts into the images per second."""
+    backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
+    """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
+    watchdog_minutes: float = 5.0
+    """Longest time without a heartbeat of a rank, after which the run ends; 0 for no limit."""
     checkpoint_every_epochs: int = 0
     """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
     precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"
@@ -109,4 +113,4 @@ class System:
 
     def __post_init__(self) -> None:
         validate.above(self, 0, "evaluation_batch_size", "epochs_between_evaluations", "bucket_mebibytes")
-        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs")
+        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs", "watchdog_minutes")

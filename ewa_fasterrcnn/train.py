@@ -33,7 +33,7 @@ from harness.config import Config, ConfigError
 from harness.data import manifest
 from harness.data.loader import Loader
 from harness.distributed import batch_norm
-from harness.distributed.world import World, launch
+from harness.distributed.world import World
 from harness.precision import uses_bf16
 from harness.run import Run
 from harness.train_command import TrainCommand
@@ -42,7 +42,7 @@ from harness.train_command import TrainCommand
 def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
-    with launch() as world:
+    with request.launch() as world:
         check_configuration(request.settings, world)
         request = request.staged(world)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)

@@ -101,6 +101,7 @@ class Run:
     def __enter__(self) -> "Run":
         self._events = self._open_log()
         self._interrupts.install()
+        self.world.watchdog.before_exit(self._stop)
         try:
             self._log_head()
         except BaseException as error:
@@ -203,6 +204,7 @@ class Run:
         world = self.world
         with show_progress(f"epoch {epoch}", num_steps, num_ranks=world.num_ranks, visible=world.rank == 0) as bar:
             yield bar
+            world.watchdog.limit_collectives()
             num_samples = int(world.all_reduce_sum(bar.num_samples))
             if world.device.type == "cuda":
                 torch.cuda.synchronize(world.device)

@@ -5,13 +5,14 @@ request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
 with launch() as world, request.run(world) as run: ...
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import cli, config
 from harness.archive import archive
 from harness.config import Config, ConfigError
-from harness.distributed.world import World
+from harness.distributed.world import World, launch
 from harness.run import Run
 from harness.staging import stage
 
@@ -58,6 +59,11 @@ class TrainCommand:
             seed=options.seed,
             resume=options.resume,
         )
+
+    def launch(self) -> AbstractContextManager[World]:
+        """Join the other ranks as the system asks for it, for the block. Raises LaunchError."""
+        system = self.settings.system
+        return launch(backend=system.backend, watchdog_minutes=system.watchdog_minutes)
 
     def staged(self, world: World) -> "TrainCommand":
         """The request with its data staged to the storage of every node, off the clock, if the system asks for it."""

@@ -105,9 +105,13 @@ class System:
     """What the gradients are rounded to on their way between the ranks."""
     compile: bool = False
     """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
+    backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
+    """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
+    watchdog_minutes: float = 5.0
+    """Longest time without a heartbeat of a rank, after which the run ends; 0 for no limit."""
     checkpoint_every_epochs: int = 0
     """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
 
     def __post_init__(self) -> None:
         validate.at_least(self, 1, "evaluation_batch_size", "epochs_between_evaluations")
-        validate.at_least(self, 0, "num_workers", "num_compute_threads", "checkpoint_every_epochs")
+        validate.at_least(self, 0, "num_workers", "num_compute_threads", "checkpoint_every_epochs", "watchdog_minutes")

@@ -24,7 +24,6 @@ from harness import cli, config, optim
 from harness.data.loader import Loader
 from harness.distributed import batch_norm
 from harness.distributed.gradient_compression import compress_gradients
-from harness.distributed.world import launch
 from harness.flops import training_flops
 from harness.run import Run
 from harness.train_command import TrainCommand
@@ -44,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command; `arguments` in place of the command line's."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     num_classes = request.settings.hyperparameters.num_classes
-    with launch() as world:
+    with request.launch() as world:
         config.check_shares(request.settings, world.num_ranks)
         request = request.staged(world)
         precision = Precision.of(request.settings.system.precision, world.device)

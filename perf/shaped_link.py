@@ -43,7 +43,7 @@ class Link:
 
     def _start(self, rank: int, command: Sequence[str]) -> subprocess.Popen:
         rendezvous = {"MASTER_ADDR": self.addresses[0], "MASTER_PORT": PORT, "RANK": rank, "WORLD_SIZE": 2}
-        place = {"LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "GROUP_WORLD_SIZE": 2}
+        place = {"LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "GROUP_RANK": rank, "GROUP_WORLD_SIZE": 2}
         variables = rendezvous | place | {"GLOO_SOCKET_IFNAME": self.interfaces[rank], "OMP_NUM_THREADS": 1}
         return subprocess.Popen(
             ["ip", "netns", "exec", self.namespaces[rank], *command],

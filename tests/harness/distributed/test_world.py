@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who a process is, by its launcher's variables; and two real processes that torchrun joins."""
+"""A single process, and two real ones that torchrun joins."""
 
 import subprocess
 import sys
@@ -8,56 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.distributed.launchers import LaunchError, Place, find
+from harness.distributed.launchers import LaunchError
 from harness.distributed.world import World, launch
 
-TORCHRUN = {
-    "RANK": "5",
-    "WORLD_SIZE": "8",
-    "LOCAL_RANK": "1",
-    "LOCAL_WORLD_SIZE": "4",
-    "GROUP_WORLD_SIZE": "2",
-    "MASTER_ADDR": "localhost",
-    "MASTER_PORT": "29500",
-}
 
-
-def test_no_launcher_is_one_process():
-    assert find({}) == Place()
-    assert World().num_nodes == 1
-
-
-def test_torchrun_variables():
-    world = find(TORCHRUN)
-    assert (world.rank, world.num_ranks, world.local_rank, world.ranks_per_node, world.num_nodes) == (5, 8, 1, 4, 2)
-
-
-@pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
-def test_missing_variable_is_named(name):
-    environment = {key: value for key, value in TORCHRUN.items() if key != name}
-    with pytest.raises(LaunchError, match=f"{name}: not set"):
-        find(environment)
-
-
-@pytest.mark.parametrize(
-    "changed", [{"RANK": "8"}, {"LOCAL_RANK": "4"}, {"WORLD_SIZE": "7", "GROUP_WORLD_SIZE": "2"}, {"RANK": "five"}]
-)
-def test_contradicting_variables(changed):
-    with pytest.raises(LaunchError, match="expected"):
-        find({**TORCHRUN, **changed})
-
-
-@pytest.mark.parametrize("name", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
-def test_processes_of_an_unknown_launcher_are_not_left_to_train_alone(name):
-    with pytest.raises(LaunchError, match=f"{name}=4: .* started 4 processes, but nothing joins 1"):
-        find({name: "4"})
-    assert find({name: "1"}) == Place()
-
-
-def test_one_torchrun_a_node_under_srun():
-    assert find({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2"}).num_nodes == 2
-    with pytest.raises(LaunchError, match="srun started 3 processes, but torchrun joins 2"):
-        find({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "3"})
+def test_nodes_are_even_blocks_unless_they_were_compared():
+    world = World(rank=5, num_ranks=8, local_rank=1, ranks_per_node=4)
+    assert (world.num_nodes, world.node_index, world.is_even) == (2, 1, True)
+    uneven = World(rank=2, num_ranks=4, ranks_per_node=1, ranks_by_node=((0, 1), (2,), (3,)))
+    assert (uneven.num_nodes, uneven.node_index, uneven.is_even) == (3, 1, False)
 
 
 def test_world_of_another_size_than_asked_for(monkeypatch):

@@ -229,7 +229,7 @@ def nodes(source, tmp_path):
         line = [sys.executable, "-c", NODE, str(source), "$NODE/data", str(tmp_path / "reads"), str(pause)]
         for rank in range(2):
             (tmp_path / f"node{rank}").mkdir(exist_ok=True)
-            environment = {**common, "RANK": str(rank), "NODE": str(tmp_path / f"node{rank}")}
+            environment = {**common, "RANK": str(rank), "GROUP_RANK": str(rank), "NODE": str(tmp_path / f"node{rank}")}
             started.append(subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True))
         return started[-2:]
 

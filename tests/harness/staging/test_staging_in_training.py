@@ -63,7 +63,7 @@ def train(tmp_path):
         processes = []
         for rank in range(num_nodes):
             (tmp_path / f"node_{rank}").mkdir(exist_ok=True)
-            place = {"RANK": str(rank), "NODE": str(tmp_path / f"node_{rank}")}
+            place = {"RANK": str(rank), "GROUP_RANK": str(rank), "NODE": str(tmp_path / f"node_{rank}")}
             environment = os.environ | meeting | world | place
             options = ["--config", str(demo), "--system", "system.toml", "--data", str(data).format(rank=rank)]
             line = [sys.executable, "-c", TRAIN, *options, "--seed", "1"]
