@@ -16,7 +16,7 @@ from harness.data.manifest import Manifest
 from harness.data.node_parts import NodePart
 
 ROOT = Path(__file__).parents[3]
-NUM_TRAIN, NUM_VALIDATION = 7, 3
+NUM_TRAIN, NUM_VALIDATION = 8, 3
 
 TRAIN = """
 import os, sys
