@@ -38,7 +38,7 @@ def source(tmp_path) -> Path:
         synthetic=True,
         format="text",
         arrays={},
-        splits={"train": split, "validation": split},
+        splits={"train": split},
         provenance={},
         tool="test",
         tool_version="0",
