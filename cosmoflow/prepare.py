@@ -11,18 +11,36 @@ for validation, so the split is the same everywhere. Interrupted, the same comma
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from compliance.command_line import Parser
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = cli.preparation_parser("cosmoflow.prepare", __doc__, raw="folder of universes *.hdf5, at any depth")
+    add = parser.add_argument
+    add("--describe", type=Path, metavar="FOLDER", help="write the manifest of others' samples instead")
+    add("--format", choices=("hdf5", "numpy", "tfrecord"), default="tfrecord", help="form of the samples (%(default)s)")
+    add("--gzip", action="store_true", help="compress TFRecord files as a whole")
+    add("--crop", type=cli.positive, default=128, metavar="N", help="voxels along each edge (%(default)s)")
+    share = "share of the universes for validation (1/9; 0.2 for v0.7)"
+    add("--validation-fraction", type=float, default=1 / 9, metavar="SHARE", help=share)
+    return parser
+
+
+cli.answer_early(__name__, options())
+
 from cosmoflow import data, tfrecord
 from cosmoflow.conversion import Conversion, Converted, convert, split_by_universe
 from cosmoflow.sample_files import FORMATS
 from cosmoflow.universe_file import UniverseFile
-from harness import cli, progress
+from harness import progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Array, DataFile, Manifest, ManifestError, Split
 from harness.data.preparation import SPLITS, PrepareError
@@ -146,9 +164,9 @@ def _check_space(out: Path, universes: dict[str, Path], conversion: Conversion) 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    return cli.report("prepare", lambda: _summary(*_run(parser, options)), resumes=True)
+    parser = options()
+    given = parser.parse_args(arguments)
+    return cli.report("prepare", lambda: _summary(*_run(parser, given)), resumes=True)
 
 
 def _summary(folder: Path, done: Manifest) -> str:
@@ -158,40 +176,20 @@ def _summary(folder: Path, done: Manifest) -> str:
     return f"{folder}: {kind}{done.format} samples: {counts}; {num_bytes / 2**20:.1f} MiB, as its manifest says"
 
 
-def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> tuple[Path, Manifest]:
-    if options.verify:
-        return options.verify, verify(options.verify)
-    if options.describe:
-        return options.describe, describe(options.describe)
-    if not options.out:
+def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[Path, Manifest]:
+    if given.verify:
+        return given.verify, verify(given.verify)
+    if given.describe:
+        return given.describe, describe(given.describe)
+    if not given.out:
         parser.error("expected RAW and OUT, or --verify FOLDER, or --describe FOLDER")
     conversion = Conversion(
-        format=options.format,
-        compress=options.gzip,
-        crop=options.crop,
-        validation_fraction=options.validation_fraction,
+        format=given.format,
+        compress=given.gzip,
+        crop=given.crop,
+        validation_fraction=given.validation_fraction,
     )
-    return options.out, prepare(options.raw, options.out, conversion, num_workers=options.workers)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("cosmoflow.prepare", __doc__)
-    parser.add_argument("raw", type=Path, nargs="?", metavar="RAW", help="folder of universes *.hdf5, at any depth")
-    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
-    parser.add_argument("--format", choices=FORMATS, default="tfrecord", help="form of the samples (%(default)s)")
-    parser.add_argument("--gzip", action="store_true", help="compress TFRecord files as a whole")
-    parser.add_argument("--crop", type=int, default=Conversion.crop, help="voxels along each edge (%(default)s)")
-    parser.add_argument(
-        "--validation-fraction",
-        type=float,
-        default=Conversion.validation_fraction,
-        metavar="SHARE",
-        help="share of the universes for validation (1/9; 0.2 for v0.7)",
-    )
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
-    parser.add_argument("--verify", type=Path, metavar="FOLDER", help="check a prepared data set, every byte")
-    parser.add_argument("--describe", type=Path, metavar="FOLDER", help="write the manifest of others' samples")
-    return parser
+    return given.out, prepare(given.raw, given.out, conversion, num_workers=given.workers)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 
 A data set ready for training, one file a universe, with its manifest (marked synthetic):
 
-    python -m cosmoflow.synthesize data --train 1024 --validation 256 --size 32
+    python -m cosmoflow.synthesize data                                       # the demo's: 256 + 256 universes
+    python -m cosmoflow.synthesize data --train 1024 --validation 256 --size 64
 
 Universes as they would be downloaded, for prepare.py to crop, split and convert:
 
@@ -13,11 +14,26 @@ The same seed gives the same universes whatever the number of processes. `--prev
 """
 
 import argparse
-import os
 import sys
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+
+from compliance.command_line import Parser
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = cli.synthesis_parser("cosmoflow.synthesize", __doc__, train=256, validation=256)
+    add = parser.add_argument
+    add("--universes", type=cli.positive, metavar="N", help="write N universes without a split instead")
+    add("--size", type=cli.positive, default=32, metavar="N", help="voxels along each edge (%(default)s)")
+    add("--cell", type=float, default=8.0, metavar="MPC", help="edge of a voxel in Mpc/h (%(default)s)")
+    return parser
+
+
+cli.answer_early(__name__, options())
 
 import numpy as np
 
@@ -26,7 +42,6 @@ from cosmoflow import universe_file
 from cosmoflow.synthetic import cosmology
 from cosmoflow.synthetic.cosmology import Cosmology
 from cosmoflow.universe_file import PARAMETER_NAMES, Universe
-from harness import cli
 from harness.data import manifest, preparation
 from harness.data.manifest import Array, DataFile, Manifest, Split
 
@@ -156,40 +171,19 @@ def draw_preview(path: Path, drawn: Universe) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    options = _parser().parse_args(arguments)
-    return cli.report("synthesize", lambda: _run(options))
+    given = options().parse_args(arguments)
+    return cli.report("synthesize", lambda: _run(given))
 
 
-def _run(options: argparse.Namespace) -> str:
-    num_universes = (
-        {"universes": options.universes}
-        if options.universes
-        else {"train": options.train, "validation": options.validation}
-    )
-    if min(num_universes.values()) < 1:
-        raise SynthesizeError(f"counts: found {num_universes}, expected at least 1 of each")
-    simulation = Simulation(size=options.size, cell=options.cell, seed=options.seed)
-    described = synthesize(options.folder, simulation, num_universes, num_processes=options.processes)
-    if options.preview:
-        draw_preview(options.preview, simulate(simulation, next(iter(num_universes)), 0))
+def _run(given: argparse.Namespace) -> str:
+    splits = {"train": given.train, "validation": given.validation}
+    num_universes = {"universes": given.universes} if given.universes else splits
+    simulation = Simulation(size=given.size, cell=given.cell, seed=given.seed)
+    described = synthesize(given.folder, simulation, num_universes, num_processes=given.workers)
+    if given.preview:
+        draw_preview(given.preview, simulate(simulation, next(iter(num_universes)), 0))
     counts = ", ".join(f"{split.num_samples} {name}" for name, split in described.splits.items())
-    return f"{options.folder}: synthetic universes of {options.size}^3 voxels: {counts}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("cosmoflow.synthesize", __doc__)
-    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
-    parser.add_argument("--train", type=int, default=1024, metavar="N", help="universes to train on (%(default)s)")
-    parser.add_argument(
-        "--validation", type=int, default=256, metavar="N", help="universes to evaluate on (%(default)s)"
-    )
-    parser.add_argument("--universes", type=int, default=0, metavar="N", help="instead: universes without a split")
-    parser.add_argument("--size", type=int, default=Simulation.size, help="voxels along each edge (%(default)s)")
-    parser.add_argument("--cell", type=float, default=Simulation.cell, help="edge of a voxel in Mpc/h (%(default)s)")
-    parser.add_argument("--seed", type=int, default=Simulation.seed, help="seed of the data, not of runs (%(default)s)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
-    parser.add_argument("--preview", type=Path, metavar="FILE.png", help="picture of the first universe")
-    return parser
+    return f"{given.folder}: synthetic universes of {given.size}^3 voxels: {counts}"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,21 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from compliance.command_line import Parser
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = cli.preparation_parser("deepcam.prepare", __doc__, raw="folder of the downloaded data")
+    add = parser.add_argument
+    add("--describe", type=Path, metavar="FOLDER", help="write stats.h5 and manifest of others' samples instead")
+    add("--format", choices=("hdf5", "numpy", "fused"), default="numpy", help="form of the samples (%(default)s)")
+    return parser
+
+
+cli.answer_early(__name__, options())
+
 import numpy as np
 
 from deepcam import sample_files
@@ -25,7 +40,7 @@ from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.channel_statistics import Statistics
 from deepcam.conversion import WrittenSample, describe_sample, finish, summary
 from deepcam.sample_files import FORMATS, SampleFormat
-from harness import cli, progress
+from harness import progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Manifest
 from harness.data.preparation import PrepareError
@@ -161,33 +176,22 @@ def _is_synthetic(folder: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    return cli.report("prepare", lambda: _run(parser, options), resumes=True)
+    parser = options()
+    given = parser.parse_args(arguments)
+    return cli.report("prepare", lambda: _run(parser, given), resumes=True)
 
 
-def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
-    if options.verify:
-        folder, described = options.verify, manifest.verify_whole(options.verify)
-    elif options.describe:
-        folder, described = options.describe, describe(options.describe, num_processes=options.processes)
-    elif options.raw and options.out:
-        form = FORMATS[options.format]
-        folder, described = options.out, prepare(options.raw, options.out, form, num_processes=options.processes)
+def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
+    if given.verify:
+        folder, described = given.verify, manifest.verify_whole(given.verify)
+    elif given.describe:
+        folder, described = given.describe, describe(given.describe, num_processes=given.workers)
+    elif given.raw and given.out:
+        form = FORMATS[given.format]
+        folder, described = given.out, prepare(given.raw, given.out, form, num_processes=given.workers)
     else:
         parser.error("expected RAW and OUT, --describe OUT, or --verify OUT")
     return f"{folder}: {described.format}\n{summary(described)}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("deepcam.prepare", __doc__)
-    parser.add_argument("raw", type=Path, nargs="?", metavar="RAW", help="folder of the downloaded data")
-    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
-    parser.add_argument("--format", choices=FORMATS, default="numpy", help="form of the samples (%(default)s)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
-    parser.add_argument("--describe", type=Path, metavar="OUT", help="describe samples that are there already")
-    parser.add_argument("--verify", type=Path, metavar="OUT", help="compare every file with the manifest")
-    return parser
 
 
 if __name__ == "__main__":

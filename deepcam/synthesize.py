@@ -1,21 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make up climates with cyclones and rivers that a network can really learn to find, in the layout of the real data.
 
-    python -m deepcam.synthesize data --train 64 --validation 16                      # 96 x 144 pixels
+    python -m deepcam.synthesize data                                       # the demo's: 96 + 24 samples of 64 x 96
     python -m deepcam.synthesize data --train 64 --validation 16 --height 768 --width 1152
-    python -m deepcam.synthesize data --train 64 --validation 16 --preview preview.png
+    python -m deepcam.synthesize data --preview preview.png
 
 Writes train/, validation/, stats.h5 and a manifest, marked synthetic, and says how the pixels divide into classes. The
 same seed gives the same samples whatever the number of processes.
 """
 
 import argparse
-import os
 import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+
+from compliance.command_line import Parser
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = cli.synthesis_parser("deepcam.synthesize", __doc__, train=96, validation=24)
+    parser.add_argument(
+        "--height", type=cli.positive, default=64, metavar="N", help="pixels from pole to pole (%(default)s)"
+    )
+    parser.add_argument(
+        "--width", type=cli.positive, default=96, metavar="N", help="pixels around the globe (%(default)s)"
+    )
+    return parser
+
+
+cli.answer_early(__name__, options())
 
 import numpy as np
 
@@ -27,7 +44,6 @@ from deepcam.conversion import WrittenSample, describe_sample, finish, summary
 from deepcam.model import InputSizeError, check_input_size
 from deepcam.sample_files import CHANNELS, FORMATS, Sample
 from deepcam.synthetic import climate, labelling, storms
-from harness import cli
 from harness.data import manifest, preparation
 from harness.data.manifest import Manifest
 
@@ -105,34 +121,17 @@ def draw_preview(path: Path, world: World) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    options = _parser().parse_args(arguments)
-    return cli.report("synthesize", lambda: _run(options))
+    given = options().parse_args(arguments)
+    return cli.report("synthesize", lambda: _run(given))
 
 
-def _run(options: argparse.Namespace) -> str:
-    num_samples = {"train": options.train, "validation": options.validation}
-    if min(num_samples.values()) < 1:
-        raise SynthesizeError(f"samples: found {num_samples}, expected --train and --validation of at least 1")
-    world = World(height=options.height, width=options.width, seed=options.seed)
-    described = synthesize(options.folder, world, num_samples, num_processes=options.processes)
-    if options.preview:
-        draw_preview(options.preview, world)
-    return f"{options.folder}: synthetic climates of {world.height} x {world.width} pixels\n{summary(described)}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("deepcam.synthesize", __doc__)
-    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
-    parser.add_argument("--train", type=int, default=0, metavar="N", help="samples to train on")
-    parser.add_argument("--validation", type=int, default=0, metavar="N", help="samples to evaluate on")
-    parser.add_argument("--height", type=int, default=World.height, help="pixels from pole to pole (%(default)s)")
-    parser.add_argument("--width", type=int, default=World.width, help="pixels around the globe (%(default)s)")
-    parser.add_argument("--seed", type=int, default=World.seed, help="seed of the data, not of runs (%(default)s)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
-    parser.add_argument(
-        "--preview", type=Path, metavar="FILE.png", help="picture of the first samples with their masks"
-    )
-    return parser
+def _run(given: argparse.Namespace) -> str:
+    num_samples = {"train": given.train, "validation": given.validation}
+    world = World(height=given.height, width=given.width, seed=given.seed)
+    described = synthesize(given.folder, world, num_samples, num_processes=given.workers)
+    if given.preview:
+        draw_preview(given.preview, world)
+    return f"{given.folder}: synthetic climates of {world.height} x {world.width} pixels\n{summary(described)}"
 
 
 if __name__ == "__main__":

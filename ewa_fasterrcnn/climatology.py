@@ -11,6 +11,19 @@ that has learned anything must be well above it.
 import sys
 from pathlib import Path
 
+from compliance.command_line import Parser, command
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = command("ewa_fasterrcnn.climatology", __doc__)
+    parser.add_argument("folder", type=Path, metavar="DATA", help="prepared data set")
+    return parser
+
+
+cli.answer_early(__name__, options())
+
 import numpy as np
 import torch
 
@@ -20,7 +33,6 @@ from ewa_fasterrcnn.model import boxes
 from ewa_fasterrcnn.model.box_head import MOST_DETECTIONS, SUPPRESSION_OVERLAP, Detections
 from ewa_fasterrcnn.model.roi_ops import suppress_by_group
 from ewa_fasterrcnn.year_files import CLASS_NAMES, UNUSED
-from harness import cli
 
 MOST_CANDIDATES = 2000
 """Of a class; enough to cover the map, few enough to compare each with all."""
@@ -46,10 +58,8 @@ def _candidates(rows_G5: torch.Tensor, num_images: int) -> tuple[torch.Tensor, t
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    parser = cli.documented_parser("ewa_fasterrcnn.climatology", __doc__)
-    parser.add_argument("folder", type=Path, metavar="DATA", help="prepared data set")
-    options = parser.parse_args(arguments)
-    return cli.report("baseline", lambda: _run(options.folder))
+    given = options().parse_args(arguments)
+    return cli.report("baseline", lambda: _run(given.folder))
 
 
 def _run(folder: Path) -> str:

@@ -12,11 +12,37 @@ Every image is read once for the statistics. Interrupted, the same command goes 
 """
 
 import argparse
-import os
 import shutil
 import sys
 from functools import partial
 from pathlib import Path
+
+from compliance.command_line import Parser
+from harness import cli
+
+
+def year_range(text: str) -> list[int]:
+    """'1979-1981,1984' as years; ValueError, which argparse reports, for anything else."""
+    years = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        years += range(int(first), int(last or first) + 1)
+    if not years:
+        raise ValueError(text)
+    return years
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = cli.preparation_parser("ewa_fasterrcnn.prepare", __doc__, raw="folder of year files")
+    add = parser.add_argument
+    add("--train-years", type=year_range, default="1979-1986", metavar="YEARS", help="to train on (%(default)s)")
+    add("--validation-years", type=year_range, default="1987", metavar="YEARS", help="to evaluate on (%(default)s)")
+    add("--copy", action="store_true", help="copy the files instead of linking to them")
+    return parser
+
+
+cli.answer_early(__name__, options())
 
 import msgspec
 import numpy as np
@@ -25,7 +51,7 @@ from compliance.files import atomic_write
 from ewa_fasterrcnn import channel_statistics, conversion
 from ewa_fasterrcnn.channel_statistics import Moments
 from ewa_fasterrcnn.year_files import CHANNELS, YearError, YearFile, year_of
-from harness import cli, progress
+from harness import progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Manifest
 from harness.data.preparation import RECEIPTS_FOLDER, PrepareError
@@ -128,47 +154,23 @@ def _write_receipt(out: Path, target: Path, moments: Moments) -> None:
     atomic_write.write(_receipt_path(out, target), encoded)
 
 
-def year_range(text: str) -> list[int]:
-    """'1979-1981,1984' as years; ValueError, which argparse reports, for anything else."""
-    years = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        years += range(int(first), int(last or first) + 1)
-    if not years:
-        raise ValueError(text)
-    return years
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if not options.verify and not options.out:
+    parser = options()
+    given = parser.parse_args(arguments)
+    if not given.verify and not given.out:
         parser.error("expected RAW and OUT, or --verify FOLDER")
-    return cli.report("prepare", lambda: _run(options), resumes=True)
+    return cli.report("prepare", lambda: _run(given), resumes=True)
 
 
-def _run(options: argparse.Namespace) -> str:
-    if options.verify:
-        folder, described = options.verify, manifest.verify_whole(options.verify)
+def _run(given: argparse.Namespace) -> str:
+    if given.verify:
+        folder, described = given.verify, manifest.verify_whole(given.verify)
     else:
-        years = {"train": options.train_years, "validation": options.validation_years}
-        folder = options.out
-        described = prepare(options.raw, folder, years, copy=options.copy, num_workers=options.workers)
+        years = {"train": given.train_years, "validation": given.validation_years}
+        folder = given.out
+        described = prepare(given.raw, folder, years, copy=given.copy, num_workers=given.workers)
     return f"{folder}: {'synthetic ' if described.synthetic else ''}weather: {conversion.in_words(described)}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("ewa_fasterrcnn.prepare", __doc__)
-    add = parser.add_argument
-    add("raw", type=Path, nargs="?", metavar="RAW", help="folder of year files")
-    add("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
-    add("--train-years", type=year_range, default="1979-1986", metavar="YEARS", help="to train on (%(default)s)")
-    add("--validation-years", type=year_range, default="1987", metavar="YEARS", help="to evaluate on (%(default)s)")
-    add("--copy", action="store_true", help="copy the files; left out, they are linked to")
-    add("--workers", type=int, default=os.cpu_count(), metavar="N", help="parallel processes (%(default)s)")
-    add("--verify", type=Path, metavar="FOLDER", help="check a prepared data set, every byte")
-    return parser
 
 
 if __name__ == "__main__":

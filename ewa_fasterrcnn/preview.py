@@ -13,6 +13,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from compliance.command_line import Parser, command
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = command("ewa_fasterrcnn.preview", __doc__)
+    add = parser.add_argument
+    add("picture", type=Path, metavar="FILE.png", help="picture to write")
+    add("--config", type=Path, required=True, metavar="FOLDER", help="configuration that was trained")
+    add("--weights", type=Path, metavar="FILE", help="use these instead of trained_weights in system.toml")
+    add("--data", type=Path, metavar="FOLDER", help="prepared data set, instead of the one that system.toml names")
+    add("--images", type=cli.positive, default=4, metavar="N", help="images to draw (%(default)s)")
+    return parser
+
+
+cli.answer_early(__name__, options())
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -27,7 +45,7 @@ from ewa_fasterrcnn.data import open_split
 from ewa_fasterrcnn.model.backbone import read_weights
 from ewa_fasterrcnn.model.box_head import Detections
 from ewa_fasterrcnn.year_files import CHANNELS, CLASS_NAMES
-from harness import cli, config
+from harness import config
 from harness.config import ConfigError
 
 COLOURS = ("#ffd400", "#ff2d55", "#00d5ff", "#7dff4a")
@@ -102,24 +120,14 @@ def find(options: argparse.Namespace) -> list[Sample]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    options = _parser().parse_args(arguments)
-    return cli.report("preview", lambda: _run(options))
+    given = options().parse_args(arguments)
+    return cli.report("preview", lambda: _run(given))
 
 
-def _run(options: argparse.Namespace) -> str:
-    samples = find(options)
-    draw(options.picture, samples, f"Detections on {len(samples)} validation images")
-    return f"{options.picture}: {len(samples)} images"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("ewa_fasterrcnn.preview", __doc__)
-    parser.add_argument("picture", type=Path, metavar="FILE.png", help="picture to write")
-    parser.add_argument("--config", type=Path, required=True, metavar="FOLDER", help="configuration that was trained")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="in place of system.toml's trained_weights")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="in place of system.toml's data_folder")
-    parser.add_argument("--images", type=int, default=4, metavar="N", help="images to draw (%(default)s)")
-    return parser
+def _run(given: argparse.Namespace) -> str:
+    samples = find(given)
+    draw(given.picture, samples, f"Detections on {len(samples)} validation images")
+    return f"{given.picture}: {len(samples)} images"
 
 
 if __name__ == "__main__":

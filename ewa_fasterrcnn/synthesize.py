@@ -9,12 +9,27 @@ synthetic. The same seed gives the same images whatever the number of processes.
 """
 
 import argparse
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+
+from compliance.command_line import Parser
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = cli.synthesis_parser("ewa_fasterrcnn.synthesize", __doc__, train=256, validation=48)
+    add = parser.add_argument
+    add("--train-years", type=cli.positive, default=2, metavar="N", help="year files to train on (%(default)s)")
+    add("--height", type=cli.positive, default=96, metavar="N", help="pixels from pole to pole (%(default)s)")
+    add("--width", type=cli.positive, default=144, metavar="N", help="pixels around the globe (%(default)s)")
+    return parser
+
+
+cli.answer_early(__name__, options())
 
 import h5py
 import numpy as np
@@ -24,7 +39,7 @@ from ewa_fasterrcnn import channel_statistics, conversion
 from ewa_fasterrcnn.channel_statistics import Moments
 from ewa_fasterrcnn.synthetic.weather import make_image
 from ewa_fasterrcnn.year_files import CHANNELS, MOST_BOXES, SYNTHETIC
-from harness import cli, progress
+from harness import progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Manifest
 
@@ -127,34 +142,20 @@ def image_of(world: World, year: int, number: int) -> tuple[np.ndarray, np.ndarr
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    options = _parser().parse_args(arguments)
-    return cli.report("synthesize", lambda: _run(options))
+    given = options().parse_args(arguments)
+    return cli.report("synthesize", lambda: _run(given))
 
 
-def _run(options: argparse.Namespace) -> str:
-    world = World(height=options.height, width=options.width, seed=options.seed)
-    years = plan(options.train, options.validation, options.train_years)
-    described = synthesize(options.folder, world, years, num_processes=options.processes)
-    if options.preview:
+def _run(given: argparse.Namespace) -> str:
+    world = World(height=given.height, width=given.width, seed=given.seed)
+    years = plan(given.train, given.validation, given.train_years)
+    described = synthesize(given.folder, world, years, num_processes=given.workers)
+    if given.preview:
         from ewa_fasterrcnn import preview  # matplotlib is slow to import, and only needed here
 
         samples = [(*image_of(world, FIRST_YEAR, number), None) for number in range(PREVIEWED)]
-        preview.draw(options.preview, samples, f"Synthetic weather of {world.height} x {world.width} pixels")
-    return f"{options.folder}: synthetic weather: {conversion.in_words(described)}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("ewa_fasterrcnn.synthesize", __doc__)
-    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write")
-    parser.add_argument("--train", type=int, default=256, metavar="N", help="images to train on (%(default)s)")
-    parser.add_argument("--validation", type=int, default=48, metavar="N", help="images to evaluate on (%(default)s)")
-    parser.add_argument("--train-years", type=int, default=2, metavar="N", help="years to train on (%(default)s)")
-    parser.add_argument("--height", type=int, default=World.height, help="pixels from pole to pole (%(default)s)")
-    parser.add_argument("--width", type=int, default=World.width, help="pixels around the globe (%(default)s)")
-    parser.add_argument("--seed", type=int, default=World.seed, help="seed of the data, not of runs (%(default)s)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
-    parser.add_argument("--preview", type=Path, metavar="FILE.png", help="picture of the first images with their boxes")
-    return parser
+        preview.draw(given.preview, samples, f"Synthetic weather of {world.height} x {world.width} pixels")
+    return f"{given.folder}: synthetic weather: {conversion.in_words(described)}"
 
 
 if __name__ == "__main__":

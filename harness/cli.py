@@ -44,6 +44,34 @@ def add_train_options(options: ArgumentParser) -> None:
     add("--resume", action="store_true", help="continue from the last checkpoint of --output, if there is one")
 
 
+def synthesis_parser(module: str, description: str | None, *, train: int, validation: int) -> Parser:
+    """Options that all synthesize commands share. The defaults are the data set of the benchmark's demo."""
+    options = command(module, description)
+    add = options.add_argument
+    add("folder", type=Path, metavar="OUT", help="folder to write")
+    add("--train", type=positive, default=train, metavar="N", help="samples to train on (%(default)s)")
+    add("--validation", type=positive, default=validation, metavar="N", help="samples to evaluate on (%(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="seed of the data, not of runs (%(default)s)")
+    _add_workers(options)
+    add("--preview", type=Path, metavar="FILE.png", help="draw a picture of the first samples")
+    return options
+
+
+def preparation_parser(module: str, description: str | None, *, raw: str) -> Parser:
+    """Options that all prepare commands share; `raw` describes the downloaded data."""
+    options = command(module, description)
+    options.add_argument("raw", type=Path, nargs="?", metavar="RAW", help=raw)
+    options.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
+    _add_workers(options)
+    options.add_argument("--verify", type=Path, metavar="FOLDER", help="compare every byte with the manifest instead")
+    return options
+
+
+def _add_workers(options: Parser) -> None:
+    help_text = "parallel processes (%(default)s)"
+    options.add_argument("--workers", type=positive, default=os.cpu_count(), metavar="N", help=help_text)
+
+
 def answer_early(module: str, options: Parser) -> None:
     """Answer --help and mistakes in the options before the caller imports PyTorch, which takes seconds.
 
@@ -58,11 +86,6 @@ def answer_early(module: str, options: Parser) -> None:
 def expanded(text: str) -> Path:
     """The path of an option; each node expands the variables in it, as harness.staging does."""
     return Path(os.path.expandvars(text))
-
-
-def documented_parser(module: str, description: str) -> Parser:
-    """A parser for `python -m MODULE` without options; its help shows the description with its line breaks."""
-    return command(module, description)
 
 
 def positive(text: str) -> int:

@@ -12,16 +12,33 @@ Interrupted, the same command goes on where it was.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from compliance.command_line import Parser
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = cli.preparation_parser("imagenet_resnet.prepare", __doc__, raw="folder of the three archives")
+    add = parser.add_argument
+    add("--index", type=Path, metavar="FOLDER", help="write the indexes of others' shards instead")
+    add("--samples-per-shard", type=cli.positive, default=1024, metavar="N", help="pictures of a shard (%(default)s)")
+    add("--seed", type=int, default=1, metavar="N", help="order of the training pictures (%(default)s)")
+    add("--broken", choices=("error", "skip"), default="error", help="pictures that cannot be decoded (%(default)s)")
+    add("--any-checksum", action="store_true", help="accept archives that are not the published ones")
+    return parser
+
+
+cli.answer_early(__name__, options())
+
 import numpy as np
 
-from harness import cli, progress
+from harness import progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Array, Manifest, Split
 from harness.data.preparation import SPLITS, PrepareError
@@ -132,23 +149,21 @@ def _check_space(out: Path, listed: dict[str, list[Picture]]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    return cli.report("prepare", lambda: _run(parser, options), resumes=True)
+    parser = options()
+    given = parser.parse_args(arguments)
+    return cli.report("prepare", lambda: _run(parser, given), resumes=True)
 
 
-def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
-    if options.index:
-        return f"{options.index}: {index(options.index)} shards indexed"
-    if options.verify:
-        return _summary(options.verify, manifest.verify_whole(options.verify))
-    if not options.out:
+def _run(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
+    if given.index:
+        return f"{given.index}: {index(given.index)} shards indexed"
+    if given.verify:
+        return _summary(given.verify, manifest.verify_whole(given.verify))
+    if not given.out:
         parser.error("expected RAW and OUT, or --verify FOLDER, or --index FOLDER")
-    sharding = Sharding(samples_per_shard=options.samples_per_shard, seed=options.seed, broken=options.broken)
-    official = not options.any_checksum
-    return _summary(
-        options.out, prepare(options.raw, options.out, sharding, num_workers=options.workers, official=official)
-    )
+    sharding = Sharding(samples_per_shard=given.samples_per_shard, seed=given.seed, broken=given.broken)
+    official = not given.any_checksum
+    return _summary(given.out, prepare(given.raw, given.out, sharding, num_workers=given.workers, official=official))
 
 
 def _summary(folder: Path, done: Manifest) -> str:
@@ -156,21 +171,6 @@ def _summary(folder: Path, done: Manifest) -> str:
     lines = [f"{folder}: {done.format}: {counts}, as its manifest says"]
     lines += [f"{what}: {names}" for what in ("converted", "left_out") if (names := done.provenance.get(what))]
     return "\n".join(lines)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("imagenet_resnet.prepare", __doc__)
-    add = parser.add_argument
-    add("raw", type=Path, nargs="?", metavar="RAW", help=f"folder of {', '.join(ilsvrc_archives.MD5)}")
-    add("out", type=Path, nargs="?", metavar="OUT", help="folder to write")
-    add("--samples-per-shard", type=int, default=Sharding.samples_per_shard, metavar="N", help="(%(default)s)")
-    add("--seed", type=int, default=Sharding.seed, help="of the order of the training pictures (%(default)s)")
-    add("--broken", choices=("error", "skip"), default="error", help="pictures that cannot be decoded (%(default)s)")
-    add("--any-checksum", action="store_true", help="take archives that are not the published ones")
-    add("--workers", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
-    add("--verify", type=Path, metavar="FOLDER", help="check a prepared data set, every byte")
-    add("--index", type=Path, metavar="FOLDER", help="write the indexes of others' shards")
-    return parser
 
 
 if __name__ == "__main__":

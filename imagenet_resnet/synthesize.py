@@ -8,17 +8,31 @@ The same seed gives the same pictures whatever the number of processes. `--previ
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from compliance.command_line import Parser
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = cli.synthesis_parser("imagenet_resnet.synthesize", __doc__, train=512, validation=128)
+    add = parser.add_argument
+    add("--classes", type=cli.positive, default=8, metavar="N", help="classes (%(default)s)")
+    add("--form", choices=("folders", "shards"), default="folders", help="image folders or tar shards (%(default)s)")
+    add("--height", type=cli.positive, default=84, metavar="N", help="pixels down (%(default)s)")
+    add("--width", type=cli.positive, default=112, metavar="N", help="pixels across (%(default)s)")
+    return parser
+
+
+cli.answer_early(__name__, options())
+
 import numpy as np
 
 from compliance.files import atomic_write
-from harness import cli
 from harness.data import manifest, preparation
 from harness.data.manifest import Array, DataFile, Manifest, Split
 from imagenet_resnet import webdataset
@@ -107,39 +121,23 @@ def draw_preview(path: Path, drawing: Drawing) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
-    options = _parser().parse_args(arguments)
-    return cli.report("synthesize", lambda: _run(options))
+    given = options().parse_args(arguments)
+    return cli.report("synthesize", lambda: _run(given))
 
 
-def _run(options: argparse.Namespace) -> str:
-    drawing = Drawing(num_classes=options.classes, width=options.width, height=options.height, seed=options.seed)
-    counts = {"train": options.train, "validation": options.validation}
+def _run(given: argparse.Namespace) -> str:
+    drawing = Drawing(num_classes=given.classes, width=given.width, height=given.height, seed=given.seed)
+    counts = {"train": given.train, "validation": given.validation}
     if min(counts.values()) < drawing.num_classes:
         raise GratingError(f"counts: found {counts}, expected at least one picture of each class in both")
-    synthesize(options.folder, drawing, counts, form=options.form, num_processes=options.processes)
-    if options.preview:
-        draw_preview(options.preview, drawing)
+    synthesize(given.folder, drawing, counts, form=given.form, num_processes=given.workers)
+    if given.preview:
+        draw_preview(given.preview, drawing)
     size = f"{drawing.width} x {drawing.height} pixels"
     return (
-        f"{options.folder}: synthetic pictures of {size} in {drawing.num_classes} classes, as {options.form}: "
-        f"{options.train} train, {options.validation} validation"
+        f"{given.folder}: synthetic pictures of {size} in {drawing.num_classes} classes, as {given.form}: "
+        f"{given.train} train, {given.validation} validation"
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = cli.documented_parser("imagenet_resnet.synthesize", __doc__)
-    add: Callable = parser.add_argument
-    add("folder", type=Path, metavar="OUT", help="folder to write")
-    add("--classes", type=int, default=Drawing.num_classes, metavar="N", help="classes (%(default)s)")
-    add("--train", type=int, default=512, metavar="N", help="pictures to train on (%(default)s)")
-    add("--validation", type=int, default=128, metavar="N", help="pictures to evaluate on (%(default)s)")
-    add("--form", choices=FORMS, default="folders", help="image folders or tar shards (%(default)s)")
-    add("--width", type=int, default=Drawing.width, metavar="N", help="pixels across (%(default)s)")
-    add("--height", type=int, default=Drawing.height, metavar="N", help="pixels down (%(default)s)")
-    add("--seed", type=int, default=Drawing.seed, help="seed of the pictures, not of runs (%(default)s)")
-    add("--processes", type=int, default=os.cpu_count(), help="parallel processes (%(default)s)")
-    add("--preview", type=Path, metavar="FILE.png", help="picture of the first classes")
-    return parser
 
 
 if __name__ == "__main__":

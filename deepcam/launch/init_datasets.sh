@@ -4,7 +4,7 @@
 #   RAW=/downloads/deepcam DATA=/scratch/deepcam ./init_datasets.sh                   from the original HDF5 samples
 #   DATA=output/deepcam/data ./init_datasets.sh --train 96 --validation 24 \
 #       --height 64 --width 96                                                        the demo's synthetic climates
-# Options of the command follow the script: ./init_datasets.sh --processes 64
+# Options of the command follow the script: ./init_datasets.sh --workers 64
 set -euo pipefail
 
 python=${PYTHON:-python3}

@@ -15,7 +15,7 @@ from harness.data.manifest import Manifest
 
 
 def run(*arguments: object) -> int:
-    return prepare.main([*map(str, arguments), "--processes", "1"])
+    return prepare.main([*map(str, arguments), "--workers", "1"])
 
 
 @pytest.fixture

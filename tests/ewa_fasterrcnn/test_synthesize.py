@@ -71,7 +71,7 @@ def test_the_command_keeps_what_is_there_and_draws_a_preview(storms, tmp_path, c
     assert "synthetic weather: 6 train images in 2 years" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("options", [["--train", "0"], ["--height", "8"], ["--seed", "-1"]])
+@pytest.mark.parametrize("options", [["--train", "1"], ["--height", "8"], ["--seed", "-1"]])
 def test_impossible_options_are_one_line(tmp_path, capsys, options):
     assert synthesize.main([str(tmp_path / "out"), *options]) == 2
     printed = capsys.readouterr().err

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from compliance.command_line import command
 from harness import cli
 from harness.config import ConfigError
 from harness.signals import Terminated
@@ -88,7 +89,7 @@ def test_a_data_folder_may_be_each_nodes_own(monkeypatch):
 
 
 def test_help_keeps_the_lines_of_the_description(capsys):
-    parser = cli.documented_parser("toy.prepare", "Makes toys.\n\n    python -m toy.prepare RAW OUT")
+    parser = command("toy.prepare", "Makes toys.\n\n    python -m toy.prepare RAW OUT")
     with pytest.raises(SystemExit):
         parser.parse_args(["--help"])
     expected = "usage: python -m toy.prepare [-h] [--version]\n\nMakes toys.\n\n    python -m toy.prepare RAW OUT\n"

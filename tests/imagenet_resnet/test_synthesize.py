@@ -55,7 +55,7 @@ def test_impossible_drawings_are_refused(fields):
 
 
 def run(folder, *options) -> int:
-    small = ("--classes", 3, "--train", 7, "--validation", 4, "--width", 32, "--height", 24, "--processes", 1)
+    small = ("--classes", 3, "--train", 7, "--validation", 4, "--width", 32, "--height", 24, "--workers", 1)
     return synthesize.main([str(folder), *map(str, small), *map(str, options)])
 
 
