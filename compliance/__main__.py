@@ -4,6 +4,7 @@
     python -m compliance check PATH            findings, and the verdict
     python -m compliance score PATH            time to train, throughput or VFLOPS of every entry
     python -m compliance report PATH --output report.html
+    python -m compliance analyze PATH --output DIR   tables and figures of the papers
 
 PATH is a log, a result folder, an organization's submission, or a round of several organizations.
 Exit codes: 0 no error, 1 errors found, 2 wrong usage or input that could not be read.
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     options = command_line.command("compliance", __doc__)
     verbs = options.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_review_verbs(verbs)
+    _add_analysis_verbs(verbs)
     _add_rule_verbs(verbs)
     _add_submitter_verbs(verbs)
     return options
@@ -86,6 +88,21 @@ def _add_review_verbs(verbs) -> None:
     report = _add(verbs, "report", "write one self-contained page of scores, curves and findings")
     _add_path(report)
     report.add_argument("--output", type=Path, required=True, metavar="report.html", help="page to write")
+
+
+def _add_analysis_verbs(verbs) -> None:
+    analyze = _add(verbs, "analyze", "make the tables and figures of the MLPerf HPC and HPC AI500 papers from logs")
+    _add_path(analyze, waivers=False)
+    analyze.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for csv, json, pictures, page"
+    )
+    analyze.add_argument(
+        "--peak", type=float, metavar="TFLOPS", help="theoretical peak of one accelerator, for the share of the peak"
+    )
+    compare = _add(verbs, "compare", "show what became faster between rounds, by hardware, by epochs and by software")
+    compare.add_argument("rounds", type=Path, nargs="+", metavar="ROUND", help="two or more rounds, the earliest first")
+    compare.add_argument("--rules", metavar="NAME", help="one rule set for all rounds (each round's own)")
+    compare.add_argument("--output", type=Path, metavar="DIR", help="folder for csv, json, pictures and page")
 
 
 def _add_finding_options(check: argparse.ArgumentParser) -> None:
@@ -131,10 +148,11 @@ def _add(verbs, name: str, help_text: str) -> argparse.ArgumentParser:
     return verbs.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".")
 
 
-def _add_path(verb: argparse.ArgumentParser) -> None:
+def _add_path(verb: argparse.ArgumentParser, *, waivers: bool = True) -> None:
     verb.add_argument("path", type=Path, metavar="PATH", help="log, result folder, organization or round")
     verb.add_argument("--rules", metavar="NAME", help="rule set (named by the logs or submission.toml, else implied)")
-    verb.add_argument("--waivers", type=Path, metavar="FILE", help="the reviewer's accepted findings, TOML")
+    if waivers:
+        verb.add_argument("--waivers", type=Path, metavar="FILE", help="the reviewer's accepted findings, TOML")
 
 
 def _add_format(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:

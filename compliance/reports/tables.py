@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]<>|])")
-NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
+NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?( \N{PLUS-MINUS SIGN} [\d.]+)?( %)?")
 
 
 def printable(text: str) -> str:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tree of a submission.
 
-layout.py        where files are; reader.py: a tree -> organizations, entries, logs
+layout.py        places of files; reader.py: reads a tree as organizations, entries and logs; hardware.py: their systems
 rules_choice.py  the rule set that a submission is checked by
-packaging.py     run logs -> a submission; template.py, source_code.py: what it starts from
-borrowing.py     hyperparameters taken over from another submitter
+packaging.py     makes a submission from run logs, which run_files.py finds; entry_files.py: the files around results
+template.py      submission_template/; source_code.py: the code that ran
+borrowing.py     hyperparameters borrowed from another submitter
 
-Imports: rulesets, files, mllog.
+May import: rulesets, files, mllog.
 """

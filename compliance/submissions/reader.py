@@ -89,6 +89,12 @@ class Entry:
     def logs(self) -> tuple[RunLog, ...]:
         return self.runs + self.pruned
 
+    def forget_logs(self) -> None:
+        """Free the events of all logs; they are read again if they are needed."""
+        for log in self.logs:
+            if isinstance(log, UnreadLog):
+                log.forget()
+
     @property
     def division(self) -> str:
         """closed or open, under HPC AI500 hardware, system or free: as described, else as logged."""

@@ -16,7 +16,6 @@ from compliance.checks.registry import EntryRules
 from compliance.entry_results import forget
 from compliance.reports.pages.charts import Chart, Series, curves_chart
 from compliance.reports.pages.curves import MAX_CURVES, Curve, spread
-from compliance.reports.pages.hardware import Hardware, hardware, logged
 from compliance.reports.pages.links import Links
 from compliance.reports.pages.parameters import Parameter, parameters, text_of
 from compliance.reports.pages.runs import RunView, fates_of, run_views
@@ -25,6 +24,7 @@ from compliance.rulesets.ruleset import Benchmark
 from compliance.scoring.phases import Phases, mean_phases
 from compliance.scoring.reference_convergence import mean_without_extremes
 from compliance.scoring.score import Score
+from compliance.submissions.hardware import Hardware, hardware, logged
 from compliance.submissions.reader import Entry
 
 METRICS = {"time_to_train": "time to train", "throughput": "throughput", "vflops": "VFLOPS"}

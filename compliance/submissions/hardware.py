@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hardware: the system of an entry in the words of its description and its logs."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from compliance.rulesets.constraint import TYPES
 from compliance.submissions.reader import Entry
 
+NOT_MODEL = re.compile(r"\([^)]*\)|\b(nvidia|tesla|quadro|amd|instinct|intel|fujitsu|ibm|processor|cpu)\b")
 NONE_WORDS = ("", "n/a", "na", "none", "-", "0")
 
 
@@ -22,8 +24,16 @@ class Hardware:
     software: str
     """Framework with its version."""
     num_nodes: float | None
+    num_processors: float | None
+    """Of all nodes."""
     num_accelerators: float | None
-    """None if the system has none or does not say."""
+    """Of all nodes; None if the system has none or does not say."""
+
+    @property
+    def device(self) -> str:
+        """The accelerator, else the processor, without the maker's name and remarks: two spellings of one are equal."""
+        name = self.accelerator or self.processor
+        return " ".join(NOT_MODEL.sub(" ", name.lower()).split())
 
 
 def hardware(entry: Entry) -> Hardware:
@@ -31,11 +41,13 @@ def hardware(entry: Entry) -> Hardware:
     described = entry.description.values if entry.description else {}
     num_nodes = _number(described.get("number_of_nodes")) or _number(logged(entry, "number_of_nodes"))
     per_node = _number(described.get("accelerators_per_node")) or _number(logged(entry, "accelerators_per_node"))
+    processors = _number(described.get("host_processors_per_node"))
     return Hardware(
         accelerator=_name(described, "accelerator_model_name"),
         processor=_name(described, "host_processor_model_name"),
         software=_name(described, "framework"),
         num_nodes=num_nodes,
+        num_processors=num_nodes * processors if num_nodes and processors else None,
         num_accelerators=num_nodes * per_node if num_nodes and per_node else None,
     )
 
