@@ -144,7 +144,7 @@ class LAMB(Optimizer):
             group["step"] = group["step"].to(group["params"][0].device)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
         """One step of every parameter that has a gradient."""
         loss = None
         if closure is not None:
@@ -178,7 +178,7 @@ class LAMB(Optimizer):
     def _adam_updates(self, group: dict, weights: list[Tensor]) -> list[Tensor]:
         """m / (sqrt(v) + eps), after both moments have taken the gradients in."""
         beta1, beta2 = group["betas"]
-        states, gradients = [self._state(p) for p in weights], [p.grad for p in weights]
+        states, gradients = [self._state(p) for p in weights], _gradients(weights)
         means, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
         torch._foreach_mul_(means, beta1)
         torch._foreach_add_(means, gradients, alpha=1 - beta1 if group["grad_averaging"] else 1)
@@ -191,12 +191,16 @@ class LAMB(Optimizer):
         updates = torch._foreach_div(means, roots)
         if group["bias_correction"]:
             torch._foreach_div_(updates, _one_minus_power(beta1, group["step"]))
-        return updates
+        return list(updates)
 
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:
         if not self.state[parameter]:
             self.state[parameter] = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
         return self.state[parameter]
+
+
+def _gradients(weights: list[Tensor]) -> list[Tensor]:
+    return [p.grad for p in weights if p.grad is not None]
 
 
 def _one_minus_power(base: float, exponent: Tensor) -> Tensor:
@@ -229,7 +233,7 @@ class LARS(Optimizer):
         super().__init__(params, options)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
         """One step of every parameter that has a gradient."""
         loss = None
         if closure is not None:
@@ -242,7 +246,7 @@ class LARS(Optimizer):
         return loss
 
     def _step_group(self, group: dict, weights: list[Tensor]) -> None:
-        gradients = [p.grad for p in weights]
+        gradients = _gradients(weights)
         rates = group["lr"] * self._ratios(group, weights, gradients)
         updates = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
         torch._foreach_mul_(updates, rates.unbind())

@@ -23,6 +23,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from compliance import command_line
 from compliance.files import atomic_write, regular_file
 from compliance.files.errors import UserError
 from harness import cli, progress
@@ -200,7 +201,7 @@ def tool_version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; None for those of the command line."""
-    parser = cli.documented_parser("harness.data.manifest", __doc__)
+    parser = command_line.command("harness.data.manifest", __doc__)
     verify = parser.add_subparsers(dest="command", required=True).add_parser("verify", help="read every byte")
     verify.add_argument("data", type=Path, metavar="DATA", help="folder of a prepared data set")
     options = parser.parse_args(arguments)

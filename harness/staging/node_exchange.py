@@ -34,10 +34,10 @@ class Nodes:
         leaders[world.rank] = self.leads
         ranks = world.all_reduce_sum(leaders.to(world.device)).nonzero().flatten().tolist()
         self.count = len(ranks)
-        self.index = ranks.index(world.rank) if self.leads else None
+        self.index = world.node_index
         self._group = torch.distributed.new_group(ranks, backend="gloo") if self.count > 1 else None
 
-    def exchange(self, payload: bytes | None, sizes: list[int]) -> list[memoryview] | None:
+    def exchange(self, payload: bytes | memoryview | None, sizes: list[int]) -> list[memoryview] | None:
         """Every node's payload, of the given sizes; None where one of them has none to give, which is a fault."""
         row_bytes = -(-(max(sizes) + 1) // mmap.PAGESIZE) * mmap.PAGESIZE
         own = torch.empty(row_bytes, dtype=torch.uint8)
@@ -72,7 +72,7 @@ class Nodes:
 
     def agree(self, fault: Exception | None) -> None:
         """Go on where no node has a fault; else all raise the first one."""
-        texts = [None if fault is None else str(fault)]
+        texts: list[str | None] = [None if fault is None else str(fault)]
         if self.count > 1:
             own, texts = texts[0], [None] * self.count
             torch.distributed.all_gather_object(texts, own, group=self._group)

@@ -51,7 +51,7 @@ class PartialCopy:
         """Whether the target is this data set already, whole."""
         self._lock = threading.Lock()
         self._journal = None if self.there else self._open()
-        arrived = set() if self.there else self._arrived()
+        arrived = self._arrived(self._journal) if self._journal else set()
         wanted = [] if self.there else [number for number, unit in enumerate(source.units) if any(self._of(unit))]
         self.missing = [number for number in wanted if number not in arrived]
         """Units that are still to come."""
@@ -78,6 +78,7 @@ class PartialCopy:
                 if segment.file.path in self._paths:
                     self._write(segment, content)
             with self._lock:
+                assert self._journal, "the target is there already"
                 self._journal.write(f"{number}\n")
         except OSError as error:
             raise StagingError(f"{error.filename or self.partial}: {error.strerror}") from None
@@ -151,10 +152,10 @@ class PartialCopy:
             raise StagingError(f"{error}; remove {self.target}") from None
         raise StagingError(f"{self.target}: is another data set; remove it, or choose another target")
 
-    def _arrived(self) -> set[int]:
+    def _arrived(self, journal: TextIO) -> set[int]:
         """Units that the journal notes, if it is of this very data set, cut alike, and of this boot; else none."""
-        self._journal.seek(0)
-        head, *notes = self._journal.read().split("\n")
+        journal.seek(0)
+        head, *notes = journal.read().split("\n")
         if head == self._head():
             return {int(note) for note in notes[:-1]}  # the last one is empty, or was cut off in writing
         for path in self.partial.iterdir():
@@ -162,8 +163,8 @@ class PartialCopy:
                 shutil.rmtree(path)
             elif path.name != JOURNAL:
                 path.unlink()
-        self._journal.truncate(0)
-        self._journal.write(self._head() + "\n")
+        journal.truncate(0)
+        journal.write(self._head() + "\n")
         return set()
 
     def _head(self) -> str:

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("target", type=Path, metavar="TARGET", help="folder on the node's own storage")
     parser.add_argument("--node-part", "--shard", action="store_true", help="to each node only its part of the samples")
     options = parser.parse_args(arguments)
-    form = "node_part" if options.node_part else "replica"
+    form: Form = "node_part" if options.node_part else "replica"
     with launch() as world:
         folder = stage(options.source, options.target, world=world, form=form)
         if world.rank == 0:
