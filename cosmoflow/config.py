@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import validate
+from harness.system_settings import FromOne, SystemSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,45 +74,27 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
-    """What belongs to the machine and leaves the mathematics alone."""
+class System(SystemSettings):
+    """Settings of the machine; they do not change the mathematics."""
 
     data_folder: Path = Path("data/cosmoflow")
-    """Prepared data set: train/, validation/ and manifest.json; --data takes its place."""
-    staging_folder: Path | None = None
-    """Copy the data set there first, to the node's own storage, and read it from there; "$TMPDIR/data" is expanded."""
+    """Prepared data set: train/, validation/ and manifest.json; --data takes precedence."""
     staging_form: Literal["replica", "node_part"] = "replica"
-    """What each node gets: the whole data set, or a part of the samples, which its ranks then draw from."""
+    """Content of the staging folder: the whole data set, or a part of the samples, from which the node's ranks draw."""
     cache: bool = False
-    """Hold every sample in memory, as int16, instead of reading it anew each epoch."""
+    """Hold every sample in memory, as int16, instead of reading it again in each epoch."""
     loader: Literal["plain", "dali"] = "plain"
-    """Who reads: PyTorch's DataLoader, or NVIDIA DALI where the extra [dali] is installed."""
-    num_workers: int = 0
-    """Processes (DALI: threads) that read for each rank; 0: the training process itself."""
-    evaluation_batch_size: int = 4
-    """Samples a rank evaluates at once."""
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    """Of convolutions and dense layers; "auto" is bf16 where the device computes with it, else fp32."""
-    channels_last: bool = False
-    """Lay volumes out with the channels last (NDHWC), which most convolution kernels prefer."""
+    """Reader of the samples: threads of this package, or NVIDIA DALI if the extra [dali] is installed."""
+    evaluation_batch_size: FromOne = 4
+    """Samples that a rank evaluates at once."""
     pool_first: bool = False
-    """Pool before the activation: the same values, and an eighth of the activation's memory traffic."""
-    compile: bool = False
-    """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
+    """Pool before the activation: the same values, with an eighth of the activation's memory traffic."""
     spatial_parts: tuple[int, ...] = ()
-    """Ranks that share each sample along depth, height, width: [2, 2] makes 4; [] none."""
-    backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
-    """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
-    watchdog_minutes: float = 5.0
-    """Longest time without a heartbeat of a rank, after which the run ends; 0 for no limit."""
-    checkpoint_every_epochs: int = 0
-    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
-    max_epochs: int = 128
-    """Give up after so many epochs, as the reference does."""
+    """Ranks that share each sample along depth, height and width: [2, 2] makes 4; []: each rank has whole samples."""
+    max_epochs: FromOne = 128
+    """Stop without success after so many epochs, as the reference does."""
 
     def __post_init__(self) -> None:
-        validate.at_least(self, 1, "evaluation_batch_size", "max_epochs")
-        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs", "watchdog_minutes")
         if self.staging_form == "node_part" and not self.staging_folder:
             raise ValueError("staging_form: found 'node_part' without a staging_folder; name the folder on the nodes")
         if self.staging_form == "node_part" and self.spatial_parts:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import validate
+from harness.system_settings import FromOne, SystemSettings
 
 LAMB_FIELDS = ("opt_bias_correction", "opt_grad_averaging", "opt_max_grad_norm")
 SCHEDULE_FIELDS = {
@@ -83,36 +84,18 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
-    """What belongs to the machine and leaves the mathematics alone."""
+class System(SystemSettings):
+    """Settings of the machine; they do not change the mathematics."""
 
     data_folder: Path = Path("data/deepcam")
-    """Prepared data set: train/, validation/, stats.h5 and manifest.json; --data takes its place."""
-    staging_folder: Path | None = None
-    """Copy the data set there first, to the node's own storage, and read it from there; "$TMPDIR/data" is expanded."""
+    """Prepared data set: train/, validation/, stats.h5 and manifest.json; --data takes precedence."""
     cache: bool = False
-    """Hold every sample in memory instead of reading it anew each epoch."""
+    """Hold every sample in memory instead of reading it again in each epoch."""
     loader: Literal["plain", "dali"] = "plain"
-    """Who reads: PyTorch's DataLoader, or NVIDIA DALI where the extra [dali] is installed."""
-    num_workers: int = 0
-    """Processes (DALI: threads) that read for each rank; 0: the training process itself."""
-    evaluation_batch_size: int = 2
-    """Samples a rank evaluates at once."""
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    """Of convolutions; "auto" is bf16 where the device computes with it, else fp32."""
+    """Reader of the samples: worker processes of this package, or NVIDIA DALI if the extra [dali] is installed."""
+    evaluation_batch_size: FromOne = 2
+    """Samples that a rank evaluates at once."""
     channels_last: bool = True
-    """Lay fields out with the channels last (NHWC), as they are on disk."""
-    compile: bool = False
-    """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
-    backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
-    """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
-    watchdog_minutes: float = 5.0
-    """Longest time without a heartbeat of a rank, after which the run ends; 0 for no limit."""
-    checkpoint_every_epochs: int = 0
-    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
-    max_epochs: int = 128
-    """Give up after so many epochs."""
-
-    def __post_init__(self) -> None:
-        validate.at_least(self, 1, "evaluation_batch_size", "max_epochs")
-        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs", "watchdog_minutes")
+    """Memory order of the fields: channels last (NHWC), as they are on disk."""
+    max_epochs: FromOne = 128
+    """Stop without success after so many epochs."""

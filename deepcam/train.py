@@ -4,7 +4,7 @@
     python -m deepcam.train --config deepcam/configs/demo --data output/deepcam/data
     torchrun --nproc-per-node 8 -m deepcam.train --config deepcam/configs/closed --data /scratch/deepcam
 
-Several ranks give the result of one at the same global batch where batch norm spans them all (batchnorm_group_size).
+Several ranks give the result of one at the same global batch if batch norm spans them all (batchnorm_group_size).
 
 Shapes: N samples of a rank's batch, C = 16 channels, H x W pixels, K = 3 classes.
 """
@@ -14,7 +14,6 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam, AdamW, Optimizer
 
 from deepcam.channel_statistics import Normalise
@@ -25,41 +24,44 @@ from deepcam.loader import loader
 from deepcam.loss import weighted_cross_entropy
 from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
-from harness import cli, config, local_copy, optim
+from harness import cli, config, local_copy
 from harness.config import Config, ConfigError
 from harness.data.loader import Loader
-from harness.distributed import batch_norm
+from harness.distributed import batch_norm, data_parallel
 from harness.distributed.world import World
-from harness.optim import LAMB
-from harness.precision import uses_bf16
+from harness.optim import schedules
+from harness.optim.optimizers import LAMB, device_rate, set_learning_rate
+from harness.precision import Precision
 from harness.run import Run
 from harness.train_command import TrainCommand
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; `arguments` in place of the command line's."""
+    """Run the command with `arguments`; None for those of the command line."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with request.launch() as world:
         check_shares(request.settings, world)
+        config.check_device(request.settings, world.device.type)
+        precision = Precision.start(request.settings.system.precision, world.device)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
         with request.run(world) as run:
-            train(run, train_set, validation_set)
+            train(run, precision, train_set, validation_set)
 
 
-def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
-    """The whole procedure: initialisation, then epochs and evaluations until the target is met."""
+def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Dataset) -> None:
+    """The whole procedure: initialization, then epochs and evaluations until the target is met."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
-    run.log("precision", "bf16" if uses_bf16(system.precision, run.world.device.type) else "fp32")
+    run.log("precision", precision.name)
     train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
-    network = build_network(run)
-    model = distributed(network, run.world)
-    optimizer = build_optimizer(network, hyperparameters)
+    model = build_model(run)
+    replica = data_parallel.replicate(model, run.world)
+    optimizer = build_optimizer(model, hyperparameters)
     normalise = Normalise(train_set.statistics).to(run.world.device)
-    skipping = GradientSkipping(network, hyperparameters.gradient_skipping_threshold)
-    parts = {"network": network, "optimizer": optimizer, "skipping": skipping}
+    skipping = GradientSkipping(model, hyperparameters.gradient_skipping_threshold)
+    parts = {"model": model, "optimizer": optimizer, "precision": precision, "skipping": skipping}
     checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
 
     run.start()
@@ -69,11 +71,11 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
     for epoch in run.epochs(system.max_epochs, checkpoints):
         train_batches.set_epoch(epoch)
         if skipping.num_skipped:
-            model = distributed(network, run.world)  # its gradient buckets hold what is still updated
-        train_epoch(run, epoch, model, normalise, optimizer, train_batches)
-        batch_norm.average_running_statistics(network)
+            replica = data_parallel.replicate(model, run.world)  # buckets for the gradients that are still computed
+        train_epoch(run, epoch, replica, normalise, optimizer, precision, train_batches)
+        batch_norm.average_running_statistics(model)
         with run.evaluation(epoch) as result:
-            result.value = evaluate(run, epoch, network, normalise, validation_batches)
+            result.value = evaluate(run, epoch, model, normalise, precision, validation_batches)
         if run.reached(result):
             break
         if skipping.threshold is not None:
@@ -81,26 +83,35 @@ def train(run: Run, train_set: Dataset, validation_set: Dataset) -> None:
 
 
 def train_epoch(
-    run: Run, epoch: int, model: nn.Module, normalise: Normalise, optimizer: Optimizer, batches: Loader
+    run: Run,
+    epoch: int,
+    replica: nn.Module,
+    normalise: Normalise,
+    optimizer: Optimizer,
+    precision: Precision,
+    batches: Loader,
 ) -> None:
-    """One pass over the training samples, all ranks together."""
-    model.train()
+    """One pass over the training samples."""
+    replica.train()
     first_step, losses = (epoch - 1) * len(batches), []
     with run.progress(epoch, len(batches)) as progress:
         for step, batch in enumerate(batches, first_step):
-            optim.set_learning_rate(optimizer, learning_rate(step, run.config.hyperparameters))
+            rate = learning_rate(step, run.config.hyperparameters)
+            set_learning_rate(optimizer, rate)
             optimizer.zero_grad()
-            loss = accumulate_gradients(run, model, normalise, batch)
-            optimizer.step()
+            loss = accumulate_gradients(run, replica, normalise, precision, batch)
+            precision.step(optimizer)
             losses.append(loss)
             progress.update(num_samples=len(batch[0]), loss=loss)
     last_step = first_step + len(losses)
     train_loss = run.world.mean(torch.stack(losses).sum(), len(losses))
-    run.log("learning_rate", float(optimizer.param_groups[0]["lr"]), epoch_num=epoch, step_num=last_step)
+    run.log("learning_rate", rate, epoch_num=epoch, step_num=last_step)
     run.log("train_loss", train_loss, epoch_num=epoch, step_num=last_step)
 
 
-def accumulate_gradients(run: Run, model: nn.Module, normalise: Normalise, batch: Batch) -> Tensor:
+def accumulate_gradients(
+    run: Run, replica: nn.Module, normalise: Normalise, precision: Precision, batch: Batch
+) -> Tensor:
     """Gradients of the mean loss over a rank's batch, in gradient_accumulation_frequency passes; returns that mean.
 
     The ranks exchange gradients in the last pass only.
@@ -109,22 +120,24 @@ def accumulate_gradients(run: Run, model: nn.Module, normalise: Normalise, batch
     total = torch.zeros((), device=run.world.device)
     for number, (fields_NHWC, labels_NHW) in enumerate(split(batch, num_passes), start=1):
         last = number == num_passes
-        with nullcontext() if last or run.world.num_ranks == 1 else model.no_sync():
-            logits_NKHW, labels_NHW = predict(run, model, normalise, fields_NHWC, labels_NHW)
+        with nullcontext() if last or run.world.num_ranks == 1 else replica.no_sync():
+            logits_NKHW, labels_NHW = predict(run, replica, normalise, precision, fields_NHWC, labels_NHW)
             part = weighted_cross_entropy(logits_NKHW, labels_NHW) / num_passes
-            part.backward()
+            precision.backward(part)
         total += part.detach()
     return total
 
 
 @torch.no_grad()
-def evaluate(run: Run, epoch: int, network: nn.Module, normalise: Normalise, batches: Loader) -> float:
-    """The quality metric, the mean IoU over the validation samples of all ranks; their loss is logged beside it."""
-    network.eval()
+def evaluate(
+    run: Run, epoch: int, model: nn.Module, normalise: Normalise, precision: Precision, batches: Loader
+) -> float:
+    """The quality metric, the mean IoU over the validation samples of all ranks; their loss is logged too."""
+    model.eval()
     accuracy = MeanIoU(run.world.device)
     total_loss, num_samples = torch.zeros((), dtype=torch.float64, device=run.world.device), 0
     for fields_NHWC, labels_NHW in batches:
-        logits_NKHW, labels_NHW = predict(run, network, normalise, fields_NHWC, labels_NHW)
+        logits_NKHW, labels_NHW = predict(run, model, normalise, precision, fields_NHWC, labels_NHW)
         accuracy.update(logits_NKHW, labels_NHW)
         total_loss += weighted_cross_entropy(logits_NKHW, labels_NHW) * len(labels_NHW)
         num_samples += len(labels_NHW)
@@ -133,14 +146,12 @@ def evaluate(run: Run, epoch: int, network: nn.Module, normalise: Normalise, bat
 
 
 def predict(
-    run: Run, model: nn.Module, normalise: Normalise, fields_NHWC: Tensor, labels_NHW: Tensor
+    run: Run, model: nn.Module, normalise: Normalise, precision: Precision, fields_NHWC: Tensor, labels_NHW: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Logits of raw fields, and the labels beside them on the device, in the precision that the system asks for."""
-    device, system = run.world.device, run.config.system
-    fields_NCHW = normalise(fields_NHWC.to(device, non_blocking=True))
-    if not system.channels_last:
-        fields_NCHW = fields_NCHW.contiguous()
-    with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(system.precision, device.type)):
+    """Logits of raw fields, and their labels, both on the device."""
+    device, order = run.world.device, data_parallel.memory_format(run.config.system)
+    fields_NCHW = normalise(fields_NHWC.to(device, non_blocking=True)).contiguous(memory_format=order)
+    with precision.autocast():
         return model(fields_NCHW), labels_NHW.to(device, non_blocking=True)
 
 
@@ -155,15 +166,15 @@ def learning_rate(step: int, hyperparameters: Hyperparameters) -> float:
     peak, time = hyperparameters.opt_lr * factor, max(0, step - warmup)
     if hyperparameters.scheduler_type == "multistep":
         milestones, decay = hyperparameters.scheduler_milestones, hyperparameters.scheduler_decay_rate
-        rate = optim.step_decay(time, peak=peak, boundaries=milestones, factors=decay)
+        rate = schedules.step_decay(time, peak=peak, boundaries=milestones, factors=decay)
     else:
         half_period, end = hyperparameters.scheduler_t_max, hyperparameters.scheduler_eta_min
-        rate = optim.cosine_annealing(time, peak=peak, half_period=half_period, end=end)
-    return optim.deepcam_warmup(step, rate, start=hyperparameters.opt_lr, warmup=warmup, warmup_factor=factor)
+        rate = schedules.cosine_annealing(time, peak=peak, half_period=half_period, end=end)
+    return schedules.deepcam_warmup(step, rate, start=hyperparameters.opt_lr, warmup=warmup, warmup_factor=factor)
 
 
 def check_shares(settings: Config, world: World) -> None:
-    """Every rank takes an equal share of a global batch, pass by pass; ConfigError where that cannot be."""
+    """Raise ConfigError if the ranks cannot share a global batch equally in each pass, or form batch-norm groups."""
     hyperparameters = settings.hyperparameters
     passes = hyperparameters.gradient_accumulation_frequency
     takers = f"{world.num_ranks} ranks x {passes} accumulated gradients"
@@ -189,35 +200,26 @@ def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) 
     )
 
 
-def build_network(run: Run) -> DeepCAM:
-    """The network from the run's seed, the same initial state on all ranks; batch norm spans its group of ranks."""
-    system = run.config.system
+def build_model(run: Run) -> DeepCAM:
+    """The model on the run's device. Its initial state follows from the run's seed alone."""
     torch.manual_seed(run.seed)
-    layout = torch.channels_last if system.channels_last else torch.contiguous_format
-    network = DeepCAM().to(run.world.device, memory_format=layout)
-    network = batch_norm.convert(network, batch_norm.process_group(run.config.hyperparameters.batchnorm_group_size))
-    if system.compile:
-        network.compile()
-    return network
+    group = batch_norm.process_group(run.config.hyperparameters.batchnorm_group_size)
+    model = batch_norm.convert(DeepCAM().to(run.world.device), group)
+    return data_parallel.place(model, run.config.system, run.world.device)
 
 
-def distributed(network: nn.Module, world: World) -> nn.Module:
-    """The network with its gradients averaged over ranks. Running statistics stay each rank's own until evaluation."""
-    return DistributedDataParallel(network, broadcast_buffers=False) if world.num_ranks > 1 else network
-
-
-def build_optimizer(network: nn.Module, hyperparameters: Hyperparameters) -> Optimizer:
-    """One group: weight decay is on all parameters."""
+def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters) -> Optimizer:
+    """One parameter group: weight decay is on all parameters."""
     common = {
-        "lr": hyperparameters.opt_lr,
+        "lr": device_rate(hyperparameters.opt_lr, model),
         "betas": tuple(hyperparameters.opt_betas),
         "eps": hyperparameters.opt_eps,
         "weight_decay": hyperparameters.opt_weight_decay,
     }
     if hyperparameters.opt_name != "LAMB":
-        return {"Adam": Adam, "AdamW": AdamW}[hyperparameters.opt_name](network.parameters(), fused=True, **common)
+        return {"Adam": Adam, "AdamW": AdamW}[hyperparameters.opt_name](model.parameters(), fused=True, **common)
     return LAMB(
-        network.parameters(),
+        model.parameters(),
         bias_correction=hyperparameters.opt_bias_correction,
         grad_averaging=hyperparameters.opt_grad_averaging,
         max_grad_norm=hyperparameters.opt_max_grad_norm,

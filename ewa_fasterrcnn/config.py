@@ -11,6 +11,7 @@ from typing import Literal
 
 from ewa_fasterrcnn.model.faster_rcnn import ANCHOR_SIZES
 from harness import validate
+from harness.system_settings import FromOne, Positive, SystemSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,40 +78,22 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
-    """What belongs to the machine and leaves the mathematics alone."""
+class System(SystemSettings):
+    """Settings of the machine; they do not change the mathematics."""
 
     data_folder: Path = Path("data/ewa_fasterrcnn")
-    """Prepared data set: train/, validation/, statistics.json and manifest.json; --data takes its place."""
-    staging_folder: Path | None = None
-    """Copy the data set there before the run, to the node's own storage; "$TMPDIR/data" is expanded."""
-    num_workers: int = 0
-    """Processes that read for each rank; 0: the training process itself."""
-    evaluation_batch_size: int = 1
-    """Images a rank evaluates at once."""
-    epochs_between_evaluations: int = 10
-    """The cadence; the last epoch is always evaluated, and no evaluation counts into the images per second."""
-    backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
-    """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
-    watchdog_minutes: float = 5.0
-    """Longest time without a heartbeat of a rank, after which the run ends; 0 for no limit."""
-    checkpoint_every_epochs: int = 0
-    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
-    precision: Literal["fp32", "tf32", "bf16", "auto"] = "fp32"
-    """Of convolutions and dense layers; "auto" is bf16 where the device computes with it, else fp32."""
-    channels_last: bool = False
-    """Lay fields out with the channels last (NHWC)."""
-    bucket_mebibytes: float = 25.0
+    """Prepared data set: train/, validation/, statistics.json and manifest.json; --data takes precedence."""
+    evaluation_batch_size: FromOne = 1
+    """Images that a rank evaluates at once."""
+    epochs_between_evaluations: FromOne = 10
+    """Evaluate after every so many epochs and after the last one; images per second do not include evaluations."""
+    bucket_mebibytes: Positive = 25.0
     """Gradients, before compression, that the ranks exchange in one all-reduce."""
     overlap: bool = True
-    """Exchange a bucket as soon as its gradients are there, while others are still computed; else all at the end."""
+    """Exchange each bucket while other gradients are still computed; otherwise all buckets at the end."""
     gradient_compression: Literal["none", "bf16", "fp16"] = "none"
-    """What the gradients are rounded to on their way between the ranks."""
+    """Type to which gradients are rounded for the exchange between the ranks."""
     pretrained_weights: Path | None = None
-    """A ResNet-50's weights, as torch.save writes a state_dict; norm "frozen" needs them."""
+    """Weights of a ResNet-50, a state_dict written by torch.save; norm "frozen" needs them."""
     trained_weights: Path | None = None
-    """File that the trained network is written to, off the clock; ewa_fasterrcnn.preview draws what it finds."""
-
-    def __post_init__(self) -> None:
-        validate.above(self, 0, "evaluation_batch_size", "epochs_between_evaluations", "bucket_mebibytes")
-        validate.at_least(self, 0, "num_workers", "checkpoint_every_epochs", "watchdog_minutes")
+    """File for the trained weights, written off the clock; ewa_fasterrcnn.preview draws their detections."""

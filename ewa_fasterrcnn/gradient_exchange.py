@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exchange of gradients between ranks, which bounds this benchmark: 41 million of them in every step.
 
-    exchange = GradientExchange(network, world, bucket_mebibytes=25, overlap=True, compression="bf16")
-    losses = exchange.model(...)
+    exchange = GradientExchange(model, world, bucket_mebibytes=25, overlap=True, compression="bf16")
+    losses = exchange.replica(...)
     losses.sum().backward()
     exchange.finish()                                   # from here on every rank holds the mean gradients
     exchange.traffic.num_all_reduces, exchange.traffic.num_bytes        # of this step
@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
-from torch.nn.parallel import DistributedDataParallel
 
+from harness.distributed import data_parallel
 from harness.distributed.gradient_compression import TYPES, average_rounded
 from harness.distributed.world import World
 
@@ -52,21 +52,17 @@ class GradientExchange:
     """How one rank's gradients become the mean over all ranks; with one rank there is nothing to exchange."""
 
     def __init__(
-        self, network: nn.Module, world: World, *, bucket_mebibytes: float, overlap: bool, compression: str
+        self, model: nn.Module, world: World, *, bucket_mebibytes: float, overlap: bool, compression: str
     ) -> None:
-        self.network = network
-        self.model = network
-        """What the forward pass goes through."""
+        self.replica = model
+        """The model that the forward pass goes through."""
         self.traffic = Traffic(TYPES.get(compression))
         self._bucket_bytes = int(bucket_mebibytes * BYTES_PER_MEBIBYTE)
         self._num_ranks = world.num_ranks
         self._at_the_end = world.num_ranks > 1 and not overlap
         if world.num_ranks > 1 and overlap:
-            # Running statistics are averaged before an evaluation, rather than overwritten by rank 0's in every step.
-            self.model = DistributedDataParallel(
-                network, bucket_cap_mb=bucket_mebibytes, forward_sync_buffers=False, gradient_as_bucket_view=True
-            )
-            self.model.register_comm_hook(self.traffic, exchange_bucket)
+            self.replica = data_parallel.replicate(model, world, bucket_mebibytes=bucket_mebibytes)
+            self.replica.register_comm_hook(self.traffic, exchange_bucket)
 
     def finish(self) -> None:
         """Call it after the backward pass: all gradients are the mean over ranks."""
@@ -80,13 +76,13 @@ class GradientExchange:
         self.traffic.count(flat)
         flat = flat.to(self.traffic.dtype or flat.dtype)
         dist.all_reduce(flat)
-        for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def _buckets(self) -> Iterator[list[Tensor]]:
         """The gradients in stretches of at most the bucket's size; a larger one is a bucket of its own."""
         bucket, num_bytes = [], 0
-        for parameter in self.network.parameters():
+        for parameter in self.replica.parameters():
             if parameter.grad is None:
                 continue
             if bucket and num_bytes + parameter.grad.nbytes > self._bucket_bytes:

@@ -101,7 +101,7 @@ def find(options: argparse.Namespace) -> list[Sample]:
     weights = options.weights or settings.system.trained_weights
     if weights is None:
         raise ConfigError(f"{settings.system_path}: [system] trained_weights: missing; set it or give --weights")
-    network = train.network_of(settings.hyperparameters)
+    network = train.new_model(settings.hyperparameters)
     try:
         network.load_state_dict(read_weights(weights))
     except RuntimeError:

@@ -10,8 +10,10 @@ on the CPU gives the same losses; several ranks give those of one at the same gl
 Shapes: N images of a rank's batch, C = 16 channels, H x W pixels, B = 15 rows of boxes, L = 4 losses.
 """
 
+import math
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from compliance.files import atomic_write
 from ewa_fasterrcnn.channel_statistics import Normalise
 from ewa_fasterrcnn.config import Hyperparameters, System
 from ewa_fasterrcnn.data import Dataset, open_split
@@ -27,75 +30,86 @@ from ewa_fasterrcnn.loader import loader
 from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model.box_head import Detections, Truth
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
-from ewa_fasterrcnn.optimizer import build_optimizer, clip_gradients, learning_rate
-from harness import cli, config, optim
+from harness import cli, config
 from harness.config import Config, ConfigError
 from harness.data import manifest
 from harness.data.loader import Loader
-from harness.distributed import batch_norm
+from harness.distributed import batch_norm, data_parallel
 from harness.distributed.world import World
-from harness.precision import uses_bf16
+from harness.optim import schedules
+from harness.optim.optimizers import device_rate, hpc_ai500_optimizer, set_learning_rate
+from harness.optim.parameter_groups import all_but_norms, decay_groups
+from harness.precision import Precision
 from harness.run import Run
 from harness.train_command import TrainCommand
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; `arguments` in place of the command line's."""
+    """Run the command with `arguments`; None for those of the command line."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with request.launch() as world:
         check_configuration(request.settings, world)
         request = request.staged(world)
+        precision = Precision.start(request.settings.system.precision, world.device)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
         with request.run(world) as run:
-            network = train(run, train_set, validation_set)
+            model = train(run, precision, train_set, validation_set)
         if world.rank == 0 and request.settings.system.trained_weights:
-            save_weights(network, request.settings)
+            save_weights(model, request.settings.system.trained_weights)
 
 
-def train(run: Run, train_set: Dataset, validation_set: Dataset) -> FasterRCNN:
-    """The whole procedure: initialisation, then all epochs, of which the last one is always evaluated."""
+def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Dataset) -> FasterRCNN:
+    """The whole procedure: initialization, then all epochs; the last one is always evaluated."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
-    network = build_network(run)
-    exchange = build_exchange(run, network)
-    optimizer = build_optimizer(network, hyperparameters)
+    model = build_model(run)
+    exchange = build_exchange(run, model)
+    optimizer = build_optimizer(model, hyperparameters)
     normalise = Normalise(train_set.statistics).to(run.world.device)
     run.log_data(train_set, validation_set)
-    log_problem(run, train_set, network)
-    checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, network=network, optimizer=optimizer)
+    log_problem(run, precision, train_set, model)
+    parts = {"model": model, "optimizer": optimizer, "precision": precision}
+    checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
 
     run.start()
     for epoch in run.epochs(checkpoints=checkpoints):
         train_batches.set_epoch(epoch)
-        train_epoch(run, epoch, exchange, normalise, optimizer, train_batches)
+        train_epoch(run, epoch, exchange, normalise, optimizer, precision, train_batches)
         if epoch % system.epochs_between_evaluations == 0 or epoch == run.config.benchmark.num_epochs:
-            batch_norm.average_running_statistics(network)
+            batch_norm.average_running_statistics(model)
             with run.evaluation(epoch) as result:
-                result.value = evaluate(run, epoch, network, normalise, validation_batches, validation_set)
-    return network
+                result.value = evaluate(run, epoch, model, normalise, precision, validation_batches, validation_set)
+    return model
 
 
 def train_epoch(
-    run: Run, epoch: int, exchange: GradientExchange, normalise: Normalise, optimizer: Optimizer, batches: Loader
+    run: Run,
+    epoch: int,
+    exchange: GradientExchange,
+    normalise: Normalise,
+    optimizer: Optimizer,
+    precision: Precision,
+    batches: Loader,
 ) -> None:
-    """One pass over the training images, its losses, its images per second and its communication."""
-    exchange.network.train()
+    """One pass over the training images; logs its losses, images per second and communication."""
+    exchange.replica.train()
     hyperparameters, num_epochs = run.config.hyperparameters, run.config.benchmark.num_epochs
     sums_L, start = torch.zeros(len(LOSSES), dtype=torch.float64, device=run.world.device), time.perf_counter()
     with run.progress(epoch, len(batches)) as progress:
         for step, (numbers_N, fields_NCHW, rows_NB5) in enumerate(batches):
             time_epochs = epoch - 1 + (step + 0.5) / len(batches)
-            optim.set_learning_rate(optimizer, learning_rate(time_epochs, num_epochs, hyperparameters))
+            set_learning_rate(optimizer, learning_rate(time_epochs, num_epochs, hyperparameters))
             optimizer.zero_grad()
             truths = [truth_of(rows_B5.to(run.world.device)) for rows_B5 in rows_NB5]
             generators = [generator_of(run.seed, epoch, int(number)) for number in numbers_N]
-            losses_NL = predict(run, exchange.model, normalise, fields_NCHW, truths, generators)
-            losses_NL.sum(dim=1).mean().backward()
+            losses_NL = predict(run, exchange.replica, normalise, precision, fields_NCHW, truths, generators)
+            precision.backward(losses_NL.sum(dim=1).mean())
             exchange.finish()
-            clip_gradients(exchange.network, hyperparameters.gradient_clip_norm)
-            optimizer.step()
+            precision.unscale(optimizer)
+            clip_gradients(exchange.replica, hyperparameters.gradient_clip_norm)
+            precision.step(optimizer)
             sums_L += losses_NL.detach().sum(dim=0)
             progress.update(num_samples=len(numbers_N), loss=losses_NL.detach().sum(dim=1).mean())
     num_images = len(batches) * hyperparameters.global_batch_size
@@ -104,85 +118,108 @@ def train_epoch(
 
 @torch.no_grad()
 def evaluate(
-    run: Run, epoch: int, network: FasterRCNN, normalise: Normalise, batches: Loader, validation_set: Dataset
+    run: Run,
+    epoch: int,
+    model: FasterRCNN,
+    normalise: Normalise,
+    precision: Precision,
+    batches: Loader,
+    validation_set: Dataset,
 ) -> float:
     """The quality metric, mAP at an overlap of 0.5, over the validation images of all ranks; right on rank 0."""
-    network.eval()
-    own = {}
+    model.eval()
+    own: dict[int, Detections] = {}
     for numbers_N, fields_NCHW, _ in batches:
-        found = predict(run, network, normalise, fields_NCHW)
-        own |= {int(number): on_cpu(one) for number, one in zip(numbers_N, found, strict=True)}
+        detections = predict(run, model, normalise, precision, fields_NCHW)
+        own |= {int(number): on_cpu(image) for number, image in zip(numbers_N, detections, strict=True)}
     detections = gather(own, run.world)
     if run.world.rank != 0:
         return 0.0
-    precision = average_precision(detections, validation_set.boxes_NB5)
-    run.log("average_precision", precision, epoch_num=epoch)
-    return mean_average_precision(precision)
+    precision_by_class = average_precision(detections, validation_set.boxes_NB5)
+    run.log("average_precision", precision_by_class, epoch_num=epoch)
+    return mean_average_precision(precision_by_class)
 
 
 def predict(
     run: Run,
     model: nn.Module,
     normalise: Normalise,
+    precision: Precision,
     fields_NCHW: Tensor,
     truths: list[Truth] | None = None,
     generators: list[torch.Generator] | None = None,
 ) -> Tensor | list[Detections]:
-    """Losses, or without truths detections, of raw fields, in the precision and layout that the system asks for."""
-    device, system = run.world.device, run.config.system
-    layout = torch.channels_last if system.channels_last else torch.contiguous_format
-    fields_NCHW = normalise(fields_NCHW.to(device, non_blocking=True)).contiguous(memory_format=layout)
-    with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(system.precision, device.type)):
+    """Losses of raw fields; without truths, detections."""
+    order = data_parallel.memory_format(run.config.system)
+    fields_NCHW = normalise(fields_NCHW.to(run.world.device, non_blocking=True)).contiguous(memory_format=order)
+    with precision.autocast():
         return model(fields_NCHW, truths, generators)
 
 
 def truth_of(rows_B5: Tensor) -> Truth:
-    """The storms among an image's rows of boxes."""
+    """The storms of an image, from its rows of boxes."""
     rows_G5 = rows_B5[rows_B5[:, 4] >= 0]
     return Truth(rows_G5[:, :4], rows_G5[:, 4].long())
 
 
 def generator_of(seed: int, epoch: int, number: int) -> torch.Generator:
-    """What draws an image's sampled anchors and regions: its own, so that it does not matter which rank has it."""
+    """The generator that draws an image's sampled anchors and regions, the same on whichever rank has the image."""
     state = np.random.SeedSequence([seed, epoch, number]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> 1))
 
 
 def gather(own: dict[int, Detections], world: World) -> dict[int, Detections]:
-    """On rank 0 the detections of all ranks."""
+    """The detections of all ranks, on rank 0; none on the others."""
     if world.num_ranks == 1:
         return own
     parts = [None] * world.num_ranks if world.rank == 0 else None
     dist.gather_object(own, parts)
-    return {number: found for part in parts or () for number, found in part.items()}
+    return {number: image for part in parts or () for number, image in part.items()}
 
 
-def on_cpu(found: Detections) -> Detections:
-    return Detections(*(column.float().cpu() for column in found))
+def on_cpu(image: Detections) -> Detections:
+    return Detections(*(column.float().cpu() for column in image))
+
+
+def learning_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperparameters) -> float:
+    """The rate at a time in epochs from 0: a linear rise from 0, then steps or a cosine down to 0.
+
+    A step uses the rate at its middle, so that neither the first nor the last step has a rate of 0.
+    """
+    peak, warmup = hyperparameters.opt_base_learning_rate, hyperparameters.opt_learning_rate_warmup_epochs
+    if hyperparameters.opt_learning_rate_schedule == "step":
+        boundaries = hyperparameters.opt_learning_rate_decay_boundary_epochs
+        factor = hyperparameters.opt_learning_rate_decay_factor
+        rate = schedules.step_decay(time_epochs, peak=peak, boundaries=boundaries, factors=factor)
+    else:
+        rate = schedules.cosine_decay(time_epochs, peak=peak, start=warmup, stop=num_epochs)
+    return schedules.linear_warmup(time_epochs, rate, peak=peak, warmup=warmup, warmup_factor=math.inf)
+
+
+def clip_gradients(replica: nn.Module, largest_norm: float | None) -> None:
+    """Scale all gradients down together if their norm is larger. They are the mean over ranks already."""
+    if largest_norm is not None:
+        nn.utils.clip_grad_norm_(replica.parameters(), largest_norm)
 
 
 def check_configuration(settings: Config, world: World) -> None:
-    """ConfigError where a global batch cannot be shared equally, or weights are missing; sets TF32 for the process."""
+    """Raise ConfigError if ranks cannot share a global batch equally, or weights are missing or not used."""
     hyperparameters, system = settings.hyperparameters, settings.system
     config.check_shares(settings, world.num_ranks)
+    config.check_device(settings, world.device.type)
     if (hyperparameters.norm == "frozen") != (system.pretrained_weights is not None):
         found = f"found {system.pretrained_weights} with norm {hyperparameters.norm!r}"
         raise ConfigError(
-            f"{settings.system_path}: [system] pretrained_weights: {found}, expected a file where norm is 'frozen', "
-            "and none elsewhere"
+            f"{settings.system_path}: [system] pretrained_weights: {found}, expected a file with norm 'frozen' only"
         )
-    if system.precision == "tf32" and world.device.type != "cuda":
-        raise ConfigError(f"{settings.system_path}: [system] precision: found 'tf32' on a {world.device.type}")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = system.precision == "tf32"
 
 
-def log_problem(run: Run, train_set: Dataset, network: FasterRCNN) -> None:
-    """Operations an image, and what the arithmetic and the gradients' way are."""
-    system, device = run.config.system, run.world.device
-    run.log("flops_per_image", training_flops(network, train_set.image_shape[1:]))
-    run.log("num_parameters", sum(parameter.numel() for parameter in network.parameters()))
-    named = system.precision if system.precision != "auto" else "fp32"
-    run.log("precision", "bf16" if uses_bf16(system.precision, device.type) else named)
+def log_problem(run: Run, precision: Precision, train_set: Dataset, model: FasterRCNN) -> None:
+    """Log the operations per image, and the settings that a reader of the speed needs."""
+    system = run.config.system
+    run.log("flops_per_image", training_flops(model, train_set.image_shape[1:]))
+    run.log("num_parameters", sum(parameter.numel() for parameter in model.parameters()))
+    run.log("precision", precision.name)
     for name in ("gradient_compression", "overlap", "bucket_mebibytes", "epochs_between_evaluations"):
         run.log(name, getattr(system, name))
     if system.pretrained_weights:
@@ -190,7 +227,7 @@ def log_problem(run: Run, train_set: Dataset, network: FasterRCNN) -> None:
 
 
 def log_epoch(run: Run, epoch: int, exchange: GradientExchange, sums_L: Tensor, num_images: int, start: float) -> None:
-    """What the score is computed from, what the losses were, and what a step sent."""
+    """Log the speed, which the score is computed from, the losses, and the bytes that a step sent."""
     if run.world.device.type == "cuda":
         torch.cuda.synchronize(run.world.device)
     seconds = time.perf_counter() - start
@@ -214,17 +251,17 @@ def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) 
     )
 
 
-def build_network(run: Run) -> FasterRCNN:
-    """The network from the run's seed: the same initial state whatever the system and the ranks."""
+def build_model(run: Run) -> FasterRCNN:
+    """The model on the run's device. Its initial state follows from the run's seed alone, or from a file of weights."""
     torch.manual_seed(run.seed)
-    model = network_of(run.config.hyperparameters)
+    model = new_model(run.config.hyperparameters)
     if run.config.system.pretrained_weights:
         model.backbone.load_pretrained(run.config.system.pretrained_weights)
-    layout = torch.channels_last if run.config.system.channels_last else torch.contiguous_format
-    return model.to(run.world.device, memory_format=layout)
+    return data_parallel.place(model, run.config.system, run.world.device)
 
 
-def network_of(hyperparameters: Hyperparameters) -> FasterRCNN:
+def new_model(hyperparameters: Hyperparameters) -> FasterRCNN:
+    """The model that the hyperparameters describe."""
     return FasterRCNN(
         norm=hyperparameters.norm,
         base_width=hyperparameters.base_width,
@@ -236,10 +273,20 @@ def network_of(hyperparameters: Hyperparameters) -> FasterRCNN:
     )
 
 
-def build_exchange(run: Run, network: FasterRCNN) -> GradientExchange:
+def build_optimizer(model: FasterRCNN, hyperparameters: Hyperparameters) -> Optimizer:
+    """SGD, LARS or LAMB, with weight decay on all parameters, or on all but those of norms."""
+    decay_all = hyperparameters.opt_weight_decay_on_batch_norm
+    decayed = model.parameters() if decay_all else all_but_norms(model)
+    groups = decay_groups(model, decayed, hyperparameters.opt_weight_decay)
+    rate = device_rate(hyperparameters.opt_base_learning_rate, model)
+    return hpc_ai500_optimizer(hyperparameters.opt_name, groups, lr=rate, momentum=hyperparameters.opt_momentum)
+
+
+def build_exchange(run: Run, model: FasterRCNN) -> GradientExchange:
+    """The exchange of the model's gradients between the ranks, as the system settings say."""
     system = run.config.system
     return GradientExchange(
-        network,
+        model,
         run.world,
         bucket_mebibytes=system.bucket_mebibytes,
         overlap=system.overlap,
@@ -247,13 +294,11 @@ def build_exchange(run: Run, network: FasterRCNN) -> GradientExchange:
     )
 
 
-def save_weights(network: FasterRCNN, settings: Config) -> None:
-    """Write the trained network at once or not at all."""
-    path = settings.system.trained_weights
-    temporary = path.with_name(f".{path.name}")
+def save_weights(model: FasterRCNN, path: Path) -> None:
+    """Write the trained weights at once or not at all. Raises UserError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), temporary)
-    temporary.replace(path)
+    with atomic_write.unfinished_file(path) as part:
+        torch.save(model.state_dict(), part)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ checkpoint.py     exact resume; signals.py: Ctrl-C and SIGTERM as exceptions
 progress.py       progress bars
 page_cache.py     drops cached pages of the data set; local_copy.py: staging and caching for a run
 processor.py      the processor of this machine
-optim.py          learning-rate schedules, LAMB, LARS, parameter groups; precision.py, flops.py
+system_settings.py  the settings of [system] that all benchmarks have
+precision.py      fp32, tf32, bf16 or fp16; flops.py: operations of a training step
+optim/            learning-rate schedules, optimizers, parameter groups
 distributed/      process group, launchers, batch norm over ranks, spatial and pipeline parallelism
 data/             manifests, samplers, loaders, code that prepare and synthesize commands share
 staging/          copies a data set to the storage of the nodes; archive/: packs small files for it

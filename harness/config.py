@@ -40,6 +40,7 @@ from compliance.files.errors import UserError, nearest
 from compliance.rulesets import hyperparameters_file, ruleset
 from compliance.rulesets.constraint import Constraint
 from compliance.rulesets.hyperparameters_file import HyperparametersFile
+from harness.system_settings import ACCELERATOR_ONLY
 
 
 class ConfigError(UserError):
@@ -142,6 +143,15 @@ def check_shares(config: Config, num_shares: int, takers: str | None = None) -> 
         )
 
 
+def check_device(config: Config, device_type: str) -> None:
+    """Raise ConfigError if a setting needs an accelerator and the device is a CPU."""
+    for name, values in ACCELERATOR_ONLY.items() if device_type == "cpu" else ():
+        if (value := getattr(config.system, name)) in values:
+            raise ConfigError(
+                f"{config.system_path}: [system] {name}: found {value!r} on a CPU; it needs an accelerator"
+            )
+
+
 def check(config: Config, file: HyperparametersFile) -> None:
     """Raise ConfigError naming everything in which the configuration breaks its rules, the defaults included."""
     logged, allowed = logged_values(config.hyperparameters), hyperparameters_file.constraints(file)
@@ -179,7 +189,7 @@ def _fill(kind: type, table: Mapping[str, Any], path: Path, section: str = "") -
     for name, item in known.items():
         if name not in table and item.default is MISSING and item.default_factory is MISSING:
             raise ConfigError(f"{path}: {section}{name}: missing")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     values = {key: _convert(value, hints[key], f"{path}: {section}{key}") for key, value in table.items()}
     try:
         return kind(**values)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import validate
+from harness.system_settings import FromOne, FromZero, SystemSettings
 from imagenet_resnet.model import BLOCKS
 
 
@@ -78,40 +79,20 @@ class Hyperparameters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
-    """What belongs to the machine and leaves the mathematics alone."""
+class System(SystemSettings):
+    """Settings of the machine; they do not change the mathematics."""
 
     data_folder: Path = Path("data/imagenet")
-    """Prepared data set: train/, validation/ and manifest.json; --data takes its place."""
-    staging_folder: Path | None = None
-    """Copy the data set there before the run, to the node's own storage; "$TMPDIR/data" is expanded."""
+    """Prepared data set: train/, validation/ and manifest.json; --data takes precedence."""
     loader: Literal["plain", "dali"] = "plain"
-    """Who decodes: Pillow in threads, or NVIDIA DALI of the extra [dali], which decodes on the GPU if there is one."""
-    num_workers: int = 0
-    """Threads that read and decode for each rank; 0: the training loop itself."""
-    num_compute_threads: int = 0
-    """Threads that compute on a CPU for each rank; 0: as many as PyTorch finds right."""
+    """Decoder of the pictures: Pillow in threads, or NVIDIA DALI of the extra [dali], on the GPU if there is one."""
+    num_compute_threads: FromZero = 0
+    """Threads that compute on a CPU for each rank; 0: PyTorch's default."""
     unreadable: Literal["error", "grey"] = "error"
-    """A picture that cannot be decoded ends the run, or is named and replaced by a grey one."""
-    evaluation_batch_size: int = 64
-    """Pictures a rank evaluates at once."""
-    epochs_between_evaluations: int = 1
-    """The cadence; the last epoch is always evaluated, and no evaluation counts into the images per second."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16", "auto"] = "fp32"
-    """Of convolutions and the dense layer; "auto" is bf16 where the device computes with it, else fp32."""
-    channels_last: bool = False
-    """Lay pictures out with the channels last (NHWC), which most convolution kernels prefer."""
+    """A picture that cannot be decoded ends the run, or is reported and replaced by a grey one."""
+    evaluation_batch_size: FromOne = 64
+    """Pictures that a rank evaluates at once."""
+    epochs_between_evaluations: FromOne = 1
+    """Evaluate after every so many epochs and after the last one; images per second do not include evaluations."""
     gradient_compression: Literal["none", "bf16", "fp16"] = "none"
-    """What the gradients are rounded to on their way between the ranks."""
-    compile: bool = False
-    """Compile the network with torch.compile, which needs a C++ compiler on CPU."""
-    backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
-    """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
-    watchdog_minutes: float = 5.0
-    """Longest time without a heartbeat of a rank, after which the run ends; 0 for no limit."""
-    checkpoint_every_epochs: int = 0
-    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
-
-    def __post_init__(self) -> None:
-        validate.at_least(self, 1, "evaluation_batch_size", "epochs_between_evaluations")
-        validate.at_least(self, 0, "num_workers", "num_compute_threads", "checkpoint_every_epochs", "watchdog_minutes")
+    """Type to which gradients are rounded for the exchange between the ranks."""

@@ -24,9 +24,8 @@ from harness.data.checks import DataError
 from harness.data.sampler import EpochBatches
 from imagenet_resnet import jpeg
 from imagenet_resnet.data import Batch
-from imagenet_resnet.dataset import Dataset, Encoded
+from imagenet_resnet.dataset import Dataset, Encoded, choice_of_view
 from imagenet_resnet.jpeg import PictureError, View
-from imagenet_resnet.loader import view_of
 
 
 class Reader:
@@ -61,7 +60,7 @@ class Reader:
     def _sample(self, index: int, encoded: Encoded, number: int) -> tuple[np.ndarray, View]:
         try:
             picture = encoded.pictures[number]
-            return np.frombuffer(picture, dtype=np.uint8), view_of(self.batches, index)(jpeg.size_of(picture))
+            return np.frombuffer(picture, dtype=np.uint8), choice_of_view(self.batches, index)(jpeg.size_of(picture))
         except (PictureError, OSError) as error:
             raise DataError(f"{encoded.name(number)}: cannot be decoded: {error}") from None
 

@@ -3,12 +3,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, Unpack
 
 import numpy as np
 
 from harness.data.manifest import Manifest
 from harness.data.sampler import EpochBatches, Order
+from imagenet_resnet import jpeg
+from imagenet_resnet.jpeg import Size, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +41,14 @@ class Dataset(Protocol):
     def fetch(self, batches: Iterable[np.ndarray]) -> Iterator[Encoded]:
         """The samples of each batch of indices."""
         ...
+
+
+def choice_of_view(batches: EpochBatches, index: int) -> Callable[[Size], View]:
+    """The function from a picture's size to the part that the model sees: random in training, the center otherwise.
+
+    The part follows from seed, epoch and sample; the kind of loader and the number of threads do not matter.
+    """
+    if not batches.shuffle:
+        return jpeg.evaluation_view
+    rng = np.random.default_rng([batches.seed, batches.epoch, index])
+    return partial(jpeg.training_view, rng=rng)

@@ -13,8 +13,7 @@ Shape legend: N samples, H = W pixels, C = red, green and blue.
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Unpack
 
 import numpy as np
@@ -25,8 +24,8 @@ from harness.data.loader import Loader, in_threads
 from harness.data.sampler import EpochBatches, Order
 from imagenet_resnet import jpeg
 from imagenet_resnet.data import Batch
-from imagenet_resnet.dataset import Dataset, Encoded
-from imagenet_resnet.jpeg import PictureError, Size, View
+from imagenet_resnet.dataset import Dataset, Encoded, choice_of_view
+from imagenet_resnet.jpeg import PictureError
 
 GREY = 128
 
@@ -58,14 +57,6 @@ def loader(
     raise DataError(f"loader kind: found {kind!r}, expected 'plain' or 'dali'")
 
 
-def view_of(batches: EpochBatches, index: int) -> Callable[[Size], View]:
-    """What is shown of sample `index`, by its size: drawn in training, the centre in evaluation."""
-    if not batches.shuffle:
-        return jpeg.evaluation_view
-    rng = np.random.default_rng([batches.seed, batches.epoch, index])
-    return partial(jpeg.training_view, rng=rng)
-
-
 class _Reader:
     """The plain reader: threads that fetch and decode whole batches, since decoding and resizing are done in C."""
 
@@ -83,7 +74,9 @@ class _Reader:
         pixels_NHWC = image_NHWC.numpy()
         for number, index in enumerate(indices.tolist()):
             try:
-                pixels_NHWC[number] = jpeg.render(encoded.pictures[number], view_of(self.batches, index), self.side)
+                pixels_NHWC[number] = jpeg.render(
+                    encoded.pictures[number], choice_of_view(self.batches, index), self.side
+                )
             except (PictureError, OSError) as error:
                 self._replace(pixels_NHWC[number], f"{encoded.name(number)}: cannot be decoded: {error}")
         return image_NHWC, torch.from_numpy(encoded.labels)

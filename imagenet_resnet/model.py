@@ -80,10 +80,6 @@ class ResNet50(nn.Module):
             features_NCHW = stage(features_NCHW)
         return self.classify(features_NCHW.mean(dim=(2, 3)))
 
-    def batch_norm_parameters(self) -> list[nn.Parameter]:
-        """Gamma and beta of every batch norm: what section 6.4 of HPC AI500 V2.0 wants under weight decay too."""
-        return [p for module in self.modules() if isinstance(module, nn.BatchNorm2d) for p in module.parameters()]
-
     def _initialise(self, zero_init_last_gamma: bool, batch_norm_decay: float, batch_norm_epsilon: float) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -17,14 +17,17 @@ import time
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
-from harness import cli, config, optim
+from harness import cli, config
 from harness.data.loader import Loader
-from harness.distributed import batch_norm
+from harness.distributed import batch_norm, data_parallel
 from harness.distributed.gradient_compression import compress_gradients
 from harness.flops import training_flops
+from harness.optim import schedules
+from harness.optim.optimizers import device_rate, hpc_ai500_optimizer, set_learning_rate
+from harness.optim.parameter_groups import all_but_norms, decay_groups
+from harness.precision import Precision
 from harness.run import Run
 from harness.train_command import TrainCommand
 from imagenet_resnet.config import Hyperparameters, System
@@ -32,21 +35,17 @@ from imagenet_resnet.data import open_split
 from imagenet_resnet.dataset import Dataset
 from imagenet_resnet.loader import loader
 from imagenet_resnet.model import ResNet50, normalised
-from imagenet_resnet.precision import Precision
-
-TRUST = 0.001
-"""LARS' coefficient: the published one."""
-LAMB_SECOND_DECAY = 0.999
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; `arguments` in place of the command line's."""
+    """Run the command with `arguments`; None for those of the command line."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     num_classes = request.settings.hyperparameters.num_classes
     with request.launch() as world:
         config.check_shares(request.settings, world.num_ranks)
+        config.check_device(request.settings, world.device.type)
         request = request.staged(world)
-        precision = Precision.of(request.settings.system.precision, world.device)
+        precision = Precision.start(request.settings.system.precision, world.device)
         if request.settings.system.num_compute_threads:
             torch.set_num_threads(request.settings.system.num_compute_threads)
         train_set, validation_set = (
@@ -54,44 +53,44 @@ def main(arguments: list[str] | None = None) -> None:
             for split in ("train", "validation")
         )
         with request.run(world) as run:
-            train(run, train_set, validation_set, precision)
+            train(run, precision, train_set, validation_set)
 
 
-def train(run: Run, train_set: Dataset, validation_set: Dataset, precision: Precision) -> None:
-    """The whole procedure: initialisation, then all epochs, of which the last one is always evaluated."""
+def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Dataset) -> None:
+    """The whole procedure: initialization, then all epochs; the last one is always evaluated."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
     log_problem(run, precision)
     train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
     model = build_model(run)
+    replica = data_parallel.replicate(model, run.world)
+    compress_gradients(replica, system.gradient_compression)
     optimizer = build_optimizer(model, hyperparameters)
-    parts = {"network": model, "optimizer": optimizer, "precision": precision}
+    parts = {"model": model, "optimizer": optimizer, "precision": precision}
     checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
 
     run.start()
     for epoch in run.epochs(checkpoints=checkpoints):
         train_batches.set_epoch(epoch)
-        train_epoch(run, epoch, model, optimizer, train_batches, precision)
+        train_epoch(run, epoch, replica, optimizer, precision, train_batches)
         if epoch % system.epochs_between_evaluations == 0 or epoch == run.config.benchmark.num_epochs:
             with run.evaluation(epoch) as result:
-                result.value = top1_accuracy(run, model, validation_batches, precision)
+                result.value = top1_accuracy(run, model, precision, validation_batches)
 
 
 def train_epoch(
-    run: Run, epoch: int, model: nn.Module, optimizer: Optimizer, batches: Loader, precision: Precision
+    run: Run, epoch: int, replica: nn.Module, optimizer: Optimizer, precision: Precision, batches: Loader
 ) -> None:
-    """One pass over the training samples, and its images per second."""
-    model.train()
+    """One pass over the training samples; logs its images per second."""
+    replica.train()
     hyperparameters, device = run.config.hyperparameters, run.world.device
     num_steps, start = len(batches), time.perf_counter()
     with run.progress(epoch, num_steps) as progress:
         for step, (image_NHWC, label_N) in enumerate(batches):
             time_epochs = epoch - 1 + (step + 0.5) / num_steps
-            optim.set_learning_rate(
-                optimizer, learning_rate(time_epochs, run.config.benchmark.num_epochs, hyperparameters)
-            )
-            score_NK = predict(run, model, image_NHWC, precision)
+            set_learning_rate(optimizer, learning_rate(time_epochs, run.config.benchmark.num_epochs, hyperparameters))
+            score_NK = predict(run, replica, precision, image_NHWC)
             label_N = label_N.to(device, non_blocking=True)
             loss = cross_entropy(score_NK, label_N, label_smoothing=hyperparameters.label_smoothing)
             optimizer.zero_grad()
@@ -103,48 +102,47 @@ def train_epoch(
 
 
 def images_per_second(run: Run, num_images: int, start: float) -> float:
-    """Of a rank, training alone: all ranks' images / seconds since `start` / ranks, the device having caught up."""
+    """Images of all ranks / seconds since `start` / ranks, after the device has finished."""
     if run.world.device.type == "cuda":
         torch.cuda.synchronize(run.world.device)
     return num_images / (time.perf_counter() - start) / run.world.num_ranks
 
 
 @torch.no_grad()
-def top1_accuracy(run: Run, model: nn.Module, batches: Loader, precision: Precision) -> float:
-    """The quality metric: the share of all validation samples whose highest score is their class's."""
+def top1_accuracy(run: Run, model: nn.Module, precision: Precision, batches: Loader) -> float:
+    """The quality metric: the share of all validation samples whose own class has the highest score."""
     batch_norm.average_running_statistics(model)
     model.eval()
-    network = model.module if isinstance(model, DistributedDataParallel) else model  # ranks' numbers of batches differ
     num_right, num_samples = torch.zeros((), dtype=torch.int64, device=run.world.device), 0
     for image_NHWC, label_N in batches:
-        score_NK = predict(run, network, image_NHWC, precision)
+        score_NK = predict(run, model, precision, image_NHWC)
         num_right += (score_NK.argmax(dim=1) == label_N.to(run.world.device)).sum()
         num_samples += len(label_N)
     return run.world.mean(num_right, num_samples)
 
 
-def predict(run: Run, model: nn.Module, image_NHWC: Tensor, precision: Precision) -> Tensor:
-    """uint8 pictures -> (N, K) scores in fp32, computed in the precision and memory layout that the system asks for."""
-    layout = torch.channels_last if run.config.system.channels_last else torch.contiguous_format
+def predict(run: Run, model: nn.Module, precision: Precision, image_NHWC: Tensor) -> Tensor:
+    """uint8 pictures -> (N, K) scores in fp32."""
+    order = data_parallel.memory_format(run.config.system)
     image_NCHW = image_NHWC.to(run.world.device, non_blocking=True).permute(0, 3, 1, 2)
     with precision.autocast():
-        return model(normalised(image_NCHW).contiguous(memory_format=layout)).float()
+        return model(normalised(image_NCHW).contiguous(memory_format=order)).float()
 
 
 def learning_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperparameters) -> float:
-    """The rate at a time in epochs from 0: a linear rise from 0, then the schedule down to 0 or to its last step.
+    """The rate at a time in epochs from 0: a linear rise from 0, then the schedule down to 0 or to its last drop.
 
-    A step takes the rate at its middle, so that neither the first nor the last one is lost to a rate of 0.
+    A step uses the rate at its middle, so that neither the first nor the last step has a rate of 0.
     """
     peak, warmup = hyperparameters.opt_base_learning_rate, hyperparameters.opt_learning_rate_warmup_epochs
     rate = _decayed_rate(time_epochs, num_epochs, hyperparameters)
-    return optim.linear_warmup(time_epochs, rate, peak=peak, warmup=warmup, warmup_factor=math.inf)
+    return schedules.linear_warmup(time_epochs, rate, peak=peak, warmup=warmup, warmup_factor=math.inf)
 
 
 def _decayed_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperparameters) -> float:
     peak, schedule = hyperparameters.opt_base_learning_rate, hyperparameters.opt_learning_rate_schedule
     if schedule == "step":
-        return optim.step_decay(
+        return schedules.step_decay(
             time_epochs,
             peak=peak,
             boundaries=hyperparameters.opt_learning_rate_decay_boundary_epochs,
@@ -152,12 +150,12 @@ def _decayed_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperpar
         )
     span = {"peak": peak, "start": hyperparameters.opt_learning_rate_warmup_epochs, "stop": num_epochs}
     if schedule == "quadratic":
-        return optim.polynomial_decay(time_epochs, power=2, **span)
-    return {"linear": optim.linear_decay, "cosine": optim.cosine_decay}[schedule](time_epochs, **span)
+        return schedules.polynomial_decay(time_epochs, power=2, **span)
+    return {"linear": schedules.linear_decay, "cosine": schedules.cosine_decay}[schedule](time_epochs, **span)
 
 
 def log_problem(run: Run, precision: Precision) -> None:
-    """Operations an image, and what the arithmetic and the gradients' way are."""
+    """Log the operations per image, and the settings that a reader of the speed needs."""
     run.log("flops_per_image", flops_per_image(run.config.hyperparameters))
     run.log("precision", precision.name)
     run.log("gradient_compression", run.config.system.gradient_compression)
@@ -168,7 +166,7 @@ def flops_per_image(hyperparameters: Hyperparameters) -> int:
     """Floating-point operations of training on one image, counted without computing."""
     side = hyperparameters.image_size
     with torch.device("meta"):
-        return training_flops(network(hyperparameters), torch.empty(1, 3, side, side))
+        return training_flops(new_model(hyperparameters), torch.empty(1, 3, side, side))
 
 
 def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
@@ -189,23 +187,14 @@ def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) 
     )
 
 
-def build_model(run: Run) -> nn.Module:
-    """The network from the run's seed: the same initial state whatever the system and the ranks."""
-    system = run.config.system
+def build_model(run: Run) -> ResNet50:
+    """The model on the run's device. Its initial state follows from the run's seed alone."""
     torch.manual_seed(run.seed)
-    layout = torch.channels_last if system.channels_last else torch.contiguous_format
-    model = network(run.config.hyperparameters).to(run.world.device, memory_format=layout)
-    if system.compile:
-        model.compile()
-    if run.world.num_ranks == 1:
-        return model
-    # Running statistics are averaged before an evaluation, rather than overwritten by rank 0's in every step.
-    model = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
-    compress_gradients(model, system.gradient_compression)
-    return model
+    return data_parallel.place(new_model(run.config.hyperparameters), run.config.system, run.world.device)
 
 
-def network(hyperparameters: Hyperparameters) -> ResNet50:
+def new_model(hyperparameters: Hyperparameters) -> ResNet50:
+    """The model that the hyperparameters describe."""
     return ResNet50(
         num_classes=hyperparameters.num_classes,
         blocks=hyperparameters.resnet_blocks,
@@ -218,19 +207,11 @@ def network(hyperparameters: Hyperparameters) -> ResNet50:
 
 def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters) -> Optimizer:
     """SGD, LARS or LAMB, with weight decay on all parameters, or on all but those of batch norms."""
-    network = model.module if isinstance(model, DistributedDataParallel) else model
-    free = [] if hyperparameters.opt_weight_decay_on_batch_norm else network.batch_norm_parameters()
-    free_ids = {id(parameter) for parameter in free}
-    decayed = [parameter for parameter in network.parameters() if id(parameter) not in free_ids]
-    groups = [
-        group for group in optim.decay_groups(network, decayed, hyperparameters.opt_weight_decay) if group["params"]
-    ]
-    rate, momentum = hyperparameters.opt_base_learning_rate, hyperparameters.opt_momentum
-    if hyperparameters.opt_name == "lars":
-        return optim.LARS(groups, lr=rate, momentum=momentum, trust=TRUST)
-    if hyperparameters.opt_name == "lamb":
-        return optim.LAMB(groups, lr=rate, betas=(momentum, LAMB_SECOND_DECAY))
-    return SGD(groups, lr=rate, momentum=momentum)
+    decay_all = hyperparameters.opt_weight_decay_on_batch_norm
+    decayed = model.parameters() if decay_all else all_but_norms(model)
+    groups = decay_groups(model, decayed, hyperparameters.opt_weight_decay)
+    rate = device_rate(hyperparameters.opt_base_learning_rate, model)
+    return hpc_ai500_optimizer(hyperparameters.opt_name, groups, lr=rate, momentum=hyperparameters.opt_momentum)
 
 
 if __name__ == "__main__":

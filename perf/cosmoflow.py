@@ -11,8 +11,8 @@ import torch
 from torch.nn.functional import mse_loss
 
 from cosmoflow.model import CosmoFlow, log_counts
+from harness import precision
 from harness.flops import training_flops
-from harness.precision import uses_bf16
 from perf.measurement import Measurement, Row
 from perf.turns import in_turn, training_row
 
@@ -53,7 +53,7 @@ def _rows(size: int, batch_size: int) -> list[Row]:
     steps = {name: _step(variant, size, batch_size) for name, variant in variants().items()}
     times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
     amounts = {"batch_size": batch_size, "flops": _flops_per_sample(size)}
-    hardware = "" if uses_bf16("auto", "cpu") else "; this CPU has no bf16 matrix unit"
+    hardware = "" if precision.choose("auto", "cpu") == "bf16" else "; this CPU has no bf16 matrix unit"
     return [
         training_row(f"{size}^3, channels last and pooling first, fp32", times["fp32"], times["plain"], **amounts),
         training_row(f"{size}^3, the same in bf16{hardware}", times["bf16"], times["plain"], **amounts),

@@ -26,8 +26,8 @@ from deepcam.loss import CLASS_WEIGHTS, weighted_cross_entropy
 from deepcam.metric import confusion, sample_iou
 from deepcam.model import DeepCAM, Pyramid
 from deepcam.sample_files import FORMATS
+from harness import precision
 from harness.flops import training_flops
-from harness.precision import uses_bf16
 from perf.measurement import Measurement, Row
 from perf.turns import in_turn, training_row
 
@@ -81,7 +81,7 @@ def _step_rows() -> list[Row]:
     times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
     with torch.device("meta"):
         amounts = {"batch_size": BATCH_SIZE, "flops": training_flops(DeepCAM(), torch.empty(1, 16, HEIGHT, WIDTH))}
-    hardware = "" if uses_bf16("auto", "cpu") else "; this CPU has no bf16 matrix unit"
+    hardware = "" if precision.choose("auto", "cpu") == "bf16" else "; this CPU has no bf16 matrix unit"
     return [
         training_row("channels last, fp32", times["fp32"], times["plain"], **amounts),
         training_row(f"channels last, bf16{hardware}", times["bf16"], times["plain"], **amounts),

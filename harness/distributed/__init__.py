@@ -2,6 +2,7 @@
 """Training with several processes.
 
 world.py                 process group and device: launch() and World
+data_parallel.py         a model on its device, and its replicas
 launchers.py             rank and size, from the launcher's environment
 rendezvous.py            address and port at which the ranks meet
 affinity.py              the accelerator and the cores of a rank

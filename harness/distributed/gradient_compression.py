@@ -13,15 +13,16 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 Compression = Literal["none", "bf16", "fp16"]
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def compress_gradients(model: DistributedDataParallel, compression: Compression) -> None:
-    """Exchange the model's gradients in the given type; the averages are fp32 again. Call it once, before training."""
-    if compression != "none":
+def compress_gradients(model: nn.Module, compression: Compression) -> None:
+    """Exchange a replica's gradients in the given type; the averages are fp32 again. Call it once, before training."""
+    if compression != "none" and isinstance(model, DistributedDataParallel):
         model.register_comm_hook(TYPES[compression], average_rounded)
 
 

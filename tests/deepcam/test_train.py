@@ -22,6 +22,7 @@ from deepcam.synthesize import synthesize
 from harness import config
 from harness.config import ConfigError
 from harness.distributed.world import World
+from harness.precision import Precision
 from tests import commands
 
 CONFIGS = Path(deepcam.__file__).parent / "configs"
@@ -198,7 +199,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(accumulation, make_d
     whole.backward()
     expected = model.layer.weight.grad.clone()
     model.zero_grad()
-    found = train.accumulate_gradients(fake_run(accumulation), model, normalise, batch)
+    found = train.accumulate_gradients(fake_run(accumulation), model, normalise, Precision("fp32", "cpu"), batch)
     torch.testing.assert_close(model.layer.weight.grad, expected)
     torch.testing.assert_close(found, whole.detach())
 

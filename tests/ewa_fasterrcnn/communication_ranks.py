@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two ranks do in test_communication.py: a step with each setting; rank 0 writes what came out."""
+"""The ranks of test_gradient_exchange.py: a step with each setting; rank 0 writes the results."""
 
 import itertools
 import json
@@ -32,15 +32,15 @@ def main(path: Path) -> None:
                 network(), world, bucket_mebibytes=bucket_mebibytes, overlap=overlap, compression=compression
             )
             for _ in range(2):  # DistributedDataParallel forms its buckets anew after the first step
-                exchange.network.zero_grad()
-                exchange.model(rows(world.rank)).square().mean().backward()
+                exchange.replica.zero_grad()
+                exchange.replica(rows(world.rank)).square().mean().backward()
                 exchange.finish()
             results.append(
                 {
                     "overlap": overlap,
                     "compression": compression,
                     "bucket_mebibytes": bucket_mebibytes,
-                    "gradients": [parameter.grad.tolist() for parameter in exchange.network.parameters()],
+                    "gradients": [parameter.grad.tolist() for parameter in exchange.replica.parameters()],
                     "num_all_reduces": exchange.traffic.num_all_reduces,
                     "num_bytes": exchange.traffic.num_bytes,
                 }

@@ -74,8 +74,10 @@ def test_hardware_level_keeps_network_and_norm(tmp_path):
         load(CONFIGS / "closed", hyperparameters_path=path)
 
 
-def test_system_settings_are_checked():
-    with pytest.raises(ValueError, match=r"bucket_mebibytes: found 0"):
-        System(bucket_mebibytes=0)
-    with pytest.raises(ValueError, match="num_workers: found -1"):
-        System(num_workers=-1)
+@pytest.mark.parametrize("line", ["bucket_mebibytes = 0", "num_workers = -1"])
+def test_a_system_setting_out_of_its_bounds_is_named(tmp_path, line):
+    path = tmp_path / "system.toml"
+    path.write_text('[submission]\norg = "A"\nplatform = "B"\nstatus = "research"\n[system]\n' + line)
+    name, value = line.split(" = ")
+    with pytest.raises(ConfigError, match=rf"\[system\] {name}: found {value}, expected"):
+        load(CONFIGS / "closed", system_path=path)

@@ -72,7 +72,7 @@ def test_small_buckets_are_many_all_reduces_and_one_large_one_is_one(results):
 def test_one_rank_exchanges_nothing():
     network = ranks_module().network()
     exchange = GradientExchange(network, World(), bucket_mebibytes=25, overlap=True, compression="bf16")
-    assert exchange.model is network
+    assert exchange.replica is network
     network(torch.randn(4, 20)).sum().backward()
     before = network[0].weight.grad.clone()
     exchange.finish()

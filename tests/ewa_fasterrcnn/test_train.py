@@ -12,9 +12,11 @@ from compliance import mllog
 from ewa_fasterrcnn import train
 from ewa_fasterrcnn.config import Hyperparameters, System
 from ewa_fasterrcnn.model.backbone import ResNet50
+from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN
 from harness import config
 from harness.config import ConfigError
 from harness.distributed.world import World
+from harness.optim.optimizers import LAMB, LARS
 from tests import commands
 
 CONFIGS = Path(ewa_fasterrcnn.__file__).parent / "configs"
@@ -144,8 +146,8 @@ def test_frozen_norms_need_weights_and_others_take_none(tmp_path):
         train.check_configuration(frozen, World())
 
 
-def test_tf32_is_for_gpus():
-    with pytest.raises(ConfigError, match="precision: found 'tf32' on a cpu"):
+def test_tf32_is_for_accelerators():
+    with pytest.raises(ConfigError, match="precision: found 'tf32' on a CPU"):
         train.check_configuration(settings(precision="tf32"), World())
 
 
@@ -163,3 +165,46 @@ def test_unused_rows_are_no_storms():
     truth = train.truth_of(rows)
     assert truth.boxes_G4.tolist() == [[1, 2, 3, 4]]
     assert truth.classes_G.tolist() == [0]
+
+
+# --- learning rate and optimizer, worked by hand
+
+
+def rates(*times: float, num_epochs: int = 50, **fields) -> list[float]:
+    hyperparameters = Hyperparameters(opt_base_learning_rate=1.0, **fields)
+    return [train.learning_rate(time, num_epochs, hyperparameters) for time in times]
+
+
+def test_reference_learning_rates_rise_and_step_down():
+    assert rates(0, 0.25, 1, 33, 33.5, 44.5) == pytest.approx([0, 0.25, 1, 1, 0.1, 0.01])
+
+
+def test_a_cosine_falls_to_zero_at_the_end():
+    found = rates(0.5, 1, 25.5, 50, opt_learning_rate_schedule="cosine")
+    assert found == pytest.approx([0.5, 1, 0.5, 0])
+
+
+def test_weight_decay_spares_norms_only_if_told():
+    network = FasterRCNN(base_width=8, pyramid_channels=16, head_features=16)
+    (everything,) = train.build_optimizer(network, Hyperparameters()).param_groups
+    assert (everything["weight_decay"], everything["momentum"]) == (1e-4, 0.9)
+    assert len(everything["params"]) == len(list(network.parameters()))
+    groups = train.build_optimizer(network, Hyperparameters(opt_weight_decay_on_batch_norm=False)).param_groups
+    assert [group["weight_decay"] for group in groups] == [1e-4, 0.0]
+    assert len(groups[1]["params"]) == 2 * 53
+
+
+@pytest.mark.parametrize(("name", "kind"), [("lars", LARS), ("lamb", LAMB)])
+def test_layerwise_policies_are_there_too(name, kind):
+    built = train.build_optimizer(torch.nn.Linear(2, 1), Hyperparameters(opt_name=name))
+    assert isinstance(built, kind)
+    assert built.param_groups[0]["weight_decay"] == 1e-4
+
+
+def test_gradients_are_scaled_down_together():
+    network = torch.nn.Linear(2, 1, bias=False)
+    network.weight.grad = torch.tensor([[30.0, 40.0]])
+    train.clip_gradients(network, None)
+    assert network.weight.grad.tolist() == [[30, 40]]
+    train.clip_gradients(network, 10.0)
+    assert network.weight.grad[0].tolist() == pytest.approx([6, 8], rel=1e-4)

@@ -16,15 +16,15 @@ from imagenet_resnet import train
 
 
 def main(weights: str, *arguments: str) -> None:
-    build, models = train.network, []
+    build, models = train.new_model, []
 
-    def joint_network(hyperparameters):
+    def joint_model(hyperparameters):
         group = batch_norm.process_group(dist.get_world_size()) if dist.is_initialized() else None
         models.append(batch_norm.convert(build(hyperparameters), group))
         return models[-1]
 
     train.flops_per_image = lambda hyperparameters: 1  # counting needs no process group, and no converted network
-    train.network = joint_network
+    train.new_model = joint_model
     torch.set_num_threads(1)
     train.main(list(arguments))
     values = {name: value.float() for name, value in models[-1].state_dict().items()}

@@ -13,7 +13,8 @@ from harness.data.manifest import FILE_NAME
 from imagenet_resnet import jpeg
 from imagenet_resnet import loader as loader_module
 from imagenet_resnet.data import open_split
-from imagenet_resnet.loader import loader, view_of
+from imagenet_resnet.dataset import choice_of_view
+from imagenet_resnet.loader import loader
 
 SIDE = 24
 
@@ -103,7 +104,7 @@ def test_a_crop_follows_from_seed_epoch_and_sample(folders):
     order = dataset.batches(batch_size=4, num_ranks=1, rank=0, seed=3, shuffle=True)
     order.epoch = 5
     index = int(order.indices()[0][0])
-    expected = jpeg.render(jpeg.read(dataset.paths[index]), view_of(order, index), SIDE)
+    expected = jpeg.render(jpeg.read(dataset.paths[index]), choice_of_view(order, index), SIDE)
     assert np.array_equal(next(iter(batches))[0][0].numpy(), expected)
 
 

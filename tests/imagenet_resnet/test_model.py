@@ -75,12 +75,6 @@ def test_batch_norm_settings_reach_every_layer():
     assert all(norm.momentum == pytest.approx(0.2) and norm.eps == 1e-3 for norm in norms)
 
 
-def test_batch_norm_parameters_are_the_vectors_but_for_the_last_bias():
-    model = ResNet50(blocks=(1, 1), width=4)
-    vectors = {id(p) for p in model.parameters() if p.dim() == 1} - {id(model.classify.bias)}
-    assert {id(p) for p in model.batch_norm_parameters()} == vectors
-
-
 def test_normalised_pictures():
     image_NCHW = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
     expected = (image_NCHW.numpy() - torch.tensor(MEAN_C).view(3, 1, 1).numpy()) / torch.tensor(DEVIATION_C).view(

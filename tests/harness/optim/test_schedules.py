@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Schedules against published rates and hand calculation."""
+
 import math
 
 import pytest
 import torch
-from torch import nn
 
-from harness.optim import (
+from harness.optim.schedules import (
+    cosine_annealing,
     cosine_decay,
-    decay_groups,
+    deepcam_warmup,
     linear_decay,
     linear_warmup,
     polynomial_decay,
-    set_learning_rate,
     step_decay,
 )
 
@@ -99,44 +100,46 @@ def test_a_decay_of_no_length_is_a_step():
     assert [linear_decay(epoch, peak=1.0, start=3, stop=3) for epoch in (2, 3)] == [1.0, 0.0]
 
 
-def small_model() -> nn.Module:
-    torch.manual_seed(4)
-    return nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1)).double()
+def deepcam_curve(steps, *, warmup: float, factor: float, milestones=(6,), decay_rate=0.5) -> list[float]:
+    peak = 2.0 * factor
+    return [
+        deepcam_warmup(
+            step,
+            step_decay(step - warmup, peak=peak, boundaries=milestones, factors=decay_rate),
+            start=2.0,
+            warmup=warmup,
+            warmup_factor=factor,
+        )
+        for step in steps
+    ]
 
 
-def test_two_sgd_steps_against_hand_calculation():
-    """With momentum m, decay d, rate r: v = g1 + d w0, w1 = w0 - r1 v; v' = m v + g2 + d w1, w2 = w1 - r2 v'."""
-    model = small_model()
-    decayed = model[0].weight
-    w0, b0 = decayed.detach().clone(), model[0].bias.detach().clone()
-    optimizer = torch.optim.SGD(decay_groups(model, [decayed], 0.04), lr=1.0, momentum=0.9)
-    gradients = [torch.full_like(w0, 0.5), torch.full_like(w0, -0.25)]
-    for rate, gradient in zip((0.1, 0.2), gradients, strict=True):
-        decayed.grad, model[0].bias.grad = gradient, gradient[:, 0].clone()
-        set_learning_rate(optimizer, rate)
+def test_a_warmup_factor_of_one_rises_from_zero():
+    assert deepcam_curve([0, 1, 2, 3, 4, 5], warmup=4, factor=1) == pytest.approx([0, 0.5, 1, 1.5, 2, 2])
+
+
+def test_another_warmup_factor_multiplies_the_start_rate():
+    assert deepcam_curve([0, 1, 2, 3, 4, 5], warmup=4, factor=3) == pytest.approx([2, 3, 4, 5, 6, 6])
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_no_warmup_begins_at_the_peak(factor):
+    assert deepcam_curve([0, 1], warmup=0, factor=factor) == [2.0 * factor, 2.0 * factor]
+
+
+def test_milestones_count_after_the_warmup():
+    assert deepcam_curve([4, 10, 11, 40], warmup=4, factor=1) == [2.0, 2.0, 1.0, 1.0]
+    assert deepcam_curve([4, 5, 7, 9], warmup=3, factor=1, milestones=(2, 3, 5), decay_rate=0.1) == pytest.approx(
+        [2.0, 2.0, 0.02, 0.002]
+    )
+
+
+def test_cosine_annealing_is_torchs_curve():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=2.0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10, eta_min=0.1)
+    for step in range(16):
+        expected = optimizer.param_groups[0]["lr"]
+        assert cosine_annealing(step, peak=2.0, half_period=10, end=0.1) == pytest.approx(expected)
         optimizer.step()
-    v1 = gradients[0] + 0.04 * w0
-    w1 = w0 - 0.1 * v1
-    w2 = w1 - 0.2 * (0.9 * v1 + gradients[1] + 0.04 * w1)
-    torch.testing.assert_close(decayed.detach(), w2)
-    torch.testing.assert_close(model[0].bias.detach(), b0 - 0.1 * 0.5 - 0.2 * (0.9 * 0.5 - 0.25))
-
-
-def test_keras_l2_is_twice_torchs_weight_decay():
-    rows, l2 = torch.rand(5, 3, dtype=torch.float64), 0.01
-    by_loss, by_decay = small_model(), small_model()
-    loss = by_loss(rows).square().mean() + l2 * by_loss[0].weight.square().sum()
-    loss.backward()
-    torch.optim.SGD(by_loss.parameters(), lr=0.1, momentum=0.9).step()
-    by_decay(rows).square().mean().backward()
-    torch.optim.SGD(decay_groups(by_decay, [by_decay[0].weight], 2 * l2), lr=0.1, momentum=0.9).step()
-    for expected, found in zip(by_loss.parameters(), by_decay.parameters(), strict=True):
-        torch.testing.assert_close(found, expected)
-
-
-def test_groups_hold_every_parameter_once():
-    model = small_model()
-    groups = decay_groups(model, [model[1].weight], 0.5)
-    held = [id(parameter) for group in groups for parameter in group["params"]]
-    assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
-    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+        scheduler.step()

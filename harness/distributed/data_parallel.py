@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model on its device, and its replica on every rank.
+
+model = data_parallel.place(DeepCAM(), system, world.device)
+replica = data_parallel.replicate(model, world)             # its backward pass averages gradients over the ranks
+fields_NCHW = fields_NCHW.contiguous(memory_format=data_parallel.memory_format(system))
+"""
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from harness.distributed.world import World
+from harness.system_settings import SystemSettings
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def memory_format(system: SystemSettings, *, num_dimensions: int = 2) -> torch.memory_format:
+    """Memory order of weights and features with so many spatial dimensions, 2 or 3."""
+    if not system.channels_last:
+        return torch.contiguous_format
+    return torch.channels_last if num_dimensions == 2 else torch.channels_last_3d
+
+
+def place(model: Model, system: SystemSettings, device: torch.device, *, num_dimensions: int = 2) -> Model:
+    """The model on the device, in the memory order that the system asks for, and compiled if it asks for that."""
+    model = model.to(device, memory_format=memory_format(system, num_dimensions=num_dimensions))
+    if system.compile:
+        model.compile()
+    return model
+
+
+def replicate(model: nn.Module, world: World, *, bucket_mebibytes: float = 25.0) -> nn.Module:
+    """The model with its gradients averaged over ranks; the model itself if there is one rank.
+
+    Buffers are not exchanged: running statistics of batch norms stay each rank's own until an evaluation.
+    """
+    if world.num_ranks == 1:
+        return model
+    return DistributedDataParallel(
+        model, broadcast_buffers=False, gradient_as_bucket_view=True, bucket_cap_mb=bucket_mebibytes
+    )

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings that [system] of system.toml has in every benchmark; each benchmark's System adds its own.
+
+@dataclass(frozen=True, kw_only=True)
+class System(SystemSettings):
+    data_folder: Path = Path("data/deepcam")
+
+The settings belong to the machine and do not change the mathematics. harness.config checks their values against the
+types, bounds included.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+FromZero = Annotated[int, Meta(ge=0)]
+FromOne = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "auto"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemSettings:
+    """Settings of the machine."""
+
+    staging_folder: Path | None = None
+    """Copy the data set to this folder of the node's own storage and read it there; "$TMPDIR/data" is expanded."""
+    num_workers: FromZero = 0
+    """Threads or processes that read for each rank; 0: the training loop reads each batch itself."""
+    precision: Precision = "fp32"
+    """Arithmetic of convolutions and dense layers; "auto" is bf16 if the device computes with it, else fp32."""
+    channels_last: bool = False
+    """Memory order with the channels last (NHWC, NDHWC), which most convolution kernels prefer."""
+    compile: bool = False
+    """Compile the model with torch.compile, which needs a C++ compiler on CPU."""
+    backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
+    """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
+    watchdog_minutes: Annotated[float, Meta(ge=0)] = 5.0
+    """Longest time without a heartbeat of a rank, after which the run ends; 0 for no limit."""
+    checkpoint_every_epochs: FromZero = 0
+    """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
+
+
+ACCELERATOR_ONLY: dict[str, tuple[object, ...]] = {"precision": ("tf32", "fp16")}
+"""Values that a CPU cannot offer, by setting."""
