@@ -27,7 +27,8 @@ def memory_format(system: SystemSettings, *, num_dimensions: int = 2) -> torch.m
 
 def place(model: Model, system: SystemSettings, device: torch.device, *, num_dimensions: int = 2) -> Model:
     """The model on the device, in the memory order that the system asks for, and compiled if it asks for that."""
-    model = model.to(device, memory_format=memory_format(system, num_dimensions=num_dimensions))
+    model = model.to(device)
+    model.to(memory_format=memory_format(system, num_dimensions=num_dimensions))  # type: ignore[call-overload]
     if system.compile:
         model.compile()
     return model
