@@ -56,13 +56,19 @@ def prepare(raw: Path, out: Path, conversion: Conversion, *, num_workers: int) -
         raise PrepareError(f"{raw}: found no universes *.hdf5 there or below")
     splits = split_by_universe(list(universes), conversion.validation_fraction)
     _check_space(out, universes, conversion)
-    preparation.begin(out, {**asdict(conversion), "splits": splits})
     tasks = {
         name: partial(convert, path, out / splits[name] / name, conversion, folder=out)
         for name, path in universes.items()
     }
-    converted = preparation.completed(out, tasks, Converted, num_workers=num_workers)
-    complete = _described(
+    with preparation.begun(out, {**asdict(conversion), "splits": splits}):
+        converted = preparation.completed(out, tasks, Converted, num_workers=num_workers)
+        complete = _prepared(raw, splits, conversion, converted)
+        preparation.finish(out, complete)
+    return complete
+
+
+def _prepared(raw: Path, splits: dict[str, str], conversion: Conversion, converted: dict[str, Converted]) -> Manifest:
+    return _described(
         {
             split: [file for name in splits if splits[name] == split for file in converted[name].files]
             for split in SPLITS
@@ -70,11 +76,9 @@ def prepare(raw: Path, out: Path, conversion: Conversion, *, num_workers: int) -
         sample_format=conversion.format,
         compressed=conversion.compress,
         edge=conversion.crop,
-        synthetic=any(one.synthetic for one in converted.values()),
-        provenance={"source": str(raw), "universes": len(universes), **asdict(conversion)},
+        synthetic=any(universe.synthetic for universe in converted.values()),
+        provenance={"source": str(raw), "universes": len(converted), **asdict(conversion)},
     )
-    preparation.finish(out, complete)
-    return complete
 
 
 def verify(folder: Path) -> Manifest:

@@ -99,17 +99,17 @@ def physical_parameters(targets: np.ndarray) -> dict[str, float]:
 
 
 def synthesize(folder: Path, simulation: Simulation, num_universes: dict[str, int], *, num_processes: int) -> Manifest:
-    """Write the universes of every split, then the manifest; a finished data set of the same options is kept."""
+    """Write a new data set of the universes of every split; a finished data set of the same options is kept."""
     provenance = _provenance(simulation)
     if kept := preparation.finished(folder, provenance, num_universes):
         return kept
-    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
-    for split in num_universes:
-        _split_folder(folder, split).mkdir(parents=True, exist_ok=True)
-    write = partial(_write, folder, simulation)
-    files = preparation.made(write, num_universes, "simulating", num_processes=num_processes, chunksize=8)
-    complete = _described(simulation.size, provenance, files)
-    complete.save(folder)
+    with preparation.new_folder(folder) as new:
+        for split in num_universes:
+            _split_folder(new, split).mkdir(exist_ok=True)
+        write = partial(_write, new, simulation)
+        files = preparation.made(write, num_universes, "simulating", num_processes=num_processes, chunksize=8)
+        complete = _described(simulation.size, provenance, files)
+        complete.save(new)
     return complete
 
 

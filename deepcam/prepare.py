@@ -55,26 +55,21 @@ def prepare(raw: Path, out: Path, sample_format: SampleFormat, *, num_processes:
     source_format, splits = find_samples(raw)
     if out.resolve() == raw.resolve():
         raise PrepareError(f"{out}: is RAW itself; choose another folder, or use --describe")
-    _check_out(out, sample_format)
     _check_space(raw, out, source_format, splits, sample_format)
-    for split in splits:
-        (out / split).mkdir(parents=True, exist_ok=True)
-    for name in (manifest.FILE_NAME, STATISTICS_NAME):
-        (out / name).unlink(missing_ok=True)
-    if (raw / STATISTICS_NAME).exists():
-        Statistics.load(raw / STATISTICS_NAME)
-        shutil.copyfile(raw / STATISTICS_NAME, out / STATISTICS_NAME)
-    convert = partial(_convert, out=out, source_format=source_format, sample_format=sample_format)
-    tasks = {
-        (split, path.name): partial(convert, path.parent, split, path.name)
-        for split, paths in splits.items()
-        for path in paths
-    }
-    written = _in_splits(tasks, splits, "converting", num_processes)
-    provenance = {"source": str(raw), "split_seed": SPLIT_SEED}
-    return finish(
-        out, written, sample_format, synthetic=_is_synthetic(raw), provenance=provenance, tool="deepcam.prepare"
-    )
+    with preparation.begun(out, {"source": str(raw), "format": sample_format.name}):
+        for split in splits:
+            (out / split).mkdir(exist_ok=True)
+        (out / STATISTICS_NAME).unlink(missing_ok=True)
+        if (raw / STATISTICS_NAME).exists():
+            Statistics.load(raw / STATISTICS_NAME)
+            shutil.copyfile(raw / STATISTICS_NAME, out / STATISTICS_NAME)
+        written = _convert_all(out, source_format, splits, sample_format, num_processes)
+        provenance = {"source": str(raw), "split_seed": SPLIT_SEED}
+        described = finish(
+            out, written, sample_format, synthetic=_is_synthetic(raw), provenance=provenance, tool="deepcam.prepare"
+        )
+        preparation.finish(out, described)
+    return described
 
 
 def describe(folder: Path, *, num_processes: int) -> Manifest:
@@ -131,6 +126,22 @@ def _checked(raw: Path, splits: dict[str, list[Path]]) -> dict[str, list[Path]]:
     return splits
 
 
+def _convert_all(
+    out: Path,
+    source_format: SampleFormat,
+    splits: dict[str, list[Path]],
+    sample_format: SampleFormat,
+    num_processes: int,
+) -> dict[str, list[WrittenSample]]:
+    convert = partial(_convert, out=out, source_format=source_format, sample_format=sample_format)
+    tasks = {
+        (split, path.name): partial(convert, path.parent, split, path.name)
+        for split, paths in splits.items()
+        for path in paths
+    }
+    return _in_splits(tasks, splits, "converting", num_processes)
+
+
 def _convert(
     folder: Path, split: str, identifier: str, *, out: Path, source_format: SampleFormat, sample_format: SampleFormat
 ) -> WrittenSample:
@@ -148,15 +159,6 @@ def _in_splits(
     """Do the tasks in parallel; the results by split, in the order of the names. The first broken sample ends all."""
     done = dict(progress.tracked(preparation.in_processes(tasks, num_processes), title, total=len(tasks)))
     return {split: [done[split, path.name] for path in paths] for split, paths in splits.items()}
-
-
-def _check_out(out: Path, sample_format: SampleFormat) -> None:
-    """Refuse a folder that holds samples of another form."""
-    if not out.exists():
-        return
-    for path in (path for split in SPLITS for path in (out / split).glob("data*")):
-        if sample_format.identifier(path.name) is None:
-            raise PrepareError(f"{out}: found {path.name} of another form; choose another folder, or remove it")
 
 
 def _check_space(

@@ -38,13 +38,12 @@ import numpy as np
 
 from compliance.files.errors import UserError
 from deepcam import sample_files
-from deepcam.channel_statistics import FILE_NAME as STATISTICS_NAME
 from deepcam.channel_statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.conversion import WrittenSample, describe_sample, finish, summary
 from deepcam.model import InputSizeError, check_input_size
 from deepcam.sample_files import CHANNELS, FORMATS, Sample
 from deepcam.synthetic import climate, labelling, storms
-from harness.data import manifest, preparation
+from harness.data import preparation
 from harness.data.manifest import Manifest
 
 STREAMS = {"train": 1, "validation": 2}
@@ -90,17 +89,16 @@ def make_sample(world: World, split: str, number: int) -> Sample:
 
 
 def synthesize(folder: Path, world: World, num_samples: dict[str, int], *, num_processes: int) -> Manifest:
-    """Write the samples of every split, stats.h5 and the manifest; a finished data set of the same options is kept."""
+    """Write a new data set: samples, stats.h5 and manifest; a finished data set of the same options is kept."""
     if (kept := preparation.finished(folder, asdict(world), num_samples)) and STATISTICS_SPLIT in kept.splits:
         return kept
-    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
-    (folder / STATISTICS_NAME).unlink(missing_ok=True)
-    for split in num_samples:
-        (folder / split).mkdir(parents=True, exist_ok=True)
-    write = partial(_write, folder, world)
-    written = preparation.made(write, num_samples, "making up climates", num_processes=num_processes, chunksize=4)
-    provenance = {"source": "synthetic climates, labelled by heuristics", **asdict(world)}
-    return finish(folder, written, FORM, synthetic=True, provenance=provenance, tool="deepcam.synthesize")
+    with preparation.new_folder(folder) as new:
+        for split in num_samples:
+            (new / split).mkdir()
+        write = partial(_write, new, world)
+        written = preparation.made(write, num_samples, "making up climates", num_processes=num_processes, chunksize=4)
+        provenance = {"source": "synthetic climates, labelled by heuristics", **asdict(world)}
+        return finish(new, written, FORM, synthetic=True, provenance=provenance, tool="deepcam.synthesize")
 
 
 def _write(folder: Path, world: World, split: str, number: int) -> WrittenSample:

@@ -59,26 +59,25 @@ from harness.data.preparation import RECEIPTS_FOLDER, PrepareError
 
 def prepare(raw: Path, out: Path, years: dict[str, list[int]], *, copy: bool, num_workers: int) -> Manifest:
     """Check every year and bring it to its split, then write statistics and the manifest, which comes last."""
-    if (out / manifest.FILE_NAME).exists():
-        raise PrepareError(f"{out / manifest.FILE_NAME}: found a prepared data set; --verify checks it")
     sources = _sources(raw, years)
     paths = {split: [f"{split}/{sources[year].name}" for year in years[split]] for split in years}
     if copy:
         preparation.check_space(out, sum(path.stat().st_size for path in sources.values()), "; or link")
-    for folder in (*years, RECEIPTS_FOLDER):
-        (out / folder).mkdir(parents=True, exist_ok=True)
     targets = {out / split / sources[year].name: sources[year] for split in years for year in years[split]}
-    moments = _bring_all(out, targets, copy, num_workers)
-    training = (moments[out / path] for path in paths["train"])
-    channel_statistics.join(training).statistics().save(out / channel_statistics.FILE_NAME)
-    with progress.counted("computing checksums", len(sources)) as advance:
-        provenance = {"source": str(raw), "copied": copy}
-        provenance |= {f"{split}_years": ", ".join(map(str, years[split])) for split in years}
-        described = conversion.data_set(
-            out, paths, provenance=provenance, tool="ewa_fasterrcnn.prepare", advance=advance
-        )
-    preparation.finish(out, described)
+    with preparation.begun(out, {"years": years, "copy": copy}):
+        moments = _bring_all(out, targets, copy, num_workers)
+        training = (moments[out / path] for path in paths["train"])
+        channel_statistics.join(training).statistics().save(out / channel_statistics.FILE_NAME)
+        described = _described(raw, out, years, paths, copy)
+        preparation.finish(out, described)
     return described
+
+
+def _described(raw: Path, out: Path, years: dict[str, list[int]], paths: dict[str, list[str]], copy: bool) -> Manifest:
+    provenance: dict[str, str | bool] = {"source": str(raw), "copied": copy}
+    provenance |= {f"{split}_years": ", ".join(map(str, years[split])) for split in years}
+    with progress.counted("computing checksums", sum(map(len, paths.values()))) as advance:
+        return conversion.data_set(out, paths, provenance=provenance, tool="ewa_fasterrcnn.prepare", advance=advance)
 
 
 def bring(source: Path, target: Path, *, copy: bool) -> Moments:

@@ -10,7 +10,6 @@ synthetic. The same seed gives the same images whatever the number of processes.
 
 import argparse
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -39,8 +38,8 @@ from ewa_fasterrcnn import channel_statistics, conversion
 from ewa_fasterrcnn.channel_statistics import Moments
 from ewa_fasterrcnn.synthetic.weather import make_image
 from ewa_fasterrcnn.year_files import CHANNELS, MOST_BOXES, SYNTHETIC
-from harness import progress
-from harness.data import manifest, preparation
+from harness import children, progress
+from harness.data import preparation
 from harness.data.manifest import Manifest
 
 FIRST_YEAR = 1979
@@ -95,16 +94,20 @@ def plan(num_train: int, num_validation: int, num_train_years: int) -> list[Year
 
 
 def synthesize(folder: Path, world: World, years: list[Year], *, num_processes: int) -> Manifest:
-    """Write all years, then statistics and manifest; a finished data set of the same options is kept."""
+    """Write a new data set: years, statistics and manifest; a finished data set of the same options is kept."""
     paths = {split: [year.path for year in years if year.split == split] for split in ("train", "validation")}
     counts = {split: sum(year.num_images for year in years if year.split == split) for split in paths}
     kept = preparation.finished(folder, asdict(world), counts)
     if kept and all([file.path for file in kept.split(split).files] == paths[split] for split in paths):
         return kept
-    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
+    with preparation.new_folder(folder) as new:
+        return _make(new, world, years, paths, num_processes)
+
+
+def _make(folder: Path, world: World, years: list[Year], paths: dict[str, list[str]], num_processes: int) -> Manifest:
     for split in paths:
-        (folder / split).mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(num_processes) as pool:
+        (folder / split).mkdir()
+    with children.pool(num_processes) as pool:
         written = pool.map(partial(_write_year, folder, world), years)
         moments = list(progress.tracked(written, "making up years", total=len(years)))
     training = (one for one, year in zip(moments, years, strict=True) if year.split == "train")

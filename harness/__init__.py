@@ -9,7 +9,7 @@ train_command.py  the request of a train command; cli.py: options and exit codes
 checkpoint.py     exact resume; signals.py: Ctrl-C and SIGTERM as exceptions
 progress.py       progress bars
 page_cache.py     drops cached pages of the data set; local_copy.py: staging and caching for a run
-processor.py      the processor of this machine
+processor.py      the processor of this machine; children.py: child processes that end with their parent
 system_settings.py  the settings of [system] that all benchmarks have
 precision.py      fp32, tf32, bf16 or fp16; flops.py: operations of a training step
 optim/            learning-rate schedules, optimizers, parameter groups

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from compliance.command_line import Parser, command, complete, require
 from compliance.files.errors import UserError
-from harness.signals import Terminated
+from harness.signals import Interrupts, Terminated
 
 USER_ERROR = 2
 """Exit code for a mistake that the user can fix."""
@@ -101,14 +101,18 @@ def report(name: str, work: Callable[[], str], *, resumes: bool = False) -> int:
 
     `resumes`: the same command continues after an interruption.
     """
+    interrupts = Interrupts()
+    interrupts.install()
     try:
         print(work())
     except (UserError, OSError, BrokenProcessPool) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"{name}: interrupted{'; the same command continues from here' if resumes else ''}", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return _code(error)
+    finally:
+        interrupts.restore()
     return 0
 
 
@@ -116,10 +120,12 @@ def exit_code(main: Callable[[], int | None]) -> int:
     """Run a command. Returns 2 after one line for a mistake of the user, 130 for Ctrl-C, 143 for SIGTERM."""
     try:
         return main() or 0
-    except Terminated:
-        return 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as error:
+        return _code(error)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+
+
+def _code(error: KeyboardInterrupt) -> int:
+    return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)

@@ -73,11 +73,11 @@ def prepare(raw: Path, out: Path, sharding: Sharding, *, num_workers: int, offic
     listed = {"train": source.training(), "validation": source.validation()}
     tasks = list(_tasks(out, source.classes, listed, sharding))
     _check_space(out, listed)
-    preparation.begin(out, asdict(sharding))
     writing = {task.name: partial(write_shard, task) for task in tasks}
-    receipts = preparation.completed(out, writing, Receipt, num_workers=num_workers)
-    complete = _described(receipts, tasks, source, sharding, official)
-    preparation.finish(out, complete)
+    with preparation.begun(out, asdict(sharding)):
+        receipts = preparation.completed(out, writing, Receipt, num_workers=num_workers)
+        complete = _described(receipts, tasks, source, sharding, official)
+        preparation.finish(out, complete)
     return complete
 
 

@@ -45,11 +45,17 @@ SAMPLES_PER_SHARD = 1024
 
 
 def synthesize(folder: Path, drawing: Drawing, counts: dict[str, int], *, form: str, num_processes: int) -> Manifest:
-    """Write the pictures of every split, then the manifest; a finished data set of the same options is kept."""
+    """Write a new data set of the pictures of every split; a finished data set of the same options is kept."""
     provenance = {"source": "gratings drawn by imagenet_resnet.synthesize", **asdict(drawing)}
     if (kept := preparation.finished(folder, provenance, counts)) and kept.format == FORMS[form]:
         return kept
-    (folder / manifest.FILE_NAME).unlink(missing_ok=True)
+    with preparation.new_folder(folder) as new:
+        return _draw(new, drawing, counts, provenance, form=form, num_processes=num_processes)
+
+
+def _draw(
+    folder: Path, drawing: Drawing, counts: dict[str, int], provenance: dict, *, form: str, num_processes: int
+) -> Manifest:
     write = partial({"folders": _write_picture, "shards": _write_shard}[form], folder, drawing, counts)
     step = {"folders": 1, "shards": SAMPLES_PER_SHARD}[form]
     made = preparation.made(write, counts, "drawing", num_processes=num_processes, step=step, chunksize=16 // step + 1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compliance.files import atomic_write, json_file
+from compliance.files import atomic_write, json_file, lock
 from compliance.files.errors import UserError
 from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet
@@ -70,7 +70,7 @@ class Packaged:
 
 def package(runs: Iterable[Path], output: Path, options: Options) -> Packaged:
     """Lay out the runs' logs as a submission. UserError if they are not one organization's on one system."""
-    with atomic_write.unfinished_folder(output) as root:
+    with lock.held(output), atomic_write.unfinished_folder(output) as root:
         files = run_files.find(runs)
         benchmarks = _by_benchmark(files.logs)
         chosen = _choose(benchmarks, options)

@@ -27,7 +27,7 @@ from rich import progress
 from rich.console import Console
 
 from compliance import mllog
-from compliance.files import json_file
+from compliance.files import json_file, lock
 from compliance.rulesets.ruleset import Benchmark
 from compliance.scoring import run_metrics
 from compliance.submissions import entry_files, source_code
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupts = Interrupts()
     interrupts.install()
     try:
-        return run_instances(campaign) if campaign.concurrent else run(campaign)
+        with lock.held(campaign.tree.root):
+            return run_instances(campaign) if campaign.concurrent else run(campaign)
     finally:
         interrupts.restore()
 

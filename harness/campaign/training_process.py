@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from compliance import mllog
+from harness import children
 
 NUM_LINES_OF_FAILURE = 20
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -64,7 +65,9 @@ class TrainingProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
             self.printed.open("wb") as printed,
-            subprocess.Popen(self.command, stdout=printed, stderr=subprocess.STDOUT) as process,
+            subprocess.Popen(
+                self.command, stdout=printed, stderr=subprocess.STDOUT, preexec_fn=children.end_with_parent
+            ) as process,
         ):
             try:
                 yield process

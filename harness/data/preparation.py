@@ -2,25 +2,27 @@
 """Code that the prepare and synthesize commands share: resumable work in processes, and checks before and after it.
 
     preparation.check_space(out, num_bytes)
-    preparation.begin(out, options)
-    receipts = preparation.completed(out, {"train/a": partial(convert, "a")}, Converted, num_workers=8)
-    preparation.finish(out, manifest)
+    with preparation.begun(out, options):
+        receipts = preparation.completed(out, {"train/a": partial(convert, "a")}, Converted, num_workers=8)
+        preparation.finish(out, manifest)
+
+    with preparation.new_folder(out) as folder: ...         # for work that is quick enough to be repeated
 
 Until the manifest is written, out/.progress keeps a receipt of every finished task. After an interruption, the same
-command continues with the unfinished ones.
+command continues with the unfinished ones. No data set is written over another one.
 """
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from compliance.files import atomic_write
+from compliance.files import atomic_write, lock
 from compliance.files.errors import UserError
-from harness import progress
+from harness import children, progress
 from harness.data import manifest
 from harness.data.manifest import DataFile, Manifest, ManifestError
 
@@ -56,10 +58,32 @@ def check_space(out: Path, num_bytes: int, remark: str = "") -> None:
         raise PrepareError(f"{out}: found {found} free, expected {expected}{remark}")
 
 
-def begin(out: Path, options: Mapping[str, Any]) -> None:
-    """Make the folders of a new preparation, or continue one; PrepareError if that one had other options."""
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder that becomes `out` at the end of the block. UserError if `out` holds anything, or is in use."""
+    with lock.held(out), atomic_write.unfinished_folder(out) as folder:
+        for other in folder.parent.iterdir():  # left by calls that were killed
+            if other.name.startswith(f".{out.name}.") and other.suffix == atomic_write.SUFFIX and other != folder:
+                shutil.rmtree(other, ignore_errors=True)
+        yield folder
+
+
+@contextmanager
+def begun(out: Path, options: Mapping[str, Any]) -> Iterator[None]:
+    """Make the folders of a new preparation, or continue one; PrepareError if that one had other options.
+
+    No other process prepares in `out` during the block.
+    """
+    with lock.held(out):
+        _begin(out, options)
+        yield
+
+
+def _begin(out: Path, options: Mapping[str, Any]) -> None:
     receipts = out / RECEIPTS_FOLDER
-    if (out / manifest.FILE_NAME).exists() or (out.exists() and not receipts.exists() and any(out.iterdir())):
+    if (out / manifest.FILE_NAME).exists():
+        raise PrepareError(f"{out}: found a finished data set; --verify checks it, or choose another folder")
+    if out.exists() and not receipts.exists() and any(out.iterdir()):
         raise PrepareError(f"{out}: found other files, expected a new folder or an interrupted preparation")
     for folder in (*SPLITS, RECEIPTS_FOLDER):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -87,7 +111,7 @@ def completed(
 
 def in_processes(tasks: Mapping[Key, Callable[[], Result]], num_workers: int) -> Iterator[tuple[Key, Result]]:
     """Key and result of each task, in order; an error, or stopping early, drops the tasks that have not begun."""
-    with ProcessPoolExecutor(num_workers) as pool:
+    with children.pool(num_workers) as pool:
         futures = {key: pool.submit(task) for key, task in tasks.items()}
         try:
             for key, future in futures.items():
@@ -127,7 +151,7 @@ def made(
     """The results of `write(split, number)`, in processes, for every `step`-th number below each split's count."""
     tasks = [(split, number) for split, count in counts.items() for number in range(0, count, step)]
     results: dict[str, list[Result]] = {split: [] for split in counts}
-    with ProcessPoolExecutor(num_processes) as pool:
+    with children.pool(num_processes) as pool:
         written = pool.map(write, *zip(*tasks, strict=True), chunksize=chunksize)
         for (split, _), result in zip(tasks, progress.tracked(written, title, total=len(tasks)), strict=True):
             results[split].append(result)

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from compliance.files.errors import UserError
 from cosmoflow import synthesize
 from cosmoflow.synthesize import HIGHEST, LOWEST, Simulation, SynthesizeError, simulate
 from harness.data.manifest import Manifest
@@ -80,25 +81,25 @@ def test_the_manifest_is_marked_synthetic_and_matches_the_files(data_set):
     assert listed.provenance["sigma_8"] == "0.4 to 1.2"
 
 
-def test_a_finished_data_set_is_kept_and_another_seed_replaces_it(tmp_path):
+def test_a_finished_data_set_is_kept_and_no_other_is_written_over_it(tmp_path):
     counts = {"train": 1, "validation": 1}
     synthesize.synthesize(tmp_path, SMALL, counts, num_processes=1)
     path = min((tmp_path / "train").iterdir())
     written_ns = path.stat().st_mtime_ns
     synthesize.synthesize(tmp_path, SMALL, counts, num_processes=1)
     assert path.stat().st_mtime_ns == written_ns
-    synthesize.synthesize(tmp_path, Simulation(size=8, seed=5), counts, num_processes=1)
-    assert path.stat().st_mtime_ns > written_ns
+    with pytest.raises(UserError, match="exists already and is not overwritten; name another folder"):
+        synthesize.synthesize(tmp_path, Simulation(size=8, seed=5), counts, num_processes=1)
+    assert path.stat().st_mtime_ns == written_ns
 
 
-def test_a_truncated_file_of_a_finished_data_set_is_made_again(tmp_path):
+def test_a_data_set_with_a_truncated_file_is_not_kept_as_finished(tmp_path):
     counts = {"train": 1, "validation": 1}
     synthesize.synthesize(tmp_path, SMALL, counts, num_processes=1)
     path = min((tmp_path / "train").iterdir())
-    whole = path.read_bytes()
-    path.write_bytes(whole[:100])
-    synthesize.synthesize(tmp_path, SMALL, counts, num_processes=1)
-    assert path.read_bytes() == whole
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="exists already and is not overwritten"):
+        synthesize.synthesize(tmp_path, SMALL, counts, num_processes=1)
 
 
 @pytest.mark.parametrize("options", [{"size": 1}, {"cell": 0.0}, {"seed": -1}])

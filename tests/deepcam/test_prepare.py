@@ -78,17 +78,22 @@ def test_statistics_are_taken_over_or_computed_on_the_training_samples(make_data
     assert found.count == 5
 
 
-def test_an_interrupted_run_goes_on(raw, tmp_path):
+def test_an_interrupted_run_goes_on(raw, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    assert run(raw, out) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "finish", _interrupted)
+        assert run(raw, out) == 130
     kept, lost = sorted((out / "train").glob("data-*"))[:2]
     before = kept.stat().st_mtime_ns
-    (out / "manifest.json").unlink()
     lost.unlink()
     assert run(raw, out) == 0
     assert kept.stat().st_mtime_ns == before
     assert lost.exists()
     assert run("--verify", out) == 0
+
+
+def _interrupted(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_verification_finds_a_changed_byte(raw, tmp_path, capsys):
@@ -130,4 +135,4 @@ def test_folders_that_cannot_be_prepared_are_named(make_data, tmp_path, capsys):
         assert message in capsys.readouterr().err
     assert run(folder, tmp_path / "out") == 0
     assert run(folder, tmp_path / "out", "--format", "fused") == 2
-    assert "of another form; choose another folder" in capsys.readouterr().err
+    assert "found a finished data set; --verify checks it, or choose another folder" in capsys.readouterr().err

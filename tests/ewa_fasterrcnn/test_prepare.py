@@ -98,7 +98,7 @@ def test_bad_input_is_one_line(raw, tmp_path, write_year, capsys):
     assert "no such folder" in capsys.readouterr().err
     assert call(raw, out) == 0
     assert call(raw, out) == 2
-    assert "found a prepared data set" in capsys.readouterr().err
+    assert "found a finished data set" in capsys.readouterr().err
 
 
 def test_values_that_are_no_numbers_are_named(raw, tmp_path, capsys):

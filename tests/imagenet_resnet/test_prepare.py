@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from harness import children
 from harness.data import preparation
 from harness.data.manifest import Manifest
 from imagenet_resnet import conversion, ilsvrc_archives, prepare
@@ -167,7 +168,7 @@ def test_an_interrupted_preparation_goes_on(raw, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return write(task)
 
-    monkeypatch.setattr(preparation, "ProcessPoolExecutor", _Here)
+    monkeypatch.setattr(children, "pool", _Here)
     monkeypatch.setattr(prepare, "write_shard", fail_at_third)
     assert run(raw, tmp_path / "out", "--any-checksum", "--samples-per-shard", 5) == 130
     assert run(raw, tmp_path / "out", "--any-checksum", "--samples-per-shard", 6) == 2
@@ -218,7 +219,7 @@ def test_indexes_of_others_shards_are_written(raw, tmp_path):
 def test_a_folder_in_use_is_left_alone(raw, tmp_path, capsys):
     prepared(raw, tmp_path / "out")
     assert run(raw, tmp_path / "out", "--any-checksum") == 2
-    assert "expected a new folder" in capsys.readouterr().err
+    assert "found a finished data set" in capsys.readouterr().err
 
 
 # --- archives that cannot be used

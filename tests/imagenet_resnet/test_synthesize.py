@@ -69,13 +69,14 @@ def test_a_data_set_is_whole_and_marked_synthetic(tmp_path, form, capsys):
     assert "synthetic pictures of 32 x 24 pixels in 3 classes" in capsys.readouterr().out
 
 
-def test_a_finished_data_set_is_kept_and_another_one_takes_its_place(tmp_path):
+def test_a_finished_data_set_is_kept_and_no_other_is_written_over_it(tmp_path, capsys):
     assert run(tmp_path) == 0
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.JPEG")}
     assert run(tmp_path) == 0
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.JPEG")} == written
-    assert run(tmp_path, "--seed", 2) == 0
-    assert Manifest.load(tmp_path).provenance["seed"] == 2
+    assert run(tmp_path, "--seed", 2) == 2
+    assert "exists already and is not overwritten; name another folder" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.JPEG")} == written
 
 
 def test_too_few_pictures_are_one_line(tmp_path, capsys):

@@ -9,17 +9,20 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import compliance.__main__
 from compliance import mllog
 from compliance.files.errors import UserError
+from compliance.files.lock import LockError
 from compliance.rulesets import ruleset
 from harness.campaign import campaign, plan
 from harness.campaign.plan import CampaignError
 from harness.config import ConfigError
 
 DEMO = "cosmoflow/configs/demo"
+WAITING_LOG = "out.runs/result_1.attempt_1.txt"
 RESULTS = "Example_Lab/results/one_laptop/strong/cosmoflow"
 
 
@@ -270,19 +273,40 @@ def test_folder_outside_a_benchmark(tmp_path):
         campaign.main([str(tmp_path), "--output", str(tmp_path / "out")])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_campaign_goes_on_where_it_stood(toy, toy_environment, number):
+@pytest.fixture
+def waiting(toy, toy_environment):
+    """A campaign in a process of its own; its second run waits."""
     edit(f"{DEMO}/system.toml", "num_workers = 2", "num_workers = 2\nwait_at_seed = 8")
     line = [sys.executable, "-m", "harness.campaign", DEMO, "--output", "out", "--runs", "2", "--seed-base", "7"]
     process = subprocess.Popen(line, env=toy_environment, cwd=toy, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    waiting = toy / "out.runs/result_1.attempt_1.txt"
     deadline = time.monotonic() + 60
-    while not waiting.exists() and time.monotonic() < deadline:
+    while not (toy / WAITING_LOG).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(number)
-    _, printed = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (128 + number, b"")
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_campaign_on_the_same_output_ends_in_one_line(toy, waiting):
+    with pytest.raises(LockError, match=rf"out: in use by process {waiting.pid} on"):
+        run()
+    assert results(toy) == {"result_0.txt": 7}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_killed_campaign_takes_its_training_with_it(toy, waiting):
+    (training,) = psutil.Process(waiting.pid).children()
+    waiting.kill()
+    training.wait(20)
+    assert not training.is_running()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_campaign_goes_on_where_it_stood(toy, waiting, number):
+    waiting.send_signal(number)
+    _, printed = waiting.communicate(timeout=60)
+    assert (waiting.returncode, printed) == (128 + number, b"")
     assert results(toy) == {"result_0.txt": 7}
     assert run("--seed-base", "9") == 0
     assert results(toy) == {"result_0.txt": 7, "result_1.txt": 9}
-    assert waiting.exists()
+    assert (toy / WAITING_LOG).exists()

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from compliance.files.errors import UserError
+from compliance.files.lock import LockError
 from harness.data import manifest, preparation
 from harness.data.manifest import DataFile, Manifest, ManifestError, Split
 from harness.data.preparation import PrepareError
@@ -49,40 +51,68 @@ def described(made: dict[str, Made]) -> Manifest:
 
 
 def test_results_come_from_other_processes_in_the_order_of_the_tasks(tmp_path):
-    preparation.begin(tmp_path, OPTIONS)
+    (tmp_path / "train").mkdir()
     results = list(preparation.in_processes(tasks(tmp_path), 2))
     assert [name for name, _ in results] == list(tasks(tmp_path))
     assert os.getpid() not in {made.process for _, made in results}
 
 
 def test_an_interrupted_preparation_makes_only_what_is_missing(tmp_path):
-    preparation.begin(tmp_path, OPTIONS)
-    with pytest.raises(PrepareError, match="train/2: broken"):
-        preparation.completed(tmp_path, tasks(tmp_path, broken="train/2"), Made, num_workers=1)
-    (tmp_path / "train/1").write_text("of another size")
-    old_ns = (tmp_path / "train/0").stat().st_mtime_ns
-    preparation.begin(tmp_path, OPTIONS)
-    made = preparation.completed(tmp_path, tasks(tmp_path), Made, num_workers=1)
-    assert (tmp_path / "train/0").stat().st_mtime_ns == old_ns
-    assert (tmp_path / "train/1").read_text() == "train/1"
-    preparation.finish(tmp_path, described(made))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "train", "validation"]
-    assert manifest.verify_whole(tmp_path).split("train").num_samples == 4
+    out = tmp_path / "out"
+    with pytest.raises(PrepareError, match="train/2: broken"), preparation.begun(out, OPTIONS):
+        preparation.completed(out, tasks(out, broken="train/2"), Made, num_workers=1)
+    (out / "train/1").write_text("of another size")
+    old_ns = (out / "train/0").stat().st_mtime_ns
+    with preparation.begun(out, OPTIONS):
+        made = preparation.completed(out, tasks(out), Made, num_workers=1)
+        assert (out / "train/0").stat().st_mtime_ns == old_ns
+        assert (out / "train/1").read_text() == "train/1"
+        preparation.finish(out, described(made))
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "train", "validation"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert manifest.verify_whole(out).split("train").num_samples == 4
 
 
 def test_other_options_do_not_go_on_and_other_files_are_left_alone(tmp_path):
-    preparation.begin(tmp_path, OPTIONS)
-    with pytest.raises(PrepareError, match="interrupted with other options"):
-        preparation.begin(tmp_path, {"seed": 2})
-    preparation.finish(tmp_path, described({}))
-    with pytest.raises(PrepareError, match="found other files, expected a new folder"):
-        preparation.begin(tmp_path, OPTIONS)
+    with preparation.begun(tmp_path, OPTIONS):
+        pass
+    with pytest.raises(PrepareError, match="interrupted with other options"), preparation.begun(tmp_path, {"seed": 2}):
+        pass
+    with preparation.begun(tmp_path, OPTIONS):
+        preparation.finish(tmp_path, described({}))
+    with pytest.raises(PrepareError, match="found a finished data set"), preparation.begun(tmp_path, OPTIONS):
+        pass
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(PrepareError, match="found other files"), preparation.begun(tmp_path, OPTIONS):
+        pass
+
+
+def test_two_preparations_never_write_one_folder(tmp_path):
+    out = tmp_path / "out"
+    with (
+        preparation.begun(out, OPTIONS),
+        pytest.raises(LockError, match=rf"out: in use by process {os.getpid()} on"),
+        preparation.begun(out, OPTIONS),
+    ):
+        pass
+
+
+def test_a_new_folder_appears_whole_and_removes_what_a_killed_call_left(tmp_path):
+    out, left = tmp_path / "out", tmp_path / ".out.12345678.part"
+    left.mkdir()
+    with preparation.new_folder(out) as folder:
+        (folder / "file").write_text("content")
+        assert not out.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(UserError, match="not overwritten; name another folder"), preparation.new_folder(out):
+        pass
+    assert (out / "file").read_text() == "content"
 
 
 def test_verification_names_a_changed_file(tmp_path):
-    preparation.begin(tmp_path, OPTIONS)
-    made = preparation.completed(tmp_path, tasks(tmp_path), Made, num_workers=1)
-    preparation.finish(tmp_path, described(made))
+    with preparation.begun(tmp_path, OPTIONS):
+        made = preparation.completed(tmp_path, tasks(tmp_path), Made, num_workers=1)
+        preparation.finish(tmp_path, described(made))
     (tmp_path / "train/3").write_text("train/X")
     with pytest.raises(ManifestError, match="train/3: sha256: found"):
         manifest.verify_whole(tmp_path)
