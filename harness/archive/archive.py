@@ -96,8 +96,13 @@ class Index:
     @classmethod
     def load(cls, folder: Path) -> "Index":
         """Read `folder`/archives.json; UserError if it cannot be read, is no index, or is unsafe."""
+        return cls.parse(folder, manifest.read(folder, INDEX_NAME))
+
+    @classmethod
+    def parse(cls, folder: Path, content: bytes) -> "Index":
+        """The index that was read from `folder`/archives.json. UserError as in load()."""
         path = folder / INDEX_NAME
-        index = manifest.decode(path, cls)
+        index = manifest.decode(path, content, cls)
         manifest.check_paths(path, (member.path for frame in index.frames for member in frame.members))
         manifest.check_paths(path, {frame.archive for frame in index.frames})
         for frame in index.frames:

@@ -107,10 +107,13 @@ class Manifest:
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """Read `folder`/manifest.json. ManifestError if it is missing, broken, unsafe or of another schema."""
+        return cls.parse(folder, read(folder))
+
+    @classmethod
+    def parse(cls, folder: Path, content: bytes) -> "Manifest":
+        """The manifest that was read from `folder`/manifest.json. ManifestError as in load()."""
         path = Path(folder) / FILE_NAME
-        if not path.exists():
-            raise ManifestError(f"{path}: no manifest; prepare the data set first, or check the folder")
-        manifest = decode(path, cls)
+        manifest = decode(path, content, cls)
         if manifest.schema != SCHEMA:
             raise ManifestError(
                 f"{path}: schema: found {manifest.schema}, expected {SCHEMA}; prepare the data set again"
@@ -154,14 +157,23 @@ class Manifest:
             raise ManifestError("\n".join(faults))
 
 
-def decode(path: Path, kind: type[Kind]) -> Kind:
-    """The JSON object in a file of somebody else. ManifestError if the file is no such object."""
+def read(folder: Path, name: str = FILE_NAME) -> bytes:
+    """The content of a data set's manifest or index. ManifestError if it is missing or cannot be read."""
+    path = Path(folder) / name
+    if not path.exists():
+        raise ManifestError(f"{path}: no manifest; prepare the data set first, or check the folder")
     try:
-        return msgspec.json.decode(regular_file.read(path, MAX_BYTES), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ManifestError(f"{path}: not valid: {error}; prepare the data set again") from None
+        return regular_file.read(path, MAX_BYTES)
     except UserError as error:
         raise ManifestError(str(error)) from None
+
+
+def decode(path: Path, content: bytes, kind: type[Kind]) -> Kind:
+    """The JSON object in the content of a file of somebody else. ManifestError if it is no such object."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestError(f"{path}: not valid: {error}; prepare the data set again") from None
 
 
 def check_paths(listing: Path, paths: Iterable[str]) -> None:
@@ -230,14 +242,14 @@ def _faults(
     files = iter(files)
     with ThreadPoolExecutor(max_workers=8) as pool:
         while batch := list(itertools.islice(files, 1024)):
-            for fault in pool.map(lambda file: _fault(folder / file.path, file, checksums), batch):
+            for found in pool.map(lambda file: fault(folder / file.path, file, checksums=checksums), batch):
                 advance()
-                if fault:
-                    yield fault
+                if found:
+                    yield found
 
 
-def _fault(path: Path, file: DataFile, checksums: bool) -> str | None:
-    """The fault of one file, or None."""
+def fault(path: Path, file: DataFile, *, checksums: bool) -> str | None:
+    """The difference of one file from its entry in the manifest, as a line of text; None if there is none."""
     try:
         status = path.stat() if file.link is True else path.lstat()
         if not stat.S_ISREG(status.st_mode):

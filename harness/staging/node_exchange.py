@@ -1,81 +1,120 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One rank of each node, joined in a group of their own: what one node has read, all nodes get.
+"""The first ranks of all nodes, in a ring: every node gets what each node has read.
 
-    nodes = Nodes(world)                                  # a collective of all ranks
-    if nodes.leads:
-        payloads = nodes.exchange(payload, sizes)         # this node's bytes in, every node's out
+    with Nodes(world) as nodes:                               # a collective call of the first ranks of all nodes
+        while nodes.exchange(payload, sizes, take): ...       # take(node, payload) for the payload of every node
 
-Through torch.distributed (gloo) and not MPI: it is there under every launcher, whereas MPI is one only under mpiexec
-and srun --mpi=pmi2, and it fails as soon as a peer is gone.
+In a round each node contributes one payload. Each node sends to the next what it has received from the previous one, so
+that it holds one payload at a time and has two connections for any number of nodes. All other exchanges are small, and
+follow the same ring or a tree.
+
+They use torch.distributed (gloo), which every launcher can start, and not MPI, which fails as soon as a peer is gone.
 """
 
-import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
-import numpy
 import torch
-import torch.distributed
+import torch.distributed as dist
 
 from compliance.files.errors import UserError
-from harness.data.manifest import ManifestError
+from harness.distributed.node_group import Group
 from harness.distributed.world import World
 from harness.staging import direct_io
 from harness.staging.units import StagingError
 
+Value = TypeVar("Value")
 
-class Nodes:
-    """The first ranks of all nodes; see the module's head."""
+
+class Nodes(Group):
+    """The nodes of the world, as their first ranks see them; see the module's docstring."""
 
     def __init__(self, world: World) -> None:
-        self.leads = world.local_rank == 0
-        """Whether this rank stages for its node; the others only wait."""
-        leaders = torch.zeros(world.num_ranks)
-        leaders[world.rank] = self.leads
-        ranks = world.all_reduce_sum(leaders.to(world.device)).nonzero().flatten().tolist()
-        self.count = len(ranks)
-        self.index = world.node_index
-        self._group = torch.distributed.new_group(ranks, backend="gloo") if self.count > 1 else None
+        """A collective call of the first ranks of all nodes."""
+        super().__init__(world, tuple(ranks[0] for ranks in world.ranks_by_node))
+        self.count = len(self.ranks)
+        """Number of nodes."""
+        self.index = self.ranks.index(world.rank)
+        """Number of this node, from 0."""
 
-    def exchange(self, payload: bytes | memoryview | None, sizes: list[int]) -> list[memoryview] | None:
-        """Every node's payload, of the given sizes; None where one of them has none to give, which is a fault."""
-        row_bytes = -(-(max(sizes) + 1) // mmap.PAGESIZE) * mmap.PAGESIZE
-        own = torch.empty(row_bytes, dtype=torch.uint8)
-        own[-1] = payload is None
-        if payload:
-            own.numpy()[: len(payload)] = numpy.frombuffer(payload, dtype=numpy.uint8)
-        rows = torch.frombuffer(direct_io.memory(self.count * row_bytes), dtype=torch.uint8)
-        torch.distributed.all_gather_single(rows, own, group=self._group)
-        rows = rows.view(self.count, row_bytes)
-        if rows[:, -1].any():
-            return None
-        return [memoryview(row.numpy())[:size] for row, size in zip(rows, sizes, strict=True)]
+    def exchange(
+        self, payload: memoryview | None, sizes: Sequence[int], take: Callable[[int, memoryview], None]
+    ) -> bool:
+        """Pass every node's payload, of the given sizes, to `take`.
 
-    def divide(self, numbers: list[int], limit: int) -> tuple[list[int], list[int]]:
-        """Of the numbers below `limit` that nodes have: those that several have, and those that only this one has."""
+        Returns False, and passes nothing, if a node has no payload: it could not read it.
+        """
+        if self._any(payload is None):
+            return False
+        assert payload is not None
+        take(self.index, payload)
+        for distance in range(1, self.count):
+            origin = (self.index - distance) % self.count
+            received = memoryview(direct_io.memory(max(1, sizes[origin])))[: sizes[origin]]
+            self._pass_on(payload, received)
+            take(origin, received)
+            payload = received
+        return True
+
+    def divide(self, numbers: Sequence[int], limit: int) -> tuple[list[int], list[int]]:
+        """Divide the numbers below `limit` that nodes have into those of several nodes and those of this node only."""
         if self.count == 1:
-            return [], numbers
+            return [], list(numbers)
         num_nodes = torch.zeros(limit, dtype=torch.int32)
-        num_nodes[numbers] = 1
-        torch.distributed.all_reduce(num_nodes, group=self._group)
+        num_nodes[list(numbers)] = 1
+        dist.all_reduce(num_nodes, group=self._group)
         return (num_nodes > 1).nonzero().flatten().tolist(), [number for number in numbers if num_nodes[number] == 1]
+
+    def from_first(self, work: Callable[[], Value]) -> Value:
+        """The result of `work`, which only the first node calls. If it raises a UserError, all nodes do."""
+        value, fault = None, None
+        if self.index == 0:
+            try:
+                value = work()
+            except UserError as error:
+                fault = str(error)
+        value, fault = self.broadcast((value, fault))
+        if fault is not None:
+            raise StagingError(fault)
+        return value
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        """A block in which no collective stands: where it fails on one node, it fails on all."""
+        """A block without collectives. If it raises a UserError on one node, all nodes raise it."""
         fault = None
         try:
             yield
-        except (UserError, ManifestError) as error:
+        except UserError as error:
             fault = error
         self.agree(fault)
 
-    def agree(self, fault: Exception | None) -> None:
-        """Go on where no node has a fault; else all raise the first one."""
-        texts: list[str | None] = [None if fault is None else str(fault)]
+    def agree(self, fault: UserError | None) -> None:
+        """Return if no node has a fault; otherwise raise that of the first such node on all nodes."""
+        texts: list[Any] = [None if fault is None else str(fault)]
         if self.count > 1:
             own, texts = texts[0], [None] * self.count
-            torch.distributed.all_gather_object(texts, own, group=self._group)
+            dist.all_gather_object(texts, own, group=self._group)
         for node, text in enumerate(texts):
             if text is not None:
                 raise StagingError(f"node {node}: {text}" if self.count > 1 else text)
+
+    def _any(self, condition: bool) -> bool:
+        """True on all nodes if the condition holds on one of them."""
+        flag = torch.tensor(int(condition))
+        if self.count > 1:
+            dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self._group)
+        return bool(flag)
+
+    def _pass_on(self, sent: memoryview, received: memoryview) -> None:
+        """Send to the next node while receiving from the previous one."""
+        following, previous = (self.ranks[(self.index + step) % self.count] for step in (1, -1))
+        works = [dist.isend(_tensor(sent), following, group=self._group)] if sent else []
+        works += [dist.irecv(_tensor(received), previous, group=self._group)] if received else []
+        for work in works:
+            assert work, "this rank is in the group"
+            work.wait()
+
+
+def _tensor(memory: memoryview) -> torch.Tensor:
+    return torch.frombuffer(memory, dtype=torch.uint8)

@@ -1,59 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
 """A data set while it arrives on a node: TARGET.partial, which becomes TARGET when every file is whole and checked.
 
-    landing = PartialCopy(source, target, listed)         # the files to come: all, or a node part's
-    with landing:
-        for number in landing.missing:
-            landing.take(number, payload)         # from any thread: unpacked, written, checked, noted
-        landing.complete()
+    copy = PartialCopy(source, target, listed)            # the files to come: all, or a node part's
+    with copy:
+        for number in copy.missing:
+            copy.take(number, payload)            # from any thread: unpacked, written, checked
+        copy.complete()
 
-A journal in TARGET.partial notes each unit once it is written, so that staging that was killed goes on where it stood.
-It begins with the kernel's boot: after a power failure, what it notes may never have reached the disk.
+After an interrupted staging, the files in TARGET.partial are hashed. Those that are whole and unchanged stay; all
+others are removed and arrive again.
 """
 
 import fcntl
 import hashlib
+import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from harness import progress
 from harness.archive.archive import ArchiveError
 from harness.data import manifest
-from harness.data.manifest import Manifest, ManifestError
-from harness.data.node_parts import NodePart
+from harness.data.manifest import DataFile, Manifest, ManifestError
 from harness.staging import direct_io
 from harness.staging.streaming_sha256 import StreamingSha256
 from harness.staging.units import Segment, Source, StagingError, Unit
 
-JOURNAL = ".journal"
-BOOT = Path("/proc/sys/kernel/random/boot_id")
+LOCK = ".lock"
 BLOCK_BYTES = 4096
+NUM_HASHERS = max(2, os.cpu_count() or 1)
+"""Threads that hash files that are there already."""
 
 
 class PartialCopy:
-    """The arriving copy; see the module's head."""
+    """The arriving copy; see the module's docstring."""
 
     def __init__(self, source: Source, target: Path, listed: Manifest | None = None) -> None:
-        """Look at what is there already, and make ready for the rest; `listed`: a part of the source, None for all.
+        """Find out what is there already, and prepare for the rest. `listed`: a part of the source; None for all.
 
-        StagingError where the target is something else, cannot be written, or has too little space.
+        StagingError if the target is something else, cannot be written, or has too little space.
         """
         self.source, self.target = source, target
         self.manifest = listed or source.manifest
-        """Of the data set that arrives."""
-        self._paths = {file.path for split in self.manifest.splits.values() for file in split.files}
+        """Manifest of the data set that arrives."""
         self.partial = target.with_name(f"{target.name}.partial")
         self.there = self._is_there()
-        """Whether the target is this data set already, whole."""
+        """True if the target is this data set already, whole."""
         self._lock = threading.Lock()
-        self._journal = None if self.there else self._open()
-        arrived = self._arrived(self._journal) if self._journal else set()
-        wanted = [] if self.there else [number for number, unit in enumerate(source.units) if any(self._of(unit))]
-        self.missing = [number for number in wanted if number not in arrived]
+        self._lock_file = None if self.there else self._open()
+        self._wanted = {} if self.there else self._not_arrived()
+        self.missing = [number for number, unit in enumerate(source.units) if any(self._of(unit))]
         """Units that are still to come."""
         self._segments_missing = Counter(segment.file.path for segment in self._to_come() if not segment.whole)
         self._checksums = {path: StreamingSha256() for path in self._segments_missing}
@@ -67,51 +68,61 @@ class PartialCopy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._journal:
-            self._journal.close()
+        if self._lock_file:
+            self._lock_file.close()
 
     def take(self, number: int, payload: memoryview) -> None:
-        """Write a unit and check the files that it makes whole; StagingError where that fails."""
+        """Write a unit and check the files that it makes whole. Raises StagingError."""
         unit = self.source.units[number]
         try:
             for segment, content in self.source.unpack(unit, payload):
-                if segment.file.path in self._paths:
+                if segment.file.path in self._wanted:
                     self._write(segment, content)
-            with self._lock:
-                assert self._journal, "the target is there already"
-                self._journal.write(f"{number}\n")
         except OSError as error:
             raise StagingError(f"{error.filename or self.partial}: {error.strerror}") from None
         except ArchiveError as error:
             raise StagingError(f"{self.source.folder}/{error}") from None
 
     def complete(self) -> None:
-        """All units are there: the data set takes its name, at once."""
+        """All units are there: the data set gets its name, at once."""
         if self.there:
             return
         assert not +self._segments_missing, "units are missing"
         self.manifest.save(self.partial)
-        (self.partial / JOURNAL).unlink()
+        (self.partial / LOCK).unlink()
         self.partial.replace(self.target)
 
     def _of(self, unit: Unit) -> Iterator[Segment]:
-        """The unit's segments that belong to the data set that arrives."""
-        return (segment for segment in unit.segments if segment.file.path in self._paths)
+        """The unit's segments of files that are still to come."""
+        return (segment for segment in unit.segments if segment.file.path in self._wanted)
 
     def _to_come(self) -> Iterator[Segment]:
         return (segment for number in self.missing for segment in self._of(self.source.units[number]))
 
     def _open(self) -> TextIO:
-        """The journal, locked: whoever else stages to this target is told so before anything is touched."""
+        """The lock file, locked: another process that stages to this target fails before anything is changed."""
         try:
             self.partial.mkdir(parents=True, exist_ok=True)
-            journal = (self.partial / JOURNAL).open("a+", buffering=1)
-            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file = (self.partial / LOCK).open("a")
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StagingError(f"{self.partial}: another process is staging there; stage once for all") from None
         except OSError as error:
             raise StagingError(f"{error.filename or self.partial}: {error.strerror}; choose another target") from None
-        return journal
+        return lock_file
+
+    def _not_arrived(self) -> dict[str, DataFile]:
+        """The listed files without those that are there, whole and unchanged; all other files there are removed."""
+        listed = {file.path: file for split in self.manifest.splits.values() for file in split.files}
+        there = {
+            Path(at, name).relative_to(self.partial).as_posix()
+            for at, _, names in os.walk(self.partial)
+            for name in names
+        }
+        arrived = _unchanged(self.partial, [file for path, file in listed.items() if path in there])
+        for path in there - arrived - {LOCK}:
+            (self.partial / path).unlink()
+        return {path: file for path, file in listed.items() if path not in arrived}
 
     def _write(self, segment: Segment, content: memoryview) -> None:
         path = f"{self.partial}/{segment.file.path}"  # a string: a Path takes as long as writing a small file
@@ -152,27 +163,6 @@ class PartialCopy:
             raise StagingError(f"{error}; remove {self.target}") from None
         raise StagingError(f"{self.target}: is another data set; remove it, or choose another target")
 
-    def _arrived(self, journal: TextIO) -> set[int]:
-        """Units that the journal notes, if it is of this very data set, cut alike, and of this boot; else none."""
-        journal.seek(0)
-        head, *notes = journal.read().split("\n")
-        if head == self._head():
-            return {int(note) for note in notes[:-1]}  # the last one is empty, or was cut off in writing
-        for path in self.partial.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != JOURNAL:
-                path.unlink()
-        journal.truncate(0)
-        journal.write(self._head() + "\n")
-        return set()
-
-    def _head(self) -> str:
-        cut = "".join(f"{unit.segments[0].file.sha256} {unit.segments[0].offset}," for unit in self.source.units)
-        cut += repr(NodePart.of(self.manifest))
-        boot = BOOT.read_text().strip() if BOOT.exists() else ""
-        return f"{boot} {len(self.source.units)} {hashlib.sha256(cut.encode()).hexdigest()}"
-
     def _check_space(self) -> None:
         needed = sum(-(-segment.bytes // BLOCK_BYTES) * BLOCK_BYTES for segment in self._to_come())
         free = shutil.disk_usage(self.target.parent).free
@@ -181,6 +171,19 @@ class PartialCopy:
             raise StagingError(f"{self.target.parent}: {found}; choose another target, or fewer samples")
 
     def _make_folders(self) -> None:
-        folders = {path.rpartition("/")[0] for path in self._paths}
-        for folder in sorted(folders):
+        for folder in sorted({path.rpartition("/")[0] for path in self._wanted}):
             (self.partial / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _unchanged(folder: Path, files: Sequence[DataFile]) -> set[str]:
+    """Paths of those files in `folder` whose content is as listed; reads all of them."""
+    if not files:
+        return set()
+    with ThreadPoolExecutor(NUM_HASHERS) as pool, progress.counted("checking what is there", len(files)) as advance:
+
+        def check(file: DataFile) -> bool:
+            fault = manifest.fault(folder / file.path, file, checksums=True)
+            advance()
+            return fault is None
+
+        return {file.path for file, is_unchanged in zip(files, pool.map(check, files), strict=True) if is_unchanged}

@@ -5,46 +5,41 @@
     srun --ntasks-per-node 1 python -m harness.staging /project/cosmoflow '/nvme/$USER/cosmoflow'
     srun --ntasks-per-node 1 python -m harness.staging --node-part /project/cosmoflow '/nvme/$USER/cosmoflow'
     with run.staging():
-        folder = stage(source, target, world=world)       # a collective; the data set's folder on this node
+        folder = stage(source, target, world=world)       # a collective call; the data set's folder on this node
 
 Each node reads a part of the source, all exchange what they read, and each writes all of it: reading, sending and
 writing overlap. With --node-part a node gets only its part of the samples, see harness/data/node_parts.py. After an
-interrupted staging, files already copied are not read again.
-The target gets its name when every file has been checked against
-the manifest; on a fault, no node's target does, and all ranks end. Variables of the environment in the target's name
-are each node's own.
+interrupted staging, files already copied are hashed on the node, and only what is missing or differs is read again.
+The target gets its name when every file has been checked against the manifest; on a fault, no node's target does, and
+all ranks end. Each node expands environment variables in TARGET by itself.
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal
 
-from rich import progress
-from rich.console import Console
-
 from compliance import command_line
 from harness.data.node_parts import NodePart
+from harness.distributed.node_group import NodeGroup
 from harness.distributed.world import World, launch
+from harness.staging import staging_progress
 from harness.staging.node_exchange import Nodes
 from harness.staging.partial_copy import PartialCopy
-from harness.staging.units import UNIT_BYTES, Source, StagingError
+from harness.staging.units import UNIT_BYTES, Listings, Source, StagingError, read_listings
 
 Form = Literal["replica", "node_part"]
-"""What each node gets: the whole data set, or its part of the samples."""
-MAX_ROUND_BYTES = 1 << 30
-"""What all nodes read at once: units are smaller where nodes are many."""
-MIN_UNIT_BYTES = 1 << 16
+"""Data that each node gets: the whole data set, or its part of the samples."""
 NUM_READERS = max(2, min(4, os.cpu_count() or 1))
-"""Threads that read: a parallel file system answers late, but many at once; on few cores they wait for each other."""
+"""Threads that read. A parallel file system answers late, but many requests at once; few cores serve few threads."""
 NUM_WRITERS = 3
-"""Threads that write: more only wait for each other, for the folder in which small files are made."""
+"""Threads that write. More would only wait for each other, for the folder in which small files are created."""
+NOTHING = memoryview(b"")
 NUM_AHEAD = 8
-"""Units read ahead of the exchange, and as many not yet written."""
+"""Units read ahead of the exchange, and as many that are not yet written."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,66 +57,74 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def stage(source: Path, target: Path, *, world: World | None = None, form: Form = "replica") -> Path:
-    """Bring the data set, or a node part of it, to every node; where it is there.
+    """Copy the data set, or a node part of it, to every node; returns the copy's folder on this node.
 
-    A collective of all ranks; StagingError on all of them where one node fails.
+    A collective call of all ranks, which may last for days. If one node fails, all ranks raise StagingError.
     """
     world = world or World()
     target = Path(os.path.expandvars(target)).absolute()
-    nodes = Nodes(world)
     fault = None
-    if nodes.leads:
-        try:
-            _stage_node(source, target, nodes, form=form, visible=world.rank == 0)
-        except StagingError as error:
-            fault = error
-    num_faults = int(world.all_reduce_sum(int(fault is not None)))
-    if num_faults:
-        raise fault or StagingError("staging failed; the first rank of this node says why")
+    with NodeGroup(world) as node:
+        if node.leads:
+            try:
+                with Nodes(world) as nodes:
+                    _stage_node(source, target, nodes, form=form, visible=world.rank == 0)
+            except StagingError as error:
+                fault = error
+        if node.broadcast(fault is not None):
+            raise fault or StagingError("staging failed; the first rank of this node says why")
     return target
 
 
 def _stage_node(source: Path, target: Path, nodes: Nodes, *, form: Form, visible: bool) -> None:
-    unit_bytes = max(MIN_UNIT_BYTES, min(UNIT_BYTES, MAX_ROUND_BYTES // nodes.count))
+    listings = nodes.from_first(lambda: read_listings(source))
     with nodes.agreed():
-        if form == "replica":
-            landing = PartialCopy(Source.open(source, unit_bytes=unit_bytes), target)
-        else:
-            opened = Source.open(source, unit_bytes=unit_bytes, num_node_parts=nodes.count)
-            landing = PartialCopy(opened, target, NodePart(index=nodes.index, count=nodes.count).cut(opened.manifest))
-    with landing:
-        _transfer(landing, nodes, visible=visible)
-        landing.complete()
+        partial_copy = _partial_copy(source, listings, target, nodes, form)
+    with partial_copy:
+        _transfer(partial_copy, nodes, visible=visible)
+        partial_copy.complete()
 
 
-def _transfer(landing: PartialCopy, nodes: Nodes, *, visible: bool) -> None:
-    """What several nodes miss is read once and exchanged; what only this one misses, it reads for itself."""
-    units = landing.source.units
-    common, own = nodes.divide(landing.missing, len(units))
+def _partial_copy(source: Path, listings: Listings, target: Path, nodes: Nodes, form: Form) -> PartialCopy:
+    """What this node has and misses of the data set or of its node part. UserError."""
+    count = nodes.count if form == "node_part" else 1
+    opened = Source.open(
+        source, listings=listings, max_unit_bytes=UNIT_BYTES, num_nodes=nodes.count, num_node_parts=count
+    )
+    part = NodePart(index=nodes.index, count=count).cut(opened.manifest) if form == "node_part" else None
+    return PartialCopy(opened, target, part)
+
+
+def _transfer(partial_copy: PartialCopy, nodes: Nodes, *, visible: bool) -> None:
+    """Exchange the units that several nodes miss; read those that only this node misses."""
+    units = partial_copy.source.units
+    common, own = nodes.divide(partial_copy.missing, len(units))
     shares = [common[len(common) * k // nodes.count : len(common) * (k + 1) // nodes.count] for k in range(nodes.count)]
-    num_bytes = sum(units[number].bytes for number in landing.missing)
-    with _bar(num_bytes, visible=visible) as advance, _Writers(landing, advance) as writers:
-        reader = _Reader(landing.source, [*shares[nodes.index], *own])
-        if _exchange(landing, nodes, shares, reader, writers):
+    num_bytes = sum(units[number].bytes for number in partial_copy.missing)
+    with staging_progress.shown(num_bytes, visible=visible) as advance, _Writers(partial_copy, advance) as writers:
+        reader = _Reader(partial_copy.source, [*shares[nodes.index], *own])
+        if _exchange(partial_copy, nodes, shares, reader, writers):
             _copy(own, reader, writers)
         writers.finish()
         nodes.agree(reader.fault or writers.fault)
 
 
 def _exchange(
-    landing: PartialCopy, nodes: Nodes, shares: list[list[int]], reader: "_Reader", writers: "_Writers"
+    partial_copy: PartialCopy, nodes: Nodes, shares: list[list[int]], reader: "_Reader", writers: "_Writers"
 ) -> bool:
-    """Rounds in which each node reads one unit and all get them all; False where a fault has ended them everywhere."""
-    missing = set(landing.missing)
+    """Rounds in which each node reads one unit and all get all of them; False if a fault ended them on all nodes."""
+    missing = set(partial_copy.missing)
     for numbers in zip_longest(*shares):
-        payload = None if writers.fault else b"" if numbers[nodes.index] is None else reader.read_next()
-        sizes = [0 if number is None else landing.source.units[number].bytes for number in numbers]
-        payloads = nodes.exchange(payload, sizes)
-        if payloads is None:
-            return False
-        for number, payload in zip(numbers, payloads, strict=True):
-            if number in missing:
+
+        def take(node: int, payload: memoryview, numbers: tuple[int | None, ...] = numbers) -> None:
+            number = numbers[node]
+            if number is not None and number in missing:
                 writers.put(number, payload)
+
+        payload = None if writers.fault else NOTHING if numbers[nodes.index] is None else reader.read_next()
+        sizes = [0 if number is None else partial_copy.source.units[number].bytes for number in numbers]
+        if not nodes.exchange(payload, sizes, take):
+            return False
     return True
 
 
@@ -131,7 +134,7 @@ def _copy(numbers: list[int], reader: "_Reader", writers: "_Writers") -> None:
         payload = None if writers.fault else reader.read_next()
         if payload is None:
             break
-        writers.put(number, memoryview(payload))
+        writers.put(number, payload)
 
 
 class _Reader:
@@ -142,9 +145,9 @@ class _Reader:
         self._source = source
         self._numbers = iter(numbers)
         self._pool = ThreadPoolExecutor(NUM_READERS, thread_name_prefix="staging reads")
-        self._reading: deque[Future[bytes | memoryview]] = deque()
+        self._reading: deque[Future[memoryview]] = deque()
 
-    def read_next(self) -> bytes | memoryview | None:
+    def read_next(self) -> memoryview | None:
         """The next unit; None after a fault."""
         for number in islice(self._numbers, NUM_AHEAD - len(self._reading)):
             self._reading.append(self._pool.submit(self._source.read, self._source.units[number]))
@@ -156,11 +159,11 @@ class _Reader:
 
 
 class _Writers:
-    """Threads that write what has come, a few units behind the exchange; after a fault they only drain."""
+    """Threads that write what has arrived, a few units behind the exchange; after a fault they write no more units."""
 
-    def __init__(self, landing: PartialCopy, advance: Callable[[int], None]) -> None:
+    def __init__(self, partial_copy: PartialCopy, advance: Callable[[int], None]) -> None:
         self.fault: StagingError | None = None
-        self._landing, self._advance = landing, advance
+        self._partial_copy, self._advance = partial_copy, advance
         self._pool = ThreadPoolExecutor(NUM_WRITERS, thread_name_prefix="staging writes")
         self._writing: deque[tuple[int, Future[None]]] = deque()
 
@@ -171,7 +174,7 @@ class _Writers:
         self._pool.shutdown(cancel_futures=True)
 
     def put(self, number: int, payload: memoryview) -> None:
-        self._writing.append((len(payload), self._pool.submit(self._landing.take, number, payload)))
+        self._writing.append((len(payload), self._pool.submit(self._partial_copy.take, number, payload)))
         while len(self._writing) > NUM_AHEAD:
             self._wait()
 
@@ -186,19 +189,3 @@ class _Writers:
             self._advance(num_bytes)
         except StagingError as error:
             self.fault = self.fault or error
-
-
-@contextmanager
-def _bar(num_bytes: int, *, visible: bool) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
-    columns = (
-        progress.TextColumn("staging"),
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    hidden = not (visible and console.is_terminal)
-    with progress.Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task("", total=num_bytes)
-        yield lambda more: bar.advance(task, more)

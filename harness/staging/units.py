@@ -20,10 +20,13 @@ from harness.archive import archive
 from harness.archive.archive import Frame, Index
 from harness.data import manifest, node_parts
 from harness.data.manifest import DataFile, Manifest
+from harness.data.node_parts import NodePart
 from harness.staging import direct_io
 
-UNIT_BYTES = 16 << 20
-"""Size of a unit of a large file."""
+UNIT_BYTES, MIN_UNIT_BYTES = 16 << 20, 1 << 16
+"""Largest and smallest size of a unit of a large file."""
+UNITS_PER_NODE = 4
+"""Small data sets are cut into at least this many units per node, so that all nodes read and send at the same time."""
 MAX_UNITS = 1 << 22
 """From this number of units on, sizes are compared with the files before units are made."""
 NUM_JOINED = 4
@@ -64,6 +67,22 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listings:
+    """The files that describe a data set, as they are read."""
+
+    manifest: bytes
+    """Content of manifest.json."""
+    index: bytes | None
+    """Content of archives.json; None if the data set is not packed."""
+
+
+def read_listings(folder: Path) -> Listings:
+    """Read manifest and index of the data set in `folder`; the only part of Source.open that reads. ManifestError."""
+    index = manifest.read(folder, manifest.INDEX_NAME) if archive.is_packed(folder) else None
+    return Listings(manifest=manifest.read(folder), index=index)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A data set and its units."""
 
@@ -75,31 +94,44 @@ class Source:
     """All units, in the order of the manifest."""
 
     @classmethod
-    def open(cls, folder: Path, *, unit_bytes: int = UNIT_BYTES, num_node_parts: int = 1) -> "Source":
+    def open(
+        cls,
+        folder: Path,
+        *,
+        listings: Listings | None = None,
+        max_unit_bytes: int = UNIT_BYTES,
+        num_nodes: int = 1,
+        num_node_parts: int = 1,
+    ) -> "Source":
         """Cut the data set in `folder`. UserError if its manifest or its archives cannot be read or disagree.
 
-        Plain files of different node parts are never in one unit.
+        listings: what read_listings() has found; read here by default.  num_nodes: number of nodes that share the
+        units.  Plain files of different node parts are never in one unit.
         """
-        listed = Manifest.load(folder)
+        listings = listings or read_listings(folder)
+        listed = Manifest.parse(folder, listings.manifest)
+        NodePart.of(listed)  # refuses impossible numbers
         parts = [
             part
             for name, split in listed.splits.items()
             for part in node_parts.split_files(name, split, num_node_parts)
         ]
-        if archive.is_packed(folder):
-            units = tuple(_frames(chain.from_iterable(parts), Index.load(folder)))
+        if listings.index is not None:
+            units = tuple(_frames(chain.from_iterable(parts), Index.parse(folder, listings.index)))
         else:
-            if sum(file.bytes for part in parts for file in part) > MAX_UNITS * unit_bytes:
+            num_bytes = sum(file.bytes for part in parts for file in part)
+            unit_bytes = min(max(num_bytes // (num_nodes * UNITS_PER_NODE), MIN_UNIT_BYTES), max_unit_bytes)
+            if num_bytes > MAX_UNITS * unit_bytes:
                 listed.verify(folder)  # a false size would make countless units
             units = tuple(unit for part in parts for unit in _ranges(part, unit_bytes))
         return cls(folder=folder, manifest=listed, units=units)
 
-    def read(self, unit: Unit) -> bytes | memoryview:
+    def read(self, unit: Unit) -> memoryview:
         """The unit's bytes at the source; StagingError if they cannot be read."""
         if unit.frame:
             return self._read(unit.frame.archive, unit.frame.offset, unit.frame.bytes)
         contents = [self._read(self._name(segment.file), segment.offset, segment.bytes) for segment in unit.segments]
-        return contents[0] if len(contents) == 1 else b"".join(contents)
+        return contents[0] if len(contents) == 1 else memoryview(bytearray().join(contents))
 
     def unpack(self, unit: Unit, payload: memoryview) -> Iterator[tuple[Segment, memoryview]]:
         """The unit's segments and their contents."""

@@ -9,7 +9,7 @@ from harness.archive import archive
 from harness.data.manifest import Manifest, Split, describe
 from harness.data.node_parts import NodePart
 from harness.distributed.world import World
-from harness.staging import direct_io
+from harness.staging import direct_io, units
 from harness.staging import stage as stage_module
 from harness.staging.partial_copy import PartialCopy
 from harness.staging.stage import stage
@@ -38,9 +38,9 @@ def source(tmp_path) -> Path:
     return folder
 
 
-def stage_shard(world: World, source: Path, folder: Path) -> None:
+def stage_node_part(world: World, source: Path, folder: Path) -> None:
     """Each rank is a node; what it reads is noted."""
-    stage_module.UNIT_BYTES = stage_module.MIN_UNIT_BYTES
+    stage_module.UNIT_BYTES = units.MIN_UNIT_BYTES
     read, notes = direct_io.read_range, folder / f"reads_{world.rank}"
 
     def noting(path: Path, offset: int, num_bytes: int) -> bytes:
@@ -59,7 +59,7 @@ def test_two_nodes_get_their_samples_and_read_each_byte_once(source, tmp_path, m
     read_from = tmp_path / "packed" if packed else source
     if packed:
         archive.pack(source, read_from)
-    spawn(stage_shard, 2, tmp_path, read_from, tmp_path)
+    spawn(stage_node_part, 2, tmp_path, read_from, tmp_path)
     whole, nodes = Manifest.load(source), [tmp_path / f"node_{rank}" for rank in range(2)]
     parts = [Manifest.load(node) for node in nodes]
     for node, part in zip(nodes, parts, strict=True):
@@ -73,27 +73,27 @@ def test_two_nodes_get_their_samples_and_read_each_byte_once(source, tmp_path, m
     assert len(reads) == len(set(reads))
 
 
-def test_one_node_gets_the_only_shard(source, tmp_path):
+def test_one_node_gets_the_only_node_part(source, tmp_path):
     target = stage(source, tmp_path / "node", form="node_part")
     assert NodePart.of(Manifest.load(target)) == NodePart(index=0, count=1)
     assert Manifest.load(target).splits == Manifest.load(source).splits
 
 
-def test_what_a_node_has_of_another_shard_is_not_taken_for_its_own(source, tmp_path):
+def test_what_a_node_has_of_another_node_part_is_not_taken_for_its_own(source, tmp_path):
     opened = Source.open(source, num_node_parts=2)
-    landings = [NodePart(index=index, count=2).cut(opened.manifest) for index in range(2)]
-    with PartialCopy(opened, tmp_path / "node", landings[0]) as landing:
-        first = landing.missing
+    listed_parts = [NodePart(index=index, count=2).cut(opened.manifest) for index in range(2)]
+    with PartialCopy(opened, tmp_path / "node", listed_parts[0]) as partial_copy:
+        first = partial_copy.missing
         for number in first:
-            landing.take(number, memoryview(opened.read(opened.units[number])))
-    with PartialCopy(opened, tmp_path / "node", landings[1]) as landing:
-        assert landing.missing
+            partial_copy.take(number, opened.read(opened.units[number]))
+    with PartialCopy(opened, tmp_path / "node", listed_parts[1]) as partial_copy:
+        assert partial_copy.missing
         assert not list((tmp_path / "node.partial/train").iterdir())
-        for number in landing.missing:
-            landing.take(number, memoryview(opened.read(opened.units[number])))
-        landing.complete()
+        for number in partial_copy.missing:
+            partial_copy.take(number, opened.read(opened.units[number]))
+        partial_copy.complete()
     with pytest.raises(StagingError, match="is another data set"):
-        PartialCopy(opened, tmp_path / "node", landings[0])
+        PartialCopy(opened, tmp_path / "node", listed_parts[0])
 
 
 def test_the_command_says_what_each_node_got(source, tmp_path, capsys):

@@ -17,6 +17,7 @@ import zstandard
 from harness.archive import archive
 from harness.data.manifest import Manifest, Split, describe
 from harness.staging import stage as stage_module
+from harness.staging import units
 from harness.staging.partial_copy import PartialCopy
 from harness.staging.stage import stage
 from harness.staging.units import Source, StagingError
@@ -49,7 +50,7 @@ def source(tmp_path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch):
-    monkeypatch.setattr(stage_module, "UNIT_BYTES", stage_module.MIN_UNIT_BYTES)
+    monkeypatch.setattr(stage_module, "UNIT_BYTES", units.MIN_UNIT_BYTES)
     monkeypatch.setattr(archive, "FRAME_BYTES", 1000)
 
 
@@ -107,24 +108,54 @@ def test_a_file_that_is_in_no_archive_is_named(source, tmp_path):
 
 def test_staging_that_was_stopped_reads_only_what_is_missing(source, tmp_path):
     target = tmp_path / "data"
-    opened = Source.open(source, unit_bytes=stage_module.MIN_UNIT_BYTES)
-    with PartialCopy(opened, target) as landing:
-        for number in landing.missing[:-1]:
-            landing.take(number, memoryview(opened.read(opened.units[number])))
+    opened = Source.open(source, max_unit_bytes=units.MIN_UNIT_BYTES)
+    with PartialCopy(opened, target) as partial_copy:
+        for number in partial_copy.missing[:-1]:
+            partial_copy.take(number, opened.read(opened.units[number]))
     assert not target.exists()
     whole = tree(source)
     (source / "train/large").unlink()
     assert tree(stage(source, target)) == whole
 
 
-def test_what_another_boot_noted_is_not_trusted(source, tmp_path):
-    opened = Source.open(source)
-    with PartialCopy(opened, tmp_path / "data") as landing:
-        landing.take(0, memoryview(opened.read(opened.units[0])))
-    journal = tmp_path / "data.partial/.journal"
-    journal.write_text(journal.read_text().replace(journal.read_text()[:8], "00000000", 1))
-    with PartialCopy(opened, tmp_path / "data") as landing:
-        assert landing.missing == list(range(len(opened.units)))
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def grown(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"more")
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def replaced_by_a_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("change", [deleted, cut, grown, flipped, replaced_by_a_link])
+@pytest.mark.parametrize("name", ["train/small_1", "train/large"])
+def test_a_copied_file_that_is_changed_before_staging_continues_arrives_again(source, tmp_path, change, name):
+    opened = Source.open(source, max_unit_bytes=units.MIN_UNIT_BYTES)
+    with PartialCopy(opened, tmp_path / "data") as partial_copy:
+        for number in partial_copy.missing[:-1]:
+            partial_copy.take(number, opened.read(opened.units[number]))
+    change(tmp_path / "data.partial" / name)
+    assert tree(stage(source, tmp_path / "data")) == tree(source)
+
+
+def test_files_of_another_data_set_do_not_stay(source, tmp_path):
+    (tmp_path / "data.partial/train").mkdir(parents=True)
+    (tmp_path / "data.partial/train/other").write_text("of another data set")
+    assert tree(stage(source, tmp_path / "data")) == tree(source)
 
 
 def test_two_processes_do_not_stage_to_one_place(source, tmp_path):
@@ -182,7 +213,7 @@ def test_a_disk_without_space_is_refused_before_anything_is_written(source, tmp_
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6, 10**3))
     with pytest.raises(StagingError, match=r"0\.000 GB are free, 0\.0\d+ GB are to come"):
         stage(source, tmp_path / "data")
-    assert tree(tmp_path / "data.partial").keys() == {".journal"}
+    assert tree(tmp_path / "data.partial").keys() == {".lock"}
     assert not (tmp_path / "data").exists()
 
 
@@ -195,11 +226,13 @@ def test_large_files_do_not_go_into_archives(source, tmp_path, monkeypatch):
 
 NODE = """
 import os, sys, time
+from datetime import timedelta
 from pathlib import Path
+from torch.distributed.distributed_c10d import _get_default_group
 from harness.staging import direct_io, stage, units
 from harness.distributed.world import launch
-source, target, reads, pause = sys.argv[1:]
-stage.UNIT_BYTES = stage.MIN_UNIT_BYTES
+source, target, reads, pause, timeout_s = sys.argv[1:]
+stage.UNIT_BYTES = units.MIN_UNIT_BYTES
 plain = direct_io.read_range
 def noting(path, offset, num_bytes):
     with open(reads, "a") as notes:
@@ -207,7 +240,8 @@ def noting(path, offset, num_bytes):
     time.sleep(float(pause))
     return plain(path, offset, num_bytes)
 direct_io.read_range = noting
-with launch(num_ranks=2, timeout_minutes=1) as world:
+with launch(timeout_minutes=1) as world:
+    _get_default_group().set_timeout(timedelta(seconds=float(timeout_s)))
     try:
         stage.stage(Path(source), Path(target), world=world)
     except units.StagingError as error:
@@ -217,21 +251,25 @@ with launch(num_ranks=2, timeout_minutes=1) as world:
 
 @pytest.fixture
 def nodes(source, tmp_path):
-    """Start two nodes that stage together, each to $NODE/data; their processes."""
+    """Start two nodes that stage together, each to $NODE/data; returns the processes of all ranks."""
     started = []
 
-    def start(pause: float = 0) -> list[subprocess.Popen]:
+    def start(pause: float = 0, *, ranks_per_node: int = 1, timeout_s: float = 60) -> list[subprocess.Popen]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        world = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-        common = {**os.environ, **world, "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        line = [sys.executable, "-c", NODE, str(source), "$NODE/data", str(tmp_path / "reads"), str(pause)]
-        for rank in range(2):
-            (tmp_path / f"node{rank}").mkdir(exist_ok=True)
-            environment = {**common, "RANK": str(rank), "GROUP_RANK": str(rank), "NODE": str(tmp_path / f"node{rank}")}
-            started.append(subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True))
-        return started[-2:]
+        num_ranks = 2 * ranks_per_node
+        world = {"WORLD_SIZE": num_ranks, "LOCAL_WORLD_SIZE": ranks_per_node, "MASTER_ADDR": "127.0.0.1"}
+        common = {**world, "MASTER_PORT": port, "PYTHONPATH": ROOT, "OMP_NUM_THREADS": 1}
+        line = [sys.executable, "-c", NODE, source, "$NODE/data", tmp_path / "reads", pause, timeout_s]
+        for rank in range(num_ranks):
+            node, local_rank = divmod(rank, ranks_per_node)
+            (tmp_path / f"node{node}").mkdir(exist_ok=True)
+            own = {"RANK": rank, "LOCAL_RANK": local_rank, "GROUP_RANK": node, "NODE": tmp_path / f"node{node}"}
+            environment = os.environ | {name: str(value) for name, value in (common | own).items()}
+            arguments = [str(argument) for argument in line]
+            started.append(subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True))
+        return started[-num_ranks:]
 
     yield start
     for process in started:
@@ -246,6 +284,13 @@ def test_two_nodes_read_each_byte_once_in_all(source, tmp_path, nodes):
     assert tree(tmp_path / "node0/data") == tree(tmp_path / "node1/data") == tree(source)
     reads = (tmp_path / "reads").read_text().splitlines()
     assert len(reads) == len(set(reads)) > len(SIZES)
+
+
+def test_staging_may_take_longer_than_collectives_of_the_world(source, tmp_path, nodes):
+    for process in nodes(pause=2, ranks_per_node=2, timeout_s=0.5):
+        _, printed = process.communicate(timeout=100)
+        assert process.returncode == 0, printed
+    assert tree(tmp_path / "node0/data") == tree(tmp_path / "node1/data") == tree(source)
 
 
 def test_a_fault_of_one_node_ends_both_with_its_reason(source, tmp_path, nodes):
