@@ -25,11 +25,11 @@ class Hyperparameters:
     """Momentum, fixed in Closed."""
     opt_base_learning_rate: float = 0.001
     """The peak rate: the one at the end of warm-up."""
-    opt_learning_rate_warmup_epochs: int = 4
+    opt_learning_rate_warmup_epochs: int | float = 4
     """Epochs of a linear rise to the peak."""
     opt_learning_rate_warmup_factor: float = 1.0
     """How many times smaller than the peak the first rate is."""
-    opt_learning_rate_decay_boundary_epochs: tuple[int, ...] = (32, 64)
+    opt_learning_rate_decay_boundary_epochs: tuple[int | float, ...] = (32, 64)
     """Epochs, counted from 0, after which the rate drops: `boundary < epoch`."""
     opt_learning_rate_decay_factor: tuple[float, ...] | float = (0.25, 0.125)
     """Each boundary's fraction of the peak; a single number multiplies once more at each boundary."""

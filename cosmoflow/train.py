@@ -128,7 +128,7 @@ def predict(run: Run, model: nn.Module, precision: Precision, counts_NCDHW: Tens
     order = data_parallel.memory_format(run.config.system, num_dimensions=3)
     counts_NCDHW = counts_NCDHW.to(run.world.device, non_blocking=True).contiguous(memory_format=order)
     with precision.autocast():
-        return model(log_counts(counts_NCDHW)).float()
+        return model(log_counts(counts_NCDHW))
 
 
 def learning_rate(epoch: int, hyperparameters: Hyperparameters) -> float:

@@ -50,11 +50,11 @@ class Hyperparameters:
     """LAMB: norm that the gradients of all parameters together are scaled down to."""
     scheduler_type: Literal["multistep", "cosine_annealing"] = "multistep"
     """How the rate falls after warm-up."""
-    scheduler_milestones: tuple[int, ...] | None = (800,)
+    scheduler_milestones: tuple[int | float, ...] | None = (800,)
     """multistep: steps after warm-up at which the rate falls."""
     scheduler_decay_rate: float | None = 0.1
     """multistep: what the rate is multiplied by at each."""
-    scheduler_t_max: int | None = 9000
+    scheduler_t_max: int | float | None = 9000
     """cosine_annealing: steps after warm-up until the rate is lowest."""
     scheduler_eta_min: float | None = 0.0
     """cosine_annealing: that lowest rate."""

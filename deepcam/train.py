@@ -24,12 +24,12 @@ from deepcam.loader import loader
 from deepcam.loss import weighted_cross_entropy
 from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
+from deepcam.schedule import learning_rate
 from harness import cli, config, local_copy
 from harness.config import Config, ConfigError
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.world import World
-from harness.optim import schedules
 from harness.optim.optimizers import LAMB, device_rate, set_learning_rate
 from harness.precision import Precision
 from harness.run import Run
@@ -158,19 +158,6 @@ def predict(
 def split(batch: Batch, num_parts: int) -> list[Batch]:
     """A batch in equal parts."""
     return list(zip(*(part.tensor_split(num_parts) for part in batch), strict=True))
-
-
-def learning_rate(step: int, hyperparameters: Hyperparameters) -> float:
-    """The rate of a step, counted from 0: warm-up, then milestones or a cosine counted from its end."""
-    warmup, factor = hyperparameters.scheduler_lr_warmup_steps, hyperparameters.scheduler_lr_warmup_factor
-    peak, time = hyperparameters.opt_lr * factor, max(0, step - warmup)
-    if hyperparameters.scheduler_type == "multistep":
-        milestones, decay = hyperparameters.scheduler_milestones, hyperparameters.scheduler_decay_rate
-        rate = schedules.step_decay(time, peak=peak, boundaries=milestones, factors=decay)
-    else:
-        half_period, end = hyperparameters.scheduler_t_max, hyperparameters.scheduler_eta_min
-        rate = schedules.cosine_annealing(time, peak=peak, half_period=half_period, end=end)
-    return schedules.deepcam_warmup(step, rate, start=hyperparameters.opt_lr, warmup=warmup, warmup_factor=factor)
 
 
 def check_shares(settings: Config, world: World) -> None:

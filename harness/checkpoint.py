@@ -33,7 +33,7 @@ from compliance import mllog
 from compliance.files import atomic_write
 from compliance.files.errors import UserError
 from harness.config import Config, logged_values
-from harness.data.manifest import sha256
+from harness.data.manifest import FILE_NAME, Manifest, sha256
 from harness.distributed import batch_norm
 from harness.distributed.world import World
 
@@ -118,10 +118,11 @@ class Checkpoints:
         return states or []
 
 
-def find(output: Path, config: Config, world: World, seed: int | None) -> Checkpoint | None:
+def find(output: Path, config: Config, world: World, seed: int | None, data: Path | None = None) -> Checkpoint | None:
     """The checkpoint from which a run is resumed, on all ranks; None if the run has not begun.
 
-    CheckpointError if the run has succeeded, began with another configuration, or has lost its checkpoints.
+    CheckpointError if the run has succeeded, began with another configuration or other data, or has lost its
+    checkpoints.
     """
     checkpoint, fault = None, None
     if world.rank == 0:
@@ -129,7 +130,8 @@ def find(output: Path, config: Config, world: World, seed: int | None) -> Checkp
             _check_unfinished(output)
             checkpoint = _latest(output)
             if checkpoint is not None:
-                _check(checkpoint, output, identity(config, world, seed or checkpoint.identity["seed"]))
+                expected = identity(config, world, seed or checkpoint.identity["seed"], data)
+                _check(checkpoint, output, expected)
         except CheckpointError as error:
             fault = str(error)
     _raise_on_all(world, fault)
@@ -141,16 +143,25 @@ def folder_of(output: Path) -> Path:
     return output.with_suffix(".checkpoints")
 
 
-def identity(config: Config, world: World, seed: int) -> dict[str, Any]:
-    """Values that make two attempts the same run; system settings may differ."""
+def identity(config: Config, world: World, seed: int, data: Path | None = None) -> dict[str, Any]:
+    """Values that make two attempts the same run; system settings may differ.
+
+    The data set is known by its manifest: a copy in another folder is the same data set.
+    """
     return {
         "benchmark": config.benchmark.name,
         "rules": config.rules.name,
         "division": config.division,
         "seed": seed,
         "number_of_ranks": world.num_ranks,
+        "data_digest": _data_digest(data),
         **logged_values(config.hyperparameters),
     }
+
+
+def _data_digest(data: Path | None) -> str | None:
+    """Digest of the data set in this folder; None without a manifest."""
+    return Manifest.load(data).digest() if data is not None and (data / FILE_NAME).exists() else None
 
 
 def discard(output: Path) -> None:
@@ -182,7 +193,7 @@ def _check(checkpoint: Checkpoint, output: Path, expected: dict[str, Any]) -> No
         if former != current:
             raise CheckpointError(
                 f"{folder_of(output)}: {key}: the run began with {former!r}, found {current!r}; "
-                "resume it with the configuration that it began with"
+                "resume it with the configuration and the data set that it began with"
             )
     num_bytes = output.stat().st_size if output.exists() else 0
     if num_bytes < checkpoint.num_log_bytes:

@@ -199,10 +199,17 @@ def _fill(kind: type, table: Mapping[str, Any], path: Path, section: str = "") -
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
     try:
-        return msgspec.convert(value, hint, dec_hook=_to_path)
+        return msgspec.convert(_whole(value), hint, dec_hook=_to_path)
     except msgspec.ValidationError as error:
         text = str(error)
         raise ConfigError(f"{where}: found {value!r}, {text[0].lower()}{text[1:]}") from None
+
+
+def _whole(value: Any) -> Any:
+    """The value with 64.0 as 64: the rules take both for an integer, and a type of numbers takes integers."""
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _to_path(kind: type, value: Any) -> Path:

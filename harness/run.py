@@ -82,7 +82,7 @@ class Run:
         self.config = config
         self.world = world or World()
         self.output = Path(output)
-        self._resumed = checkpoint.find(self.output, config, self.world, seed) if resume else None
+        self._resumed = checkpoint.find(self.output, config, self.world, seed, data) if resume else None
         if self._resumed is not None:
             seed = self._resumed.identity["seed"]
         self.seed = self.world.broadcast(seed if seed is not None else 1 + secrets.randbelow(MAX_SEED))
@@ -138,7 +138,8 @@ class Run:
 
     def checkpoints(self, *, every_epochs: int, **parts: Stateful) -> Checkpoints:
         """The checkpoints of this run, with the states of `parts`; 0 epochs from one to the next saves none."""
-        identity = checkpoint.identity(self.config, self.world, self.seed)
+        data = self._data if self.world.rank == 0 and every_epochs else None  # only rank 0 writes checkpoints
+        identity = checkpoint.identity(self.config, self.world, self.seed, data)
         return Checkpoints(world=self.world, output=self.output, identity=identity, every_epochs=every_epochs, **parts)
 
     def start(self) -> None:

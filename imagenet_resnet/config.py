@@ -47,8 +47,8 @@ class Hyperparameters:
     """Added to the variance."""
 
     # The network and its input. Below the free level only the demo's rules list these, so that files cannot set them.
-    zero_init_last_gamma: bool = True
-    """Every bottleneck begins as the identity."""
+    zero_init_last_gamma: bool = False
+    """True: every bottleneck begins as the identity. The recipe begins with a gamma of 1."""
     resnet_blocks: tuple[int, ...] = BLOCKS
     """Bottlenecks of the four stages; with others it is no ResNet-50."""
     resnet_width: int = 64

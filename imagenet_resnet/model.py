@@ -8,10 +8,11 @@ v1.5 halves the image's sides in the 3x3 convolution of a bottleneck, where the 
 it. Training on a picture of 224 x 224 takes 24.3 GFLOP; the stem's gradient with respect to the picture is not needed.
 
 Shapes: N samples, C channels, H W pixels, K classes.
-Source: He et al., "Deep residual learning for image recognition" (2016); zero-initialised last gamma and the
-distribution of the last layer: Goyal et al., "Accurate, large minibatch SGD" (2017).
+Source: He et al., "Deep residual learning for image recognition" (2016); initial state: the public HPC AI500 code;
+zero-initialized last gamma: Goyal et al., "Accurate, large minibatch SGD" (2017).
 """
 
+import math
 from functools import cache
 
 import torch
@@ -21,6 +22,8 @@ BLOCKS = (3, 4, 6, 3)
 """Bottlenecks of the four stages of ResNet-50."""
 EXPANSION = 4
 """How many times more channels leave a bottleneck than its 3x3 convolution has."""
+CLASSIFIER_DEVIATION = math.sqrt(2 / 1001)
+"""Standard deviation of the classifier's initial weights in the public HPC AI500 code."""
 MEAN_C = (123.675, 116.28, 103.53)
 DEVIATION_C = (58.395, 57.12, 57.375)
 """Of the training pictures' red, green and blue, from 0 to 255."""
@@ -42,7 +45,8 @@ class ResNet50(nn.Module):
     """Stem, four stages of bottlenecks, average over the pixels, one dense layer.
 
     blocks, width: bottlenecks of the stages, and channels of the stem; other values make a smaller network of the same
-    family, which is no ResNet-50.  zero_init_last_gamma: every bottleneck begins as the identity.
+    family, which is no ResNet-50.  zero_init_last_gamma: every bottleneck begins as the identity, which the recipe's
+    do not.
     batch_norm_decay: how much of the running statistics a step keeps (1 - torch's momentum).
     """
 
@@ -52,7 +56,7 @@ class ResNet50(nn.Module):
         num_classes: int = 1000,
         blocks: tuple[int, ...] = BLOCKS,
         width: int = 64,
-        zero_init_last_gamma: bool = True,
+        zero_init_last_gamma: bool = False,
         batch_norm_decay: float = 0.9,
         batch_norm_epsilon: float = 1e-5,
     ):
@@ -89,7 +93,7 @@ class ResNet50(nn.Module):
         for bottleneck in (module for module in self.modules() if isinstance(module, Bottleneck)):
             if zero_init_last_gamma:
                 nn.init.zeros_(bottleneck.last_norm.weight)
-        nn.init.normal_(self.classify.weight, std=0.01)
+        nn.init.normal_(self.classify.weight, std=CLASSIFIER_DEVIATION)
         nn.init.zeros_(self.classify.bias)
 
 

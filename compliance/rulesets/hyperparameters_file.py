@@ -27,6 +27,11 @@ from compliance.rulesets.schedule import schedule_faults
 KEYS = ("rules", "division", "hyperparameters", "batch", "borrowed")
 ANY_KEY = ("open", "free")
 """Divisions whose files may hold keys that the rules do not list."""
+SCHEDULES = {
+    "imagenet_resnet": ("cosine", "linear", "quadratic", "step"),
+    "ewa_fasterrcnn": ("step", "cosine"),
+}
+"""Schedules that the train commands know; HPC AI500 leaves the learning-rate policy free."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +104,24 @@ def faults(file: HyperparametersFile) -> Iterator[str]:
     where = f"{file.rules.file_name}, {file.benchmark.name} {file.division}"
     for key, value in file.values.items():
         if key in allowed:
-            if allowed[key].applies(file.values) and not allowed[key].accepts(value):
-                yield f"{key}: found {value!r}, expected {allowed[key].describe()} ({where})"
+            constraint = allowed[key] if allowed[key].applies(file.values) else Constraint(type=allowed[key].type)
+            if not constraint.accepts(value):
+                yield f"{key}: found {value!r}, expected {constraint.describe()} ({where})"
         elif file.division not in ANY_KEY:
             yield f"{key}: the rules do not list it ({where}); {nearest(key, allowed)}"
     for key, found, expected in schedule_faults(file.values):
         yield f"{key}: found {found!r}, expected {expected}"
+    yield from _policy_faults(file)
+
+
+def _policy_faults(file: HyperparametersFile) -> Iterator[str]:
+    """Learning-rate policies that the train commands do not have."""
+    schedule, known = file.values.get("opt_learning_rate_schedule"), SCHEDULES.get(file.benchmark.name, ())
+    if schedule is not None and known and schedule not in known:
+        yield f"opt_learning_rate_schedule: found {schedule!r}, expected one of {', '.join(known)}"
+    steps = ("opt_learning_rate_decay_boundary_epochs", "opt_learning_rate_decay_factor")
+    if file.benchmark.name == "imagenet_resnet" and (schedule == "step") != all(key in file.values for key in steps):
+        yield f"{', '.join(steps)}: expected both with the schedule 'step', and neither with another"
 
 
 def constraints(file: HyperparametersFile) -> dict[str, Constraint]:

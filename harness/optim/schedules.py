@@ -55,23 +55,6 @@ def cosine_decay(time: float, *, peak: float, start: float, stop: float, end: fl
     return end + (peak - end) * (1 + math.cos(math.pi * _progress(time, start, stop))) / 2
 
 
-def deepcam_warmup(step: float, rate: float, *, start: float, warmup: float, warmup_factor: float) -> float:
-    """DeepCAM's warm-up until step `warmup`; from then on `rate`, which should begin at start * warmup_factor.
-
-    The factor has two meanings: with 1 the rate rises linearly from 0 to `start`, with any other number from `start` to
-    that multiple of it. warmup = 0 means no warm-up.
-    """
-    if step >= warmup:
-        return rate
-    share = step / warmup
-    return start * (share if warmup_factor == 1 else 1 + (warmup_factor - 1) * share)
-
-
-def cosine_annealing(time: float, *, peak: float, half_period: float, end: float = 0.0) -> float:
-    """A cosine wave from peak at time 0 to end at time `half_period`, which then rises again."""
-    return end + (peak - end) * (1 + math.cos(math.pi * time / half_period)) / 2
-
-
 def _progress(time: float, start: float, stop: float) -> float:
     if stop <= start:
         return float(time >= stop)

@@ -150,3 +150,15 @@ def test_only_the_two_hidden_dense_kernels_are_decayed():
     model = build()
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert [names[id(kernel)] for kernel in model.decayed_kernels()] == ["hidden1.weight", "hidden2.weight"]
+
+
+def test_the_dense_layers_compute_in_fp32_in_any_precision():
+    torch.manual_seed(0)
+    model = CosmoFlow(input_size=32).eval()
+    model.blocks = nn.Identity()
+    features = torch.randn(3, 512, 1, 1, 1) * 2
+    plain = model(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(features)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, plain)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CosmoFlow's train command on a handful of small universes, in one process and in two."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from cosmoflow import train
 from cosmoflow.config import Hyperparameters, System
 from cosmoflow.synthesize import Simulation, synthesize
 from harness import config
+from harness.checkpoint import CheckpointError
 from harness.config import ConfigError
 from harness.distributed.spatial import Grid
 from harness.distributed.world import World
@@ -202,6 +204,20 @@ def test_ranks_that_share_samples_resume_together(configure, universes, tmp_path
         assert run.returncode == 0, run.stderr
     assert evaluations(logs["parts"]) == evaluations(logs["whole"])
     assert len(mllog.read(logs["parts"]).all("restart")) == 1
+
+
+def test_resume_refuses_another_data_set_and_accepts_a_copy(configure, universes, tmp_path):
+    log, lines = tmp_path / "result_0.txt", "checkpoint_every_epochs = 1"
+    run_here(configure(max_epochs=1, lines=lines), universes, log)
+    other = tmp_path / "other"
+    synthesize(other, Simulation(), {"train": 11, "validation": 4}, num_processes=1)
+    arguments = ["--config", str(configure(max_epochs=2, lines=lines)), "--output", str(log), "--resume"]
+    before = log.read_bytes()
+    with pytest.raises(CheckpointError, match=r"data_digest: the run began with .* and the data set"):
+        train.main([*arguments, "--data", str(other)])
+    assert log.read_bytes() == before
+    train.main([*arguments, "--data", str(shutil.copytree(universes, tmp_path / "copy"))])
+    assert len(evaluations(log)) == 2
 
 
 def fake_run(num_ranks: int = 1, **fields) -> SimpleNamespace:

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -202,18 +201,6 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(accumulation, make_d
     found = train.accumulate_gradients(fake_run(accumulation), model, normalise, Precision("fp32", "cpu"), batch)
     torch.testing.assert_close(model.layer.weight.grad, expected)
     torch.testing.assert_close(found, whole.detach())
-
-
-def test_the_reference_schedule_at_2048():
-    rates = {step: train.learning_rate(step, Hyperparameters()) for step in (0, 200, 400, 1200, 1201)}
-    assert rates == pytest.approx({0: 0.0, 200: 0.00275, 400: 0.0055, 1200: 0.0055, 1201: 0.00055})
-
-
-def test_the_cosine_schedule_without_warm_up():
-    reference = Hyperparameters(scheduler_type="cosine_annealing", scheduler_lr_warmup_steps=0, opt_lr=0.00155)
-    rates = [train.learning_rate(step, reference) for step in (0, 4500, 9000)]
-    assert rates == pytest.approx([0.00155, 0.000775, 0.0])
-    assert all(np.isfinite(rates))
 
 
 def test_unequal_shares_are_refused():

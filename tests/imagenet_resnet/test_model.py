@@ -68,6 +68,14 @@ def test_with_zero_gamma_a_bottleneck_begins_as_its_shortcut():
         assert torch.equal(block(features.clone()), features) == same
 
 
+def test_the_initial_state_is_the_public_recipes():
+    torch.manual_seed(0)
+    model = ResNet50(blocks=(1,), width=16)
+    assert all((norm.weight == 1).all() for norm in model.modules() if isinstance(norm, nn.BatchNorm2d))
+    assert model.classify.weight.std().item() == pytest.approx((2 / 1001) ** 0.5, rel=0.02)
+    assert (model.classify.bias == 0).all()
+
+
 def test_batch_norm_settings_reach_every_layer():
     model = ResNet50(blocks=(1,), width=4, batch_norm_decay=0.8, batch_norm_epsilon=1e-3)
     norms = [norm for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)]

@@ -167,7 +167,7 @@ def test_compiling_leaves_the_weights_alone(trained):
         "opt_weight_decay_on_batch_norm = false\nopt_weight_decay = 0.1",
         "label_smoothing = 0.0",
         'opt_learning_rate_schedule = "linear"',
-        "zero_init_last_gamma = false",
+        "zero_init_last_gamma = true",
     ],
 )
 def test_hyperparameters_change_the_weights(trained, lines):

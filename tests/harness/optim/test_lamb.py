@@ -142,3 +142,16 @@ def test_adam_as_deepcam_configures_it_by_hand(name):
             else:
                 expected = w * (1 - RATE * DECAY) - RATE * g / (abs(g) + EPS)
             assert result == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("bias_correction", [True, False])
+@pytest.mark.parametrize("betas", [(0.0, 0.999), (0.9, 0.0), (0.0, 0.0)])
+def test_betas_of_zero_keep_nothing_of_earlier_gradients(betas, bias_correction):
+    weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    optimizer = LAMB([weight], lr=0.1, betas=betas, weight_decay=0.0, bias_correction=bias_correction, eps=0.0)
+    for _ in range(3):
+        weight.grad = torch.tensor([0.6, 0.8])
+        optimizer.step()
+    assert torch.isfinite(weight).all()
+    if bias_correction:  # both moments are exact then: every update is the gradient's sign
+        assert weight.tolist() == pytest.approx([2.7, 3.7], rel=1e-5)

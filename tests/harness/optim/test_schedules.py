@@ -4,12 +4,9 @@
 import math
 
 import pytest
-import torch
 
 from harness.optim.schedules import (
-    cosine_annealing,
     cosine_decay,
-    deepcam_warmup,
     linear_decay,
     linear_warmup,
     polynomial_decay,
@@ -98,48 +95,3 @@ def test_cosine_decay():
 
 def test_a_decay_of_no_length_is_a_step():
     assert [linear_decay(epoch, peak=1.0, start=3, stop=3) for epoch in (2, 3)] == [1.0, 0.0]
-
-
-def deepcam_curve(steps, *, warmup: float, factor: float, milestones=(6,), decay_rate=0.5) -> list[float]:
-    peak = 2.0 * factor
-    return [
-        deepcam_warmup(
-            step,
-            step_decay(step - warmup, peak=peak, boundaries=milestones, factors=decay_rate),
-            start=2.0,
-            warmup=warmup,
-            warmup_factor=factor,
-        )
-        for step in steps
-    ]
-
-
-def test_a_warmup_factor_of_one_rises_from_zero():
-    assert deepcam_curve([0, 1, 2, 3, 4, 5], warmup=4, factor=1) == pytest.approx([0, 0.5, 1, 1.5, 2, 2])
-
-
-def test_another_warmup_factor_multiplies_the_start_rate():
-    assert deepcam_curve([0, 1, 2, 3, 4, 5], warmup=4, factor=3) == pytest.approx([2, 3, 4, 5, 6, 6])
-
-
-@pytest.mark.parametrize("factor", [1, 3])
-def test_no_warmup_begins_at_the_peak(factor):
-    assert deepcam_curve([0, 1], warmup=0, factor=factor) == [2.0 * factor, 2.0 * factor]
-
-
-def test_milestones_count_after_the_warmup():
-    assert deepcam_curve([4, 10, 11, 40], warmup=4, factor=1) == [2.0, 2.0, 1.0, 1.0]
-    assert deepcam_curve([4, 5, 7, 9], warmup=3, factor=1, milestones=(2, 3, 5), decay_rate=0.1) == pytest.approx(
-        [2.0, 2.0, 0.02, 0.002]
-    )
-
-
-def test_cosine_annealing_is_torchs_curve():
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([weight], lr=2.0)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10, eta_min=0.1)
-    for step in range(16):
-        expected = optimizer.param_groups[0]["lr"]
-        assert cosine_annealing(step, peak=2.0, half_period=10, end=0.1) == pytest.approx(expected)
-        optimizer.step()
-        scheduler.step()
