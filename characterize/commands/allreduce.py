@@ -15,7 +15,8 @@ import torch
 from matplotlib.figure import Figure
 
 from characterize.measure import benchmarks
-from characterize.measure.ranks import on_ranks, started_by_torchrun
+from characterize.measure.collectives import DATA_TYPES, WRONG
+from characterize.measure.ranks import on_ranks, oversubscription, started_by_torchrun
 from characterize.models.bandwidth import COLLECTIVES, algorithm_bandwidth, bus_factor
 from characterize.pictures.collectives import draw
 from characterize.results.result import CharacterizeError, Result
@@ -34,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--collective", action="append", choices=COLLECTIVES, help="measure this collective only; repeatable"
     )
+    parser.add_argument("--data-type", action="append", choices=DATA_TYPES, help="measure this type only; repeatable")
     parser.add_argument(
         "--backend", action="append", choices=("torch", "mpi"), help="measure this library only; repeatable"
     )
@@ -48,13 +50,14 @@ def measure(options: argparse.Namespace) -> Result:
         "collectives": options.collective or list(COLLECTIVES if options.full else COLLECTIVES[:1]),
         "sizes": sizes,
         "repeats": 20 if options.full else 7,
+        "data_types": options.data_type or (["fp32", "fp16", "bf16"] if options.full else ["fp32"]),
     }
     rows = []
     for backend in _backends(options.backend):
         function = "characterize.measure.collectives:" + ("sweep_mpi" if backend == "mpi" else "sweep")
         measured = on_ranks(function, chosen, num_ranks=num_ranks, mpi=backend == "mpi")
         rows += [with_bandwidth(row, num_ranks=num_ranks) for row in measured]
-    data = {"rows": rows, "num_ranks": num_ranks, "messages": messages()}
+    data = {"rows": rows, "num_ranks": num_ranks, "messages": messages(), "warning": oversubscription(num_ranks)}
     return Result(name="allreduce", verb="allreduce", settings=chosen | {"ranks": num_ranks}, data=data)
 
 
@@ -87,10 +90,12 @@ def tables(result: Result) -> Iterator[Table]:
     for collective in result.settings["collectives"]:
         rows = [row for row in result.data["rows"] if row["collective"] == collective]
         yield Table(
-            title=f"{collective} over {result.data['num_ranks']} ranks",
-            columns=("library", "message", "time", "spread", "algbw", "busbw"),
+            title=f"{collective.replace('_', ' ')} over {result.data['num_ranks']} ranks",
+            columns=("library", "type", "message", "time", "spread", "algbw", "busbw"),
             rows=[_row(row) for row in rows],
-            note="algbw and busbw as defined by nccl-tests; times are those of the slowest rank.",
+            num_left=2,
+            note="algbw and busbw as defined by nccl-tests; times are those of the slowest rank; every result was "
+            f"checked. {result.data['warning']}".rstrip(),
         )
 
 
@@ -99,10 +104,13 @@ def figures(result: Result) -> dict[str, Figure]:
 
 
 def _row(row: dict) -> list[str]:
+    head = [row["library"], row["data_type"]]
+    if row.get("error") == WRONG:
+        return [*head, size(row["bytes"]), "WRONG RESULT", "", "", ""]
     if "error" in row:
-        return [row["library"], "not offered", row["error"], "", "", ""]
+        return [*head, "not offered", row["error"], "", "", ""]
     times = [seconds(row["seconds"]), percent(row["spread"])]
-    return [row["library"], size(row["bytes"]), *times, quantity(row["algbw"], "B/s"), quantity(row["busbw"], "B/s")]
+    return [*head, size(row["bytes"]), *times, quantity(row["algbw"], "B/s"), quantity(row["busbw"], "B/s")]
 
 
 def _backends(wanted: list[str] | None) -> list[str]:

@@ -142,7 +142,7 @@ def _loading(benchmark: Benchmark, *, reference_size: bool) -> dict[str, Any]:
     """Seconds and bytes of one sample through the benchmark's own loader, without workers, from a warm cache."""
     with tempfile.TemporaryDirectory(prefix="characterize_data_") as folder:
         test = sample_formats.prepared(benchmark.name, Path(folder) / "data", reference_size=reference_size)
-        num_bytes = test.read()
+        num_bytes = test.works["warm"].run().num_bytes
         batches = sample_formats.FORMATS[benchmark.name].batches(Path(folder) / "data")
         start = time.perf_counter()
         num_batches = sum(1 for _ in batches)

@@ -12,16 +12,21 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from characterize.measure import benchmarks, kernel_work
+from characterize.measure import benchmarks, deepbench, kernel_work
 from characterize.measure.device import PRECISIONS, choose_precisions, find_device
-from characterize.measure.kernel_shapes import Kernel, convolution, deepbench, gemm, of_benchmark
+from characterize.measure.kernel_shapes import Kernel, convolution, gemm, of_benchmark
 from characterize.measure.timing import time_repeatedly
 from characterize.models.kernel_time import held_out_error
 from characterize.pictures.kernels import draw
+from characterize.results.benchmark_titles import benchmark_title
 from characterize.results.result import CharacterizeError, Result
 from characterize.results.tables import Table, percent, quantity, seconds, three_digits
 from harness.progress import tracked
 
+NOTE = (
+    "Median of repeats with cold inputs; spread: IQR / median. DeepBench: a shape of its training set; own rules: with "
+    "the projection of the input and all gradients, which DeepBench leaves out for recurrent layers."
+)
 FAMILIES = ("gemm", "conv2d", "conv3d", "lstm", "gru", "rnn", "attention")
 SHAPES_A_BENCHMARK = 2
 SECONDS_A_KERNEL = {False: 0.3, True: 2.0}
@@ -56,13 +61,24 @@ def measure(options: argparse.Namespace) -> Result:
         if kernel_work.is_defined(kernel, direction, precision)
     ]
     rows = [time_kernel(*case, device=device, full=options.full) for case in tracked(wanted, "kernels")]
+    skipped = [_name(case) for case, row in zip(wanted, rows, strict=True) if row is None]
     rows = [row for row in rows if row is not None]
     if not rows:
         raise CharacterizeError(
             "kernels: none of the chosen kernels exists on this device in the chosen precision; choose others"
         )
     settings = {"device": device.type, "precisions": list(precisions), "full": options.full, "cold_inputs": True}
-    return Result(name="kernels", verb="kernels", settings=settings, data={"kernels": rows, "model": _fit(rows)})
+    return Result(
+        name="kernels",
+        verb="kernels",
+        settings=settings,
+        data={"kernels": rows, "skipped": skipped, "model": _fit(rows)},
+    )
+
+
+def _name(case: tuple[Kernel, str, str]) -> str:
+    kernel, direction, precision = case
+    return f"{kernel.family} {kernel.describe()} {direction} {precision}"
 
 
 def _fit(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -123,8 +139,12 @@ def tables(result: Result) -> Iterator[Table]:
             ),
             rows=[_row(row) for row in rows],
             num_left=4,
-            note="Median of repeats with cold inputs; spread: IQR / median.",
+            note=NOTE,
         )
+    if result.data["skipped"]:
+        reason = "torch has no such kernel on this device, or the memory is too small"
+        rows = [[name, reason] for name in result.data["skipped"]]
+        yield Table(title="Kernels that could not run", columns=("kernel", "reason"), rows=rows, num_left=2)
     yield _model_table(result.data["model"])
 
 
@@ -150,7 +170,7 @@ def _row(row: dict) -> list[str]:
     return [
         row["family"],
         row["shape"],
-        row["source"],
+        benchmark_title(row["source"]),
         row["direction"],
         seconds(row["seconds"]),
         percent(row["spread"]),
@@ -164,4 +184,4 @@ def _kernels(options: argparse.Namespace, device: torch.device) -> list[Kernel]:
     most = None if options.full else SHAPES_A_BENCHMARK
     small = not options.full and device.type == "cpu"
     own = [kernel for entry in benchmarks.named(None) for kernel in of_benchmark(entry, most, small=small)]
-    return [*peak_kernels(device), *deepbench(options.full), *own]
+    return [*peak_kernels(device), *deepbench.shapes(options.full), *own]

@@ -126,7 +126,7 @@ def communication_ceilings(num_ranks: int) -> tuple[Ceiling, ...]:
     """Bytes per second of all ranks together in a large all-reduce; empty for one rank."""
     if num_ranks == 1:
         return ()
-    settings = {"collectives": ["all_reduce"], "sizes": [25 << 20, 64 << 20], "repeats": 7}
+    settings = {"collectives": ["all_reduce"], "data_types": ["fp32"], "sizes": [25 << 20, 64 << 20], "repeats": 7}
     rows = on_ranks("characterize.measure.collectives:sweep", settings, num_ranks=num_ranks)
     fastest = [row | {"seconds": row["fastest_seconds"]} for row in rows]
     rows = [allreduce.with_bandwidth(row, num_ranks=num_ranks) for row in fastest]

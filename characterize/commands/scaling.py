@@ -19,9 +19,10 @@ import torch
 from matplotlib.figure import Figure
 
 from characterize.measure import benchmarks
-from characterize.measure.ranks import on_ranks, started_by_torchrun
+from characterize.measure.ranks import on_ranks, oversubscription, started_by_torchrun
 from characterize.models.scaling import Point, efficiencies
 from characterize.pictures.scaling import draw
+from characterize.results.benchmark_titles import benchmark_title
 from characterize.results.result import CharacterizeError, Result, load
 from characterize.results.tables import Table, percent, three_digits
 from harness.progress import tracked
@@ -78,7 +79,7 @@ def measure(options: argparse.Namespace) -> Result:
     settings = {"benchmark": benchmark.name, "size": list(size), "kinds": kinds, "full": options.full}
     settings["is_reference_size"] = size == benchmark.reference_size
     settings["threads_per_rank"] = threads
-    data = {"seconds": seconds, "global_batch_size": samples}
+    data = {"seconds": seconds, "global_batch_size": samples, "warning": oversubscription(max(ranks))}
     return Result(name=f"scaling_{benchmark.name}", verb="scaling", settings=settings, data=data)
 
 
@@ -101,9 +102,10 @@ def _numbers_of_ranks(wanted: list[int] | None, available: int) -> list[int]:
 def _joined(name: str, folders: list[Path]) -> Result:
     """Combine several results of one benchmark, each with other numbers of ranks."""
     results = [load(folder / f"scaling_{name}.json", "scaling") for folder in folders]
-    data: dict[str, Any] = {"seconds": {}, "global_batch_size": {}}
+    warnings = [warning for result in results if (warning := result.data.get("warning"))]
+    data: dict[str, Any] = {"seconds": {}, "global_batch_size": {}, "warning": " ".join(dict.fromkeys(warnings))}
     for result in results:
-        for part in data:
+        for part in ("seconds", "global_batch_size"):
             for kind, values in result.data[part].items():
                 data[part].setdefault(kind, {}).update(values)
     settings = results[0].settings | {"joined": [str(folder) for folder in folders]}
@@ -114,17 +116,18 @@ def tables(result: Result) -> Iterator[Table]:
     for kind in result.settings["kinds"]:
         batch = result.data["global_batch_size"][kind]
         yield Table(
-            title=f"{kind.capitalize()} scaling of {benchmarks.installed()[result.settings['benchmark']].title}",
+            title=f"{kind.capitalize()} scaling of {benchmark_title(result.settings['benchmark'])}",
             columns=("ranks", "global batch", "samples/s", "quartiles", "efficiency"),
             rows=[_row(asdict(point), batch) for point in points(result, kind)],
             num_left=0,
-            note=f"Input {' x '.join(map(str, result.settings['size']))}; step times are those of the slowest rank.",
+            note=f"Input {' x '.join(map(str, result.settings['size']))}; step times are those of the slowest rank. "
+            f"{result.data.get('warning', '')}".rstrip(),
         )
 
 
 def figures(result: Result) -> dict[str, Figure]:
     curves = {kind: points(result, kind) for kind in result.settings["kinds"]}
-    return {result.name: draw(result, curves, benchmarks.installed()[result.settings["benchmark"]].title)}
+    return {result.name: draw(result, curves, benchmark_title(result.settings["benchmark"]))}
 
 
 def _row(point: dict, batch: dict[str, int]) -> list[str]:

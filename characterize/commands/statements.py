@@ -57,10 +57,9 @@ def _of_collectives(result: Result) -> Iterator[str]:
 
 
 def _of_storage(result: Result) -> Iterator[str]:
-    rows = {(row["read"], row["state"]): row for row in result.data["rows"] if "bytes_per_s" in row}
-    for (read, state), row in rows.items():
-        if state == "cold":
-            yield f"{read[0].upper()}{read[1:]}: {quantity(row['bytes_per_s'], 'B/s')} from a cold cache."
+    for row in result.data["rows"]:
+        if row["state"] == "cold" and "bytes_per_s" in row:
+            yield f"{quantity(row['bytes_per_s'], 'B/s')} from a cold cache: {row['test']}."
 
 
 def _of_breakdown(result: Result) -> Iterator[str]:

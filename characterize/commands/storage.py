@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read rates of a folder: sequential, random, many small files, and the benchmarks' formats through their loaders.
+"""Rates of a file system: reads, writes, checkpoints, and the benchmarks' formats through their own loaders.
 
     python -m characterize storage --folder /scratch/me --output output/characterize
+    srun --ntasks-per-node 1 torchrun ... -m characterize storage --folder /scratch/me        # clients on several nodes
 
 Cold: the files were dropped from this node's page cache (the servers of a parallel file system may still cache them).
-Warm: read again immediately. Direct: read with O_DIRECT if the file system supports it.
+Warm: read again immediately. Direct: past the page cache, with 1 and 16 requests in flight, by fio if it is installed.
+Several clients read and write their own files at the same time; their rates are added.
 """
 
 import argparse
 import os
-import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,97 +19,65 @@ from pathlib import Path
 import psutil
 from matplotlib.figure import Figure
 
-from characterize.measure import sample_formats
-from characterize.measure.file_reads import ReadTest, read_blocks, read_direct, time_all
+from characterize.measure import benchmarks, storage_tests
+from characterize.measure.file_access import has_fio
+from characterize.measure.ranks import on_ranks, started_by_torchrun
+from characterize.measure.storage_tests import MIB
 from characterize.pictures.storage import draw
 from characterize.results.result import CharacterizeError, Result
-from characterize.results.tables import Table, percent, quantity, three_digits
-from harness.progress import tracked
+from characterize.results.tables import Table, percent, quantity
 
-MIB = 1 << 20
-BLOCK_BYTES = 4 * MIB
-RANDOM_BYTES = 64 << 10
-SMALL_FILE_BYTES = 110_000
-"""Mean size of an ImageNet image."""
 REPEATS = {False: 3, True: 9}
+BEYOND_MEMORY = 1.25
+"""Size of the largest file relative to the memory, with --beyond-memory."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "--folder",
-        type=Path,
-        metavar="DIR",
-        help="folder on the file system to measure (default: the temporary folder)",
-    )
-    add(
-        "--size-mib",
-        type=int,
-        default=64,
-        metavar="N",
-        help="size of the large file; --full: 16 times that (%(default)s)",
-    )
+    add("--folder", type=Path, metavar="DIR", help="folder on the file system (default: the temporary folder)")
+    add("--size-mib", type=int, default=64, metavar="N", help="size of the large file; --full: 16 times (%(default)s)")
     add("--benchmark", action="append", metavar="NAME", help="measure this benchmark's format only; repeatable")
+    add("--clients", type=int, default=1, metavar="N", help="local processes that read together (%(default)s)")
+    add("--beyond-memory", action="store_true", help="add a file larger than the memory, which no cache holds")
 
 
 def measure(options: argparse.Namespace) -> Result:
-    num_bytes = options.size_mib * MIB * (16 if options.full else 1)
     folder = options.folder or Path(tempfile.gettempdir())
-    _check(folder, num_bytes)
-    work = Path(tempfile.mkdtemp(prefix="characterize_storage_", dir=folder))
-    try:
-        reads = [*_plain_reads(work, num_bytes), *sample_formats.reads(work, options.benchmark)]
-        rows = [row for read in tracked(reads, "storage") for row in time_all(read, REPEATS[options.full])]
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    settings = {"bytes": num_bytes, "full": options.full, "file_system": _file_system(folder)}
+    clients = int(os.environ["WORLD_SIZE"]) if started_by_torchrun() else options.clients
+    benchmarks.named(options.benchmark)
+    plan = {
+        "folder": str(folder),
+        "bytes": options.size_mib * MIB * (16 if options.full else 1),
+        "beyond_memory": int(BEYOND_MEMORY * psutil.virtual_memory().total) if options.beyond_memory else 0,
+        "repeats": REPEATS[options.full],
+        "benchmarks": options.benchmark,
+    }
+    _check(folder, plan, clients)
+    if clients > 1 or started_by_torchrun():
+        rows = on_ranks("characterize.measure.storage_tests:measure", plan, num_ranks=clients)
+    else:
+        rows = storage_tests.measure(None, plan)
+    settings = {"bytes": plan["bytes"], "beyond_memory": plan["beyond_memory"], "clients": clients}
+    settings |= {
+        "full": options.full,
+        "file_system": _file_system(folder),
+        "direct_by": "fio" if has_fio() else "threads",
+    }
     return Result(name="storage", verb="storage", settings=settings, data={"rows": rows})
 
 
-def _check(folder: Path, num_bytes: int) -> None:
+def _check(folder: Path, plan: dict, clients: int) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise CharacterizeError(f"--folder {folder}: not a writable folder; name one on the file system to measure")
-    if num_bytes < MIB:
-        raise CharacterizeError(f"--size-mib: found {num_bytes // MIB}, expected at least 1")
+    if plan["bytes"] < MIB:
+        raise CharacterizeError(f"--size-mib: found {plan['bytes'] // MIB}, expected at least 1")
+    if clients < 1:
+        raise CharacterizeError(f"--clients: found {clients}, expected at least 1")
+    needed = clients * (4 * plan["bytes"] + plan["beyond_memory"])
     free = shutil.disk_usage(folder).free
-    if free < 3 * num_bytes:
-        space = f"found {free / MIB:.0f} MiB free, expected at least {3 * num_bytes / MIB:.0f}"
+    if free < needed:
+        space = f"found {free / MIB:.0f} MiB free, expected at least {needed / MIB:.0f}"
         raise CharacterizeError(f"--folder {folder}: {space}; use a smaller --size-mib")
-
-
-def _plain_reads(work: Path, num_bytes: int) -> list[ReadTest]:
-    large = work / "large.bin"
-    block = os.urandom(BLOCK_BYTES)
-    with large.open("wb") as file:
-        for _ in range(max(1, num_bytes // BLOCK_BYTES)):
-            file.write(block)
-        os.fsync(file.fileno())
-    small = [work / "small" / f"{number:05d}.bin" for number in range(max(16, num_bytes // 4 // SMALL_FILE_BYTES))]
-    small[0].parent.mkdir()
-    for path in small:
-        path.write_bytes(block[:SMALL_FILE_BYTES])
-    blocks = range(0, large.stat().st_size, BLOCK_BYTES)
-    scattered = range(0, large.stat().st_size, RANDOM_BYTES)
-    offsets = random.Random(0).sample(scattered, k=len(scattered) // 4)
-    return [
-        ReadTest(
-            name="sequential, 4 MiB blocks",
-            paths=(large,),
-            read=lambda: read_blocks(large, blocks, BLOCK_BYTES),
-            direct=lambda: read_direct(large, blocks, BLOCK_BYTES),
-        ),
-        ReadTest(
-            name="random, 64 KiB blocks",
-            paths=(large,),
-            read=lambda: read_blocks(large, offsets, RANDOM_BYTES),
-            direct=lambda: read_direct(large, offsets, RANDOM_BYTES),
-        ),
-        ReadTest(
-            name="small files, 110 kB each",
-            paths=tuple(small),
-            read=lambda: sum(len(path.read_bytes()) for path in small),
-        ),
-    ]
 
 
 def _file_system(folder: Path) -> str:
@@ -118,12 +87,15 @@ def _file_system(folder: Path) -> str:
 
 
 def tables(result: Result) -> Iterator[Table]:
+    settings = result.settings
+    clients = f", {settings['clients']} clients together" if settings["clients"] > 1 else ""
     yield Table(
-        title=f"Storage, {result.settings['file_system']}",
-        columns=("read", "cache", "files", "rate", "spread", "rate per core-second"),
+        title=f"Storage, {settings['file_system']}{clients}",
+        columns=("test", "state", "files", "rate", "spread", "per core-second"),
         rows=[_row(row) for row in result.data["rows"]],
         num_left=2,
-        note="Rates count the bytes of the files; for the benchmarks' formats the time includes decoding.",
+        note=f"Direct I/O by {settings['direct_by']}. Rates count the bytes of the files; the time of the benchmarks' "
+        "formats includes decoding.",
     )
 
 
@@ -132,8 +104,8 @@ def figures(result: Result) -> dict[str, Figure]:
 
 
 def _row(row: dict) -> list[str]:
-    head = [row["read"], row["state"], three_digits(row["num_files"]).removesuffix(".00").removesuffix(".0")]
+    head = [row["test"], row["state"], str(row["num_files"])]
     if "error" in row:
-        return [*head, "not offered", "", row["error"]]
+        return [*head, "not possible", "", row["error"]]
     core = quantity(row["bytes_per_core_second"], "B/s")
     return [*head, quantity(row["bytes_per_s"], "B/s"), percent(row["spread"]), core]

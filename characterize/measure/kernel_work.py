@@ -72,7 +72,7 @@ def _convolution(kernel: Kernel, noise: Callable[..., Tensor]) -> tuple[Callable
     value = noise(kernel["N"], kernel["C"], *kernel["size"]).contiguous(memory_format=layout).requires_grad_()
     weight = noise(kernel["K"], kernel["C"] // kernel["groups"], *kernel["kernel"])
     weight = weight.contiguous(memory_format=layout).requires_grad_()
-    padding = tuple(width // 2 for width in kernel["kernel"])
+    padding = kernel["padding"]
 
     def forward() -> Tensor:
         return convolve(value, weight, stride=kernel["stride"], padding=padding, groups=kernel["groups"])

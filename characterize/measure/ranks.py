@@ -19,6 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from characterize.results.result import CharacterizeError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +35,15 @@ def started_by_torchrun() -> bool:
 def is_silent() -> bool:
     """True if torchrun started this process as a rank other than 0."""
     return started_by_torchrun() and os.environ["RANK"] != "0"
+
+
+def oversubscription(num_ranks: int) -> str:
+    """Warning if ranks on the CPU share cores; empty otherwise."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", num_ranks)) if started_by_torchrun() else num_ranks
+    cores = len(os.sched_getaffinity(0))
+    if torch.cuda.is_available() or local <= cores:
+        return ""
+    return f"{local} ranks share {cores} cores and wait for each other's turns, so treat these rates as lower bounds."
 
 
 def on_ranks(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small data sets of the benchmarks, made by their synthesize commands and read by their loaders.
 
-for read in reads(folder, names=["cosmoflow"]): read.read()
+for test in format_tests(folder, names=["cosmoflow"]): test.works["warm"].run()
 """
 
 import subprocess
@@ -12,7 +12,8 @@ from importlib import import_module
 from pathlib import Path
 
 from characterize.measure import benchmarks
-from characterize.measure.file_reads import ReadTest
+from characterize.measure.file_access import Transfer
+from characterize.measure.io_tests import IoTest, Work
 from characterize.results.benchmark_titles import benchmark_title
 from characterize.results.result import CharacterizeError
 
@@ -78,14 +79,14 @@ FORMATS = {
 """Samples have the benchmarks' small sizes, the ones that `breakdown` trains on by default."""
 
 
-def reads(work: Path, names: list[str] | None = None) -> Iterator[ReadTest]:
-    """One ReadTest for each installed benchmark with a format."""
+def format_tests(work: Path, names: list[str] | None = None) -> Iterator[IoTest]:
+    """One IoTest for each installed benchmark with a format."""
     for benchmark in benchmarks.named(names):
         if benchmark.name in FORMATS:
             yield prepared(benchmark.name, work / benchmark.name)
 
 
-def prepared(name: str, folder: Path, *, reference_size: bool = False) -> ReadTest:
+def prepared(name: str, folder: Path, *, reference_size: bool = False) -> IoTest:
     """Make the benchmark's small data set in `folder`; CharacterizeError if its synthesize command fails."""
     form = FORMATS[name]
     arguments = form.reference_arguments if reference_size else form.arguments
@@ -97,10 +98,11 @@ def prepared(name: str, folder: Path, *, reference_size: bool = False) -> ReadTe
     paths = tuple(sorted(path for path in (folder / "train").rglob("*") if path.is_file()))
     num_bytes = sum(path.stat().st_size for path in paths)
 
-    def read() -> int:
+    def read() -> Transfer:
         for _ in form.batches(folder):
             pass
-        return num_bytes
+        return Transfer(num_bytes=num_bytes)
 
     samples = form.reference_samples if reference_size else form.samples
-    return ReadTest(name=f"{benchmark_title(name)}, {samples}", paths=paths, read=read)
+    works = {"cold": Work(run=read), "warm": Work(run=read, is_cold=False)}
+    return IoTest(name=f"{benchmark_title(name)}, {samples}", paths=paths, works=works)

@@ -11,27 +11,36 @@ from characterize.results.result import Result
 def draw(result: Result) -> Figure:
     figure, axes = new_figure()
     rows = [row for row in result.data["rows"] if "busbw" in row]
-    curves = sorted({(row["library"], row["collective"]) for row in rows})
-    for index, (library, collective) in enumerate(curves):
-        points = sorted(
-            (row["bytes"], row["busbw"]) for row in rows if (row["library"], row["collective"]) == (library, collective)
-        )
+    curves = sorted({_curve(row) for row in rows})
+    for index, curve in enumerate(curves):
+        points = sorted((row["bytes"], row["busbw"]) for row in rows if _curve(row) == curve)
         axes.plot(
             *zip(*points, strict=True),
             color=COLORS[index % len(COLORS)],
             marker=MARKERS[index % len(MARKERS)],
             markersize=4.5,
             linewidth=1.6,
-            label=f"{library} {collective.replace('_', ' ')}",
+            label=", ".join(curve),
         )
-    axes.set(xscale="log", yscale="log", xlabel="message", ylabel="bus bandwidth", title="Collective communication")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="message size",
+        ylabel="bus bandwidth per rank",
+        title="Collective communication",
+    )
     axes.set_xscale("log", base=2)
     size_axis(axes.xaxis)
     count_axis(axes.yaxis, "B/s")
     _mark_messages(axes, result.data["messages"])
-    axes.legend(loc="upper left", ncols=2 if len(curves) > 4 else 1)
+    figure.legend(loc="outside upper left", ncols=3)
     footnote(figure, f"{result.data['num_ranks']} ranks; {result.machine.describe()}; {result.written_at[:10]}")
     return figure
+
+
+def _curve(row: dict) -> tuple[str, str, str]:
+    """What distinguishes a curve: library, collective and data type."""
+    return row["library"], row["collective"].replace("_", " "), row["data_type"]
 
 
 def _mark_messages(axes: Axes, messages: dict[str, int]) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from characterize.commands import kernels
-from characterize.measure import kernel_work
+from characterize.measure import deepbench, kernel_work
 from characterize.measure.device import choose_precisions, find_device, native_precisions
-from characterize.measure.kernel_shapes import attention, convolution, deepbench, gemm, of_benchmark, recurrent
+from characterize.measure.kernel_shapes import attention, convolution, gemm, of_benchmark, recurrent
 from characterize.measure.timing import spread_of, time_repeatedly
 from characterize.models.kernel_time import held_out_error
 from characterize.results.result import CharacterizeError
@@ -58,9 +58,34 @@ def test_a_row_is_a_rate(kernel):
     assert row["shape"] == kernel.describe()
 
 
-def test_deepbench_shapes_are_the_published_ones():
-    assert gemm(1760, 16, 1760) in deepbench()
-    assert set(deepbench()) < set(deepbench(full=True))
+def test_deepbench_shapes_are_its_whole_training_set():
+    """225 distinct shapes: 83 GEMM, 90 convolutions, 52 recurrent layers."""
+    shapes = deepbench.training_shapes()
+    families = [kernel.family for kernel in shapes]
+    assert len(set(shapes)) == len(shapes) == 225
+    assert (families.count("gemm"), families.count("conv2d")) == (83, 90)
+    assert {name: families.count(name) for name in ("rnn", "lstm", "gru")} == {"rnn": 12, "lstm": 22, "gru": 18}
+    assert gemm(35, 8457, 2560, "DeepBench") in shapes
+    speech = convolution(32, 1, 32, (161, 700), (5, 20), 2, padding=(0, 0), source="DeepBench")
+    assert speech in shapes
+    assert speech.output_size == (79, 341)
+    assert set(shapes) <= set(deepbench.shapes(full=True))
+
+
+def test_what_is_ours_is_not_labeled_as_deepbench():
+    training = {(kernel.family, kernel.sizes) for kernel in deepbench.training_shapes()}
+    quick = deepbench.shapes()
+    assert len(quick) == len(deepbench.QUICK) + 1, "every quick shape is in the training set"
+    for kernel in quick + deepbench.shapes(full=True):
+        assert kernel.source.startswith("DeepBench") == ((kernel.family, kernel.sizes) in training)
+        assert (kernel.source == "DeepBench, own rules") == (kernel.family in ("rnn", "lstm", "gru"))
+
+
+def test_a_padded_strided_kernel_runs_and_is_counted():
+    """DeepBench pads a 1 x 1 kernel by 3."""
+    kernel = convolution(1, 4, 2, (7, 7), (1, 1), 2, padding=(3, 3))
+    work = kernel_work.build(kernel, direction="forward", precision="fp32", device=CPU)
+    assert tuple(work().shape[2:]) == kernel.output_size == (7, 7)
 
 
 def test_shapes_of_a_benchmark_are_its_layers(toy):
