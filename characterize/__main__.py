@@ -15,13 +15,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from rich.console import Console
-
-from characterize.measure.ranks import is_silent
-from characterize.pictures import style
-from characterize.results.result import check_writable
-from characterize.results.tables import show
 from compliance import command_line
 from harness import cli
 
@@ -42,10 +37,22 @@ WIDTH_OF_FILES = 120
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
+    from characterize.measure.ranks import is_silent  # PyTorch takes seconds, and --help does not wait for it
+    from characterize.results.result import check_writable
+
     check_writable(options.output)  # before minutes of measuring
     result = options.module.measure(options)
-    if result is None or is_silent():  # `report` writes its page itself and has no result
-        return 0
+    if result is not None and not is_silent():  # `report` writes its page itself and has no result
+        _print_and_write(result, options)
+    return 0
+
+
+def _print_and_write(result: Any, options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from characterize.pictures import style
+    from characterize.results.tables import show
+
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
     for table in options.module.tables(result):
         show(table, console)
@@ -53,7 +60,6 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"{result.machine.load_warning}\n")
     written = [result.write(options.output), *style.write(options.module.figures(result), options.output)]
     console.print("\n".join(str(path) for path in written), highlight=False, markup=False, soft_wrap=True)
-    return 0
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -70,10 +76,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             options.add_argument("--output", type=Path, default=output, metavar="DIR", help="results (%(default)s)")
             options.add_argument("--full", action="store_true", help="all shapes, sizes and repeats: minutes to hours")
             module.add_options(options)
+    command_line.complete(parser)
     return parser.parse_args(arguments)
 
 
 def _module(verb: str) -> ModuleType:
+    command_line.require("train", "characterize")
     # OpenMP reads this when torch is loaded. Spinning threads would compete with each other on a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return import_module(f"characterize.commands.{verb}")

@@ -9,10 +9,12 @@ Options are never abbreviated. A mistake is one line with the nearest option or 
 """
 
 import argparse
+import ast
 import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,6 +89,13 @@ def complete(parser: argparse.ArgumentParser) -> None:
         import argcomplete  # only when a shell asks
 
         argcomplete.autocomplete(parser)
+
+
+def docstring(module: str) -> str | None:
+    """The head of a module, which describes its command, read without importing the module."""
+    package, _, name = module.rpartition(".")
+    (folder, *_) = import_module(package).__path__
+    return ast.get_docstring(ast.parse(Path(folder, f"{name}.py").read_text(encoding="utf-8")))
 
 
 def require(*extras: str) -> None:

@@ -11,6 +11,10 @@ Shapes: N samples of a rank's batch, C = 4 redshifts, D H W voxels, T = 4 target
 
 import sys
 
+from harness import cli
+
+cli.answer_early(__name__, cli.parser("cosmoflow.train", __doc__))
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,7 +26,7 @@ from cosmoflow.config import Hyperparameters, System
 from cosmoflow.data import Dataset, open_split
 from cosmoflow.loader import loader
 from cosmoflow.model import CosmoFlow, log_counts
-from harness import cli, config, local_copy
+from harness import config, local_copy
 from harness.config import Config
 from harness.data import node_parts
 from harness.data.loader import Loader

@@ -12,6 +12,10 @@ Shapes: N samples of a rank's batch, C = 16 channels, H x W pixels, K = 3 classe
 import sys
 from contextlib import nullcontext
 
+from harness import cli
+
+cli.answer_early(__name__, cli.parser("deepcam.train", __doc__))
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
@@ -25,7 +29,7 @@ from deepcam.loss import weighted_cross_entropy
 from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
 from deepcam.schedule import learning_rate
-from harness import cli, config, local_copy
+from harness import config, local_copy
 from harness.config import Config, ConfigError
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel

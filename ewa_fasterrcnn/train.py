@@ -15,6 +15,10 @@ import sys
 import time
 from pathlib import Path
 
+from harness import cli
+
+cli.answer_early(__name__, cli.parser("ewa_fasterrcnn.train", __doc__))
+
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -30,7 +34,7 @@ from ewa_fasterrcnn.loader import loader
 from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model.box_head import Detections, Truth
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
-from harness import cli, config
+from harness import config
 from harness.config import Config, ConfigError
 from harness.data import manifest
 from harness.data.loader import Loader

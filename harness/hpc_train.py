@@ -6,12 +6,10 @@ hpc-train cosmoflow --help
 srun hpc-train deepcam --config deepcam/configs/closed --data /scratch/deepcam
 """
 
-import ast
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 from compliance import command_line
 from compliance.rulesets import ruleset
@@ -24,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     options = command_line.command("harness.hpc_train", __doc__)
     verbs = options.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     for benchmark in benchmarks():
-        verb = verbs.add_parser(benchmark, help=f"python -m {benchmark}.train", description=_docstring(benchmark))
+        module = f"{benchmark}.train"
+        verb = verbs.add_parser(benchmark, help=f"python -m {module}", description=command_line.docstring(module))
         cli.add_train_options(verb)
     command_line.complete(options)
     parsed = options.parse_args(given)
@@ -36,12 +35,6 @@ def benchmarks() -> list[str]:
     """Return the benchmarks of all rule sets whose packages are installed."""
     known = {name for rules in ruleset.names() for name in ruleset.load(rules).values["benchmarks"]}
     return sorted(name for name in known if find_spec(name) and find_spec(f"{name}.train"))
-
-
-def _docstring(benchmark: str) -> str | None:
-    """The head of the benchmark's train.py, read without importing it."""
-    (folder,) = import_module(benchmark).__path__
-    return ast.get_docstring(ast.parse(Path(folder, "train.py").read_text(encoding="utf-8")))
 
 
 def console() -> None:

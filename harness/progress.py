@@ -13,10 +13,9 @@ for picture in progress.tracked(pictures, "drawing"): ...
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar, cast
+from typing import SupportsFloat, TypeVar, cast
 
 import rich.progress
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -35,7 +34,7 @@ class Progress:
         self._start = time.perf_counter()
         self._shown = self._start
 
-    def update(self, *, num_samples: int, loss: torch.Tensor | float | None = None) -> None:
+    def update(self, *, num_samples: int, loss: SupportsFloat | None = None) -> None:
         """Count one step. The loss is read only now and then, because reading it waits for the device."""
         self.num_samples += num_samples
         if self._bar.disable:

@@ -14,12 +14,16 @@ import math
 import sys
 import time
 
+from harness import cli
+
+cli.answer_early(__name__, cli.parser("imagenet_resnet.train", __doc__))
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from harness import cli, config
+from harness import config
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.gradient_compression import compress_gradients

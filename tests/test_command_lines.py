@@ -2,6 +2,7 @@
 """All commands of the repository: their help waits for no library, and like commands have like options."""
 
 import argparse
+import ast
 import subprocess
 import sys
 from importlib import import_module
@@ -13,20 +14,34 @@ from compliance.rulesets import ruleset
 from tests.demos import DEMOS
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = {"torch", "numpy", "h5py", "matplotlib", "sklearn", "rich", "mlperf_logging"}
+SLOW = {"torch", "numpy", "h5py", "matplotlib", "sklearn", "mlperf_logging"}
 """Libraries that take a noticeable time to import."""
 COMMON = {
     "synthesize": {"--train", "--validation", "--seed", "--workers", "--preview"},
     "prepare": {"--workers", "--verify"},
 }
-DATA_COMMANDS = [f"{package}.{command}" for package in DEMOS for command in ("synthesize", "prepare")]
-COMMANDS = [
-    *DATA_COMMANDS,
-    "ewa_fasterrcnn.preview",
-    "ewa_fasterrcnn.climatology",
-    "harness.hpc_train",
-    "compliance",
-]
+INTERNAL = {
+    "characterize.measure.rank",
+    "perf.communication_rank",
+    "perf.memory",
+    "perf.shared_source",
+    "perf.staging_rank",
+}
+"""Programs that a command starts on other ranks; they have no options."""
+
+
+def commands() -> list[str]:
+    """All modules that run as programs."""
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [Path(name) for name in listed.stdout.split() if not name.startswith("tests/")]
+    found = [file for file in files if runs_as_program((ROOT / file).read_text(encoding="utf-8"))]
+    modules = {".".join(file.with_suffix("").parts).removesuffix(".__main__") for file in found}
+    return sorted(modules - INTERNAL)
+
+
+def runs_as_program(source: str) -> bool:
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
+    return any(ast.unparse(node.test) == "__name__ == '__main__'" for node in nodes)
 
 
 def run(module: str, *arguments: str) -> tuple[subprocess.CompletedProcess, set[str], str]:
@@ -38,12 +53,16 @@ def run(module: str, *arguments: str) -> tuple[subprocess.CompletedProcess, set[
     return done, imported, "".join(line for line in lines if not line.startswith("import time:"))
 
 
-@pytest.mark.parametrize("module", COMMANDS)
+@pytest.mark.parametrize("module", commands())
 def test_help_is_answered_before_any_slow_library_is_imported(module):
     done, imported, printed = run(module, "--help")
     assert (done.returncode, imported & SLOW, printed) == (0, set(), "")
     assert done.stdout.startswith("usage: ")
     assert "--version" in done.stdout
+
+
+def test_the_commands_are_found():
+    assert {"compliance", "cosmoflow.train", "harness.campaign", "harness.staging", "perf"} <= set(commands())
 
 
 def test_a_mistake_is_answered_as_early():
@@ -69,11 +88,7 @@ def test_synthesize_makes_the_demo_s_data_by_default(package):
 
 @pytest.mark.parametrize("command", ["synthesize", "prepare"])
 def test_like_commands_have_like_options(command):
-    common = {
-        "synthesize": {"--train", "--validation", "--seed", "--workers", "--preview"},
-        "prepare": {"--workers", "--verify"},
-    }
     for package in DEMOS:
-        assert common[command] <= options(f"{package}.{command}").keys(), package
+        assert COMMON[command] <= options(f"{package}.{command}").keys(), package
     names = [option for package in DEMOS for option in options(f"{package}.{command}")]
     assert not {"--processes", "--jobs", "--num-workers", "--threads"} & set(names)

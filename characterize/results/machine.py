@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import psutil
-import torch
 
 from harness import processor
 
@@ -49,6 +48,8 @@ class Machine:
 
 
 def describe_machine() -> Machine:
+    import torch  # takes seconds, and commands that only read results do not need it
+
     num_cores = len(os.sched_getaffinity(0))
     num_accelerators = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return Machine(

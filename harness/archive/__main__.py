@@ -3,7 +3,11 @@
 
 import sys
 
+from compliance import command_line
 from harness import cli
+
+command_line.require("train")
+
 from harness.archive.archive import main
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Campaign:
         return root.with_name(f"{root.name}.runs")
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(description: str | None) -> command_line.Parser:
     """Options of the command."""
     options = command_line.command("harness.campaign", description)
     add = options.add_argument

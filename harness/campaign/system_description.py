@@ -12,16 +12,28 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psutil
-import torch
-
+from compliance import command_line
+from compliance.files import atomic_write
 from compliance.rulesets import ruleset
-from harness import processor
+from harness import cli, processor
+
+
+def options() -> command_line.Parser:
+    """Options of the command."""
+    parser = command_line.command("harness.campaign.system_description", __doc__)
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead")
+    return parser
+
+
+cli.answer_early(__name__, options())
+
+import psutil
 
 PACKAGES = ("numpy", "h5py", "mlperf-logging", "mpi4py", "nvidia-dali-cuda130")
 CACHES = ("L1d cache", "L1i cache", "L2 cache", "L3 cache")
@@ -126,6 +138,8 @@ def _interface(path: Path) -> str:
 
 
 def _accelerators() -> dict[str, str]:
+    import torch  # takes seconds, and --help does not wait for it
+
     num_accelerators = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if num_accelerators == 0:
         return {"accelerators_per_node": "0", "accelerator_model_name": "N/A"}
@@ -141,6 +155,8 @@ def _accelerators() -> dict[str, str]:
 
 
 def _software() -> dict[str, Any]:
+    import torch  # takes seconds, and --help does not wait for it
+
     stack = {"python": platform.python_version(), "kernel": platform.release()}
     for package in PACKAGES:
         try:
@@ -172,5 +188,15 @@ def _read(path: Path) -> str:
         return ""
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the description of this node, or write it to --output."""
+    given = options().parse_args(arguments)
+    text = json.dumps(describe(ruleset.load("base").values["system_description"]["keys"]), indent=2) + "\n"
+    if given.output:
+        atomic_write.write(given.output, text)
+    else:
+        print(text, end="")
+
+
 if __name__ == "__main__":
-    print(json.dumps(describe(ruleset.load("base").values["system_description"]["keys"]), indent=2))
+    sys.exit(cli.exit_code(main))

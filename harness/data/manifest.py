@@ -26,7 +26,20 @@ import msgspec
 from compliance import command_line
 from compliance.files import atomic_write, regular_file
 from compliance.files.errors import UserError
-from harness import cli, progress
+from harness import cli
+
+
+def options() -> command_line.Parser:
+    """Options of the command."""
+    parser = command_line.command("harness.data.manifest", __doc__)
+    verify = parser.add_subparsers(dest="command", required=True).add_parser("verify", help="read every byte")
+    verify.add_argument("data", type=Path, metavar="DATA", help="folder of a prepared data set")
+    return parser
+
+
+cli.answer_early(__name__, options())
+
+from harness import progress
 
 FILE_NAME = "manifest.json"
 INDEX_NAME = "archives.json"
@@ -217,11 +230,8 @@ def tool_version() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments`; None for those of the command line."""
-    parser = command_line.command("harness.data.manifest", __doc__)
-    verify = parser.add_subparsers(dest="command", required=True).add_parser("verify", help="read every byte")
-    verify.add_argument("data", type=Path, metavar="DATA", help="folder of a prepared data set")
-    options = parser.parse_args(arguments)
-    return cli.report("verify", lambda: f"{options.data}: {_summary(verify_whole(options.data))}")
+    data = options().parse_args(arguments).data
+    return cli.report("verify", lambda: f"{data}: {_summary(verify_whole(data))}")
 
 
 def verify_whole(folder: Path) -> Manifest:

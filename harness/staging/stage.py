@@ -22,10 +22,9 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal
 
-from compliance import command_line
 from harness.data.node_parts import NodePart
 from harness.distributed.node_group import NodeGroup
-from harness.distributed.world import World, launch
+from harness.distributed.world import World
 from harness.staging import staging_progress
 from harness.staging.node_exchange import Nodes
 from harness.staging.partial_copy import PartialCopy
@@ -40,20 +39,6 @@ NUM_WRITERS = 3
 NOTHING = memoryview(b"")
 NUM_AHEAD = 8
 """Units read ahead of the exchange, and as many that are not yet written."""
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command; `arguments` in place of the command line's."""
-    parser = command_line.command("harness.staging", __doc__)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="prepared data set, or its archives")
-    parser.add_argument("target", type=Path, metavar="TARGET", help="folder on the node's own storage")
-    parser.add_argument("--node-part", "--shard", action="store_true", help="to each node only its part of the samples")
-    options = parser.parse_args(arguments)
-    form: Form = "node_part" if options.node_part else "replica"
-    with launch() as world:
-        folder = stage(options.source, options.target, world=world, form=form)
-        if world.rank == 0:
-            print(f"{folder}: staged on {world.num_nodes} nodes, on each a {form.replace('_', ' ')}")
 
 
 def stage(source: Path, target: Path, *, world: World | None = None, form: Form = "replica") -> Path:
