@@ -82,7 +82,7 @@ class System(SystemSettings):
     staging_form: Literal["replica", "node_part"] = "replica"
     """Content of the staging folder: the whole data set, or a part of the samples, from which the node's ranks draw."""
     cache: bool = False
-    """Hold every sample in memory, as int16, instead of reading it again in each epoch."""
+    """Hold every sample in memory, as int16, instead of reading it in each epoch; the ranks of a node share one copy."""
     loader: Literal["plain", "dali"] = "plain"
     """Reader of the samples: threads of this package, or NVIDIA DALI if the extra [dali] is installed."""
     evaluation_batch_size: FromOne = 4

@@ -19,10 +19,11 @@ import torch
 from cosmoflow import sample_files
 from cosmoflow.sample_files import FORMATS, SampleError, SampleFormat
 from harness.archive import archive
-from harness.data import checks, manifest
+from harness.data import checks, manifest, node_memory
 from harness.data.checks import DataError
 from harness.data.manifest import Manifest, ManifestError
 from harness.data.node_parts import NodePart
+from harness.distributed.node_group import NodeGroup
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -117,12 +118,18 @@ class Dataset:
         self.folder, self.manifest = folder, Manifest.load(folder)
         _, self.stems = _listed_stems(folder, self.split, self.manifest)
 
-    def fill_cache(self) -> None:
-        """Read every sample into memory, as int16; DataError where it does not fit."""
-        checks.check_memory(Path(self.stems[0]).parent, len(self) * int(np.prod(self.sample_shape)) * 2)
-        volume_NCDHW = np.empty((len(self), *self.sample_shape), dtype=np.int16)
-        target_N4 = np.empty((len(self), sample_files.NUM_TARGETS), dtype=np.float32)
-        self._read(range(len(self)), volume_NCDHW, target_N4)
+    def fill_cache(self, node: NodeGroup) -> None:
+        """Read every sample into memory of the node, as int16; each rank reads a part. Raises DataError on all ranks.
+
+        A collective call of the ranks of a node, which then hold one copy together.
+        """
+        with node.agreed():
+            checks.check_memory(Path(self.stems[0]).parent, len(self) * int(np.prod(self.sample_shape)) * 2)
+        volume_NCDHW = node_memory.array(node, (len(self), *self.sample_shape), np.int16)
+        target_N4 = node_memory.array(node, (len(self), sample_files.NUM_TARGETS), np.float32)
+        own = slice(node.index, len(self), node.count)
+        with node.agreed():
+            self._read(range(len(self))[own], volume_NCDHW[own], target_N4[own])
         self._cache = volume_NCDHW, target_N4
 
 

@@ -22,9 +22,10 @@ from deepcam.channel_statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.channel_statistics import Statistics, StatisticsError
 from deepcam.sample_files import FORMATS, Sample, SampleError, SampleFormat
 from harness.archive import archive
-from harness.data import checks, manifest
+from harness.data import checks, manifest, node_memory
 from harness.data.checks import DataError
 from harness.data.manifest import Manifest, ManifestError
+from harness.distributed.node_group import NodeGroup
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 TOLERANCE = {"train": 0.01, "validation": 10.0}
@@ -89,7 +90,7 @@ class Dataset(torch.utils.data.Dataset):
         self.statistics, self.manifest = statistics, manifest
         self.sample_shape = sample_files.read(sample_format, folder / split, identifiers[0])[0].shape
         """(H, W, 16)."""
-        self._cache: list[Sample] | None = None
+        self._cache: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def cached(self) -> bool:
@@ -122,7 +123,8 @@ class Dataset(torch.utils.data.Dataset):
     def _read(self, index: int, out: np.ndarray | None) -> Sample:
         """A sample from memory or from its files; into `out` if that can be, see samples.read."""
         if self._cache is not None:
-            return self._cache[index]
+            fields_NHWC, labels_NHW = self._cache
+            return fields_NHWC[index], labels_NHW[index]
         fields_HWC, labels_HW = sample_files.read(
             self.sample_format, self.folder / self.split, self.identifiers[index], out
         )
@@ -144,13 +146,20 @@ class Dataset(torch.utils.data.Dataset):
         """Read from a copy of the data set from now on."""
         self.folder = folder
 
-    def fill_cache(self) -> None:
-        """Read every sample into memory; DataError where one is broken or all do not fit."""
-        checks.check_memory(self.folder / self.split, len(self) * int(np.prod(self.sample_shape)) * 4)
-        try:
-            self._cache = [self[index] for index in range(len(self))]
-        except SampleError as error:
-            raise DataError(str(error)) from None
+    def fill_cache(self, node: NodeGroup) -> None:
+        """Read every sample into memory of the node; each rank reads a part. Raises DataError on all ranks.
+
+        A collective call of the ranks of a node, which then hold one copy together.
+        """
+        num_pixels = len(self) * int(np.prod(self.sample_shape[:2]))
+        with node.agreed():
+            checks.check_memory(self.folder / self.split, num_pixels * (4 * self.sample_shape[2] + 1))
+        fields_NHWC = node_memory.array(node, (len(self), *self.sample_shape), np.float32)
+        labels_NHW = node_memory.array(node, (len(self), *self.sample_shape[:2]), np.uint8)
+        with node.agreed():
+            for index in range(node.index, len(self), node.count):
+                fields_NHWC[index], labels_NHW[index] = self[index]
+        self._cache = fields_NHWC, labels_NHW
 
 
 def _listed(folder: Path, split: str, listed: Manifest) -> tuple[SampleFormat, list[str]]:

@@ -8,6 +8,8 @@ with run.staging():
 from pathlib import Path
 from typing import Protocol
 
+from harness.data.checks import DataError
+from harness.distributed.node_group import NodeGroup
 from harness.run import Run
 from harness.staging import stage
 from harness.staging.stage import Form
@@ -23,8 +25,8 @@ class Dataset(Protocol):
         """Read from a copy of the data set in `folder` from now on."""
         ...
 
-    def fill_cache(self) -> None:
-        """Read every sample into memory."""
+    def fill_cache(self, node: NodeGroup) -> None:
+        """Read every sample into memory that the ranks of the node share: a collective call of these ranks."""
         ...
 
 
@@ -36,5 +38,6 @@ def stage_and_cache(run: Run, *splits: Dataset, form: Form = "replica") -> None:
         for split in splits:
             split.move(folder)
     if system.cache:
-        for split in splits:
-            split.fill_cache()
+        with NodeGroup(run.world, error=DataError) as node:
+            for split in splits:
+                split.fill_cache(node)

@@ -4,6 +4,7 @@
 manifest.py      the description of a data set, manifest.json
 checks.py        checks before a data set is read
 node_parts.py    the part of a data set that one node holds
+node_memory.py   memory that the ranks of a node share, for cached data
 sampler.py       the samples of each step and rank
 loader.py        batches, read ahead by threads or processes
 dali.py          pipelines of NVIDIA DALI

@@ -37,12 +37,13 @@ def check_form(folder: Path, listed: Manifest, benchmark: str, forms: Iterable[s
 
 
 def check_memory(folder: Path, num_bytes: int) -> None:
-    """Raise DataError if the samples in `folder`, of `num_bytes` in all, do not fit into the free memory."""
+    """Raise DataError if the samples in `folder`, of `num_bytes` in all, do not fit into this node's free memory."""
     available_bytes = psutil.virtual_memory().available
     if num_bytes > available_bytes:
         wanted, free = (f"{number / 2**30:.1f} GiB" for number in (num_bytes, available_bytes))
         raise DataError(
-            f"{folder}: caching takes {wanted}, found {free} of free memory; set cache = false or use more ranks"
+            f"{folder}: caching takes {wanted} per node, found {free} of free memory; set cache = false, or stage "
+            "node parts on more nodes"
         )
 
 

@@ -11,32 +11,25 @@ follow the same ring or a tree.
 They use torch.distributed (gloo), which every launcher can start, and not MPI, which fails as soon as a peer is gone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.distributed as dist
 
-from compliance.files.errors import UserError
 from harness.distributed.node_group import Group
 from harness.distributed.world import World
 from harness.staging import direct_io
 from harness.staging.units import StagingError
 
-Value = TypeVar("Value")
-
 
 class Nodes(Group):
     """The nodes of the world, as their first ranks see them; see the module's docstring."""
 
+    member = "node"
+
     def __init__(self, world: World) -> None:
         """A collective call of the first ranks of all nodes."""
-        super().__init__(world, tuple(ranks[0] for ranks in world.ranks_by_node))
-        self.count = len(self.ranks)
-        """Number of nodes."""
-        self.index = self.ranks.index(world.rank)
-        """Number of this node, from 0."""
+        super().__init__(world, tuple(ranks[0] for ranks in world.ranks_by_node), error=StagingError)
 
     def exchange(
         self, payload: memoryview | None, sizes: Sequence[int], take: Callable[[int, memoryview], None]
@@ -65,39 +58,6 @@ class Nodes(Group):
         num_nodes[list(numbers)] = 1
         dist.all_reduce(num_nodes, group=self._group)
         return (num_nodes > 1).nonzero().flatten().tolist(), [number for number in numbers if num_nodes[number] == 1]
-
-    def from_first(self, work: Callable[[], Value]) -> Value:
-        """The result of `work`, which only the first node calls. If it raises a UserError, all nodes do."""
-        value, fault = None, None
-        if self.index == 0:
-            try:
-                value = work()
-            except UserError as error:
-                fault = str(error)
-        value, fault = self.broadcast((value, fault))
-        if fault is not None:
-            raise StagingError(fault)
-        return value
-
-    @contextmanager
-    def agreed(self) -> Iterator[None]:
-        """A block without collectives. If it raises a UserError on one node, all nodes raise it."""
-        fault = None
-        try:
-            yield
-        except UserError as error:
-            fault = error
-        self.agree(fault)
-
-    def agree(self, fault: UserError | None) -> None:
-        """Return if no node has a fault; otherwise raise that of the first such node on all nodes."""
-        texts: list[Any] = [None if fault is None else str(fault)]
-        if self.count > 1:
-            own, texts = texts[0], [None] * self.count
-            dist.all_gather_object(texts, own, group=self._group)
-        for node, text in enumerate(texts):
-            if text is not None:
-                raise StagingError(f"node {node}: {text}" if self.count > 1 else text)
 
     def _any(self, condition: bool) -> bool:
         """True on all nodes if the condition holds on one of them."""

@@ -13,6 +13,8 @@ from cosmoflow.data import open_split
 from cosmoflow.loader import loader
 from cosmoflow.synthesize import Simulation, synthesize
 from harness.data.checks import DataError
+from harness.distributed.node_group import NodeGroup
+from harness.distributed.world import World
 
 needs_dali = pytest.mark.skipif(
     importlib.util.find_spec("nvidia.dali") is None if importlib.util.find_spec("nvidia") else True,
@@ -90,7 +92,7 @@ def test_a_broken_file_is_an_error_that_names_the_folder(folders, tmp_path):
 def test_what_dali_cannot_read_is_refused_before_the_run(folders, name, cache, message):
     dataset = open_split(folders / name, "train")
     if cache:
-        dataset.fill_cache()
+        dataset.fill_cache(NodeGroup(World(), error=DataError))
     with pytest.raises(DataError, match=message):
         loader(dataset, batch_size=2, kind="dali")
 

@@ -16,6 +16,8 @@ from cosmoflow.synthesize import Simulation, synthesize
 from harness.data import manifest
 from harness.data.checks import DataError
 from harness.data.sampler import EpochBatches
+from harness.distributed.node_group import NodeGroup
+from harness.distributed.world import World
 
 FORMS = {
     "hdf5": Conversion(format="hdf5", crop=8, validation_fraction=0.5),
@@ -59,7 +61,7 @@ def first_file(folder, ending="*"):
 def test_every_form_holds_the_same_samples_channels_first(folders, name, cache):
     dataset = open_split(folders / name, "train")
     if cache:
-        dataset.fill_cache()
+        dataset.fill_cache(NodeGroup(World(), error=DataError))
     assert (len(dataset), dataset.sample_shape, dataset.manifest.synthetic) == (8, (4, 8, 8, 8), True)
     with h5py.File(f"{open_split(folders / 'hdf5', 'train').stems[3]}.hdf5") as file:
         full_DHWC, target_4 = file["full"][()], file["unitPar"][()]
@@ -92,7 +94,7 @@ def test_numpy_files_with_redshifts_last_are_read_too(folders, writable):
 def test_a_batch_holds_the_samples_of_its_indices(folders, num_workers, cache):
     dataset = open_split(folders / "tfrecord", "train")
     if cache:
-        dataset.fill_cache()
+        dataset.fill_cache(NodeGroup(World(), error=DataError))
     batches = loader(dataset, batch_size=3, seed=5, shuffle=True, num_workers=num_workers)
     batches.set_epoch(2)
     expected = EpochBatches(8, batch_size=3, seed=5, shuffle=True)
@@ -231,8 +233,10 @@ def test_another_benchmarks_data_are_refused(writable):
 
 def test_a_cache_that_does_not_fit_is_refused(folders, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
-    with pytest.raises(DataError, match=r"caching takes 0.0 GiB, found 0.0 GiB of free memory; set cache = false"):
-        open_split(folders / "numpy", "train").fill_cache()
+    with pytest.raises(
+        DataError, match=r"caching takes 0.0 GiB per node, found 0.0 GiB of free memory"
+    ):
+        open_split(folders / "numpy", "train").fill_cache(NodeGroup(World(), error=DataError))
 
 
 def test_samples_that_fill_no_global_batch_are_refused(folders):

@@ -9,6 +9,7 @@ import pytest
 from harness import local_copy
 from harness.data import manifest
 from harness.data.manifest import Manifest, Split
+from harness.distributed.node_group import NodeGroup
 from harness.distributed.world import World
 
 
@@ -22,7 +23,8 @@ class Samples:
         self.folder = folder
         self.done.append("moved")
 
-    def fill_cache(self) -> None:
+    def fill_cache(self, node: NodeGroup) -> None:
+        assert node.count == 1
         assert (self.folder / "train" / "sample").read_text() == "content"
         self.done.append("cached")
 

@@ -5,8 +5,6 @@ python -m tests.harness.staging.exchange_counts SOURCE TARGET NUM_NODES
 """
 
 import json
-import multiprocessing
-import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +12,6 @@ from types import TracebackType
 from typing import Any
 
 import psutil
-import torch
 import torch.distributed as dist
 
 from harness.data import manifest
@@ -22,6 +19,7 @@ from harness.distributed.world import World
 from harness.staging import direct_io, node_exchange
 from harness.staging import stage as stage_module
 from harness.staging.units import MIN_UNIT_BYTES
+from tests.harness import forked_ranks
 
 counts = {"connections": 0, "store_requests": 0, "listings_read": 0, "bytes_read": 0, "bytes_of_payloads": 0}
 
@@ -65,7 +63,7 @@ def count(function: Any, name: str, amount: Any) -> Any:
     return counted
 
 
-def stage(source: Path, target: Path, rank: int, num_nodes: int) -> None:
+def stage(rank: int, num_nodes: int, source: Path, target: Path) -> None:
     """Stage on one of the nodes, and print its counts."""
     stage_module.UNIT_BYTES = MIN_UNIT_BYTES
     stage_module.Nodes = CountingNodes
@@ -81,17 +79,5 @@ def stage(source: Path, target: Path, rank: int, num_nodes: int) -> None:
     dist.destroy_process_group()
 
 
-def main(source: str, target: str, num_nodes: str) -> int:
-    os.environ["TORCH_GLOO_LAZY_INIT"] = "1"
-    torch.set_num_threads(1)
-    fork, num = multiprocessing.get_context("fork"), int(num_nodes)
-    nodes = [fork.Process(target=stage, args=(Path(source), Path(target), rank, num)) for rank in range(num)]
-    for node in nodes:
-        node.start()
-    for node in nodes:
-        node.join()
-    return sum(node.exitcode != 0 for node in nodes)
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(forked_ranks.run(stage, int(sys.argv[3]), Path(sys.argv[1]), Path(sys.argv[2])))
