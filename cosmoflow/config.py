@@ -79,10 +79,8 @@ class System(SystemSettings):
 
     data_folder: Path = Path("data/cosmoflow")
     """Prepared data set: train/, validation/ and manifest.json; --data takes precedence."""
-    staging_form: Literal["replica", "node_part"] = "replica"
-    """Content of the staging folder: the whole data set, or a part of the samples, from which the node's ranks draw."""
     cache: bool = False
-    """Hold every sample in memory, as int16, instead of reading it in each epoch; the ranks of a node share one copy."""
+    """Hold every sample in memory, as int16, instead of reading it in each epoch; one copy for all ranks of a node."""
     loader: Literal["plain", "dali"] = "plain"
     """Reader of the samples: threads of this package, or NVIDIA DALI if the extra [dali] is installed."""
     evaluation_batch_size: FromOne = 4

@@ -22,7 +22,7 @@ from harness.data.sampler import EpochBatches, Order
 def loader(dataset: Dataset, *, num_workers: int = 0, kind: str = "plain", **order: Unpack[Order]) -> Loader:
     """Batches of a rank in the given order: `batch_size` samples each, every sample once an epoch; see EpochBatches.
 
-    Where the data set is a node's part, `num_ranks` and `rank` are counted on that node: see NodePartBatches.
+    If the data set is a node part, `num_ranks` and `rank` are counted on its node: see node_parts.takers().
     kind "plain" reads in `num_workers` threads (0: when asked for the next batch); "dali" in as many threads of NVIDIA
     DALI. Both give the same samples in the same order. Raises DataError.
     """

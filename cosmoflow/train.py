@@ -77,7 +77,7 @@ def train(run: Run, grid: Grid, precision: Precision, train_set: Dataset, valida
     run.start()
     if system.staging_folder or system.cache:
         with run.staging():
-            local_copy.stage_and_cache(run, train_set, validation_set, form=system.staging_form)
+            local_copy.stage_and_cache(run, train_set, validation_set)
     batch_size = hyperparameters.global_batch_size // grid.num_replicas
     train_batches = build_loader(run, grid, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, grid, validation_set, system.evaluation_batch_size, shuffle=False)

@@ -90,7 +90,7 @@ class System(SystemSettings):
     data_folder: Path = Path("data/deepcam")
     """Prepared data set: train/, validation/, stats.h5 and manifest.json; --data takes precedence."""
     cache: bool = False
-    """Hold every sample in memory instead of reading it again in each epoch."""
+    """Hold every sample in memory instead of reading it in each epoch; one copy for all ranks of a node."""
     loader: Literal["plain", "dali"] = "plain"
     """Reader of the samples: worker processes of this package, or NVIDIA DALI if the extra [dali] is installed."""
     evaluation_batch_size: FromOne = 2

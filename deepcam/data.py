@@ -25,6 +25,7 @@ from harness.archive import archive
 from harness.data import checks, manifest, node_memory
 from harness.data.checks import DataError
 from harness.data.manifest import Manifest, ManifestError
+from harness.data.node_parts import NodePart
 from harness.distributed.node_group import NodeGroup
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -55,8 +56,7 @@ def _open(folder: Path, split: str, *, part: slice) -> "Dataset":
     checks.check_split(folder, split)
     listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
     if listed:
-        checks.check_whole(folder, listed)
-        listed.verify(folder, split=split, part=part)
+        listed.verify(folder, split=split, part=slice(None) if NodePart.of(listed) else part)
         listed.verify(folder, split=STATISTICS_SPLIT, checksums=True)
     sample_format, identifiers = _listed(folder, split, listed) if listed else _found(folder / split)
     dataset = Dataset(
@@ -143,8 +143,11 @@ class Dataset(torch.utils.data.Dataset):
         self.statistics.check_covers(fields_HWC, sample=self.paths(0)[0], tolerance=tolerance)
 
     def move(self, folder: Path) -> None:
-        """Read from a copy of the data set from now on."""
+        """Read from a copy of the data set, or from a node part of it, from now on."""
         self.folder = folder
+        if self.manifest:
+            self.manifest = Manifest.load(folder)
+            _, self.identifiers = _listed(folder, self.split, self.manifest)
 
     def fill_cache(self, node: NodeGroup) -> None:
         """Read every sample into memory of the node; each rank reads a part. Raises DataError on all ranks.

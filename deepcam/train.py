@@ -31,7 +31,9 @@ from deepcam.model import DeepCAM
 from deepcam.schedule import learning_rate
 from harness import config, local_copy
 from harness.config import Config, ConfigError
+from harness.data import node_parts
 from harness.data.loader import Loader
+from harness.data.node_parts import NodePart
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.world import World
 from harness.optim.optimizers import LAMB, device_rate, set_learning_rate
@@ -49,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         precision = Precision.start(request.settings.system.precision, world.device)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        node_parts.check_complete(world, train_set.manifest)
         with request.run(world) as run:
             train(run, precision, train_set, validation_set)
 
@@ -58,8 +61,8 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
     run.log("precision", precision.name)
-    train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
-    validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
+    run.log("staging_form", "node_part" if NodePart.of(train_set.manifest) else system.staging_form)
+    train_batches, validation_batches = build_loaders(run, train_set, validation_set)
     model = build_model(run)
     replica = data_parallel.replicate(model, run.world)
     optimizer = build_optimizer(model, hyperparameters)
@@ -72,6 +75,7 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     if system.staging_folder or system.cache:
         with run.staging():
             local_copy.stage_and_cache(run, train_set, validation_set)
+            train_batches, validation_batches = build_loaders(run, train_set, validation_set)  # maybe of a node part
     for epoch in run.epochs(system.max_epochs, checkpoints):
         train_batches.set_epoch(epoch)
         if skipping.num_skipped:
@@ -177,13 +181,21 @@ def check_shares(settings: Config, world: World) -> None:
         )
 
 
+def build_loaders(run: Run, train_set: Dataset, validation_set: Dataset) -> tuple[Loader, Loader]:
+    """This rank's batches for training and for evaluation. Raises DataError."""
+    batch_size = run.config.hyperparameters.global_batch_size // run.world.num_ranks
+    return (
+        build_loader(run, train_set, batch_size, shuffle=True),
+        build_loader(run, validation_set, run.config.system.evaluation_batch_size, shuffle=False),
+    )
+
+
 def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
     """This rank's batches of `batch_size` samples; the order of training follows the run's seed."""
     return loader(
         dataset,
         batch_size=batch_size,
-        num_ranks=run.world.num_ranks,
-        rank=run.world.rank,
+        **node_parts.takers(run.world, dataset.manifest),
         seed=run.seed,
         shuffle=shuffle,
         num_workers=run.config.system.num_workers,

@@ -83,6 +83,8 @@ class System(SystemSettings):
 
     data_folder: Path = Path("data/ewa_fasterrcnn")
     """Prepared data set: train/, validation/, statistics.json and manifest.json; --data takes precedence."""
+    staging_form: Literal["replica"] = "replica"
+    """Content of the staging folder: the whole data set, whose files of a year each cannot be dealt out to nodes."""
     evaluation_batch_size: FromOne = 1
     """Images that a rank evaluates at once."""
     epochs_between_evaluations: FromOne = 10

@@ -12,7 +12,6 @@ from harness.data.checks import DataError
 from harness.distributed.node_group import NodeGroup
 from harness.run import Run
 from harness.staging import stage
-from harness.staging.stage import Form
 
 
 class Dataset(Protocol):
@@ -30,11 +29,11 @@ class Dataset(Protocol):
         ...
 
 
-def stage_and_cache(run: Run, *splits: Dataset, form: Form = "replica") -> None:
+def stage_and_cache(run: Run, *splits: Dataset) -> None:
     """Stage and cache the splits of one data set, as `staging_folder` and `cache` of the system ask."""
     system = run.config.system
     if system.staging_folder:
-        folder = stage.stage(splits[0].folder, system.staging_folder, world=run.world, form=form)
+        folder = stage.stage(splits[0].folder, system.staging_folder, world=run.world, form=system.staging_form)
         for split in splits:
             split.move(folder)
     if system.cache:

@@ -27,6 +27,8 @@ class SystemSettings:
 
     staging_folder: Path | None = None
     """Copy the data set to this folder of the node's own storage and read it there; "$TMPDIR/data" is expanded."""
+    staging_form: Literal["replica", "node_part"] = "replica"
+    """Content of the staging folder: the whole data set, or a part of the samples, from which the node's ranks draw."""
     num_workers: FromZero = 0
     """Threads or processes that read for each rank; 0: the training loop reads each batch itself."""
     precision: Precision = "fp32"

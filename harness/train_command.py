@@ -67,8 +67,10 @@ class TrainCommand:
 
     def staged(self, world: World) -> "TrainCommand":
         """The request with its data staged to the storage of every node, off the clock, if the system asks for it."""
-        folder = self.settings.system.staging_folder
-        return replace(self, data=stage.stage(self.data, folder, world=world)) if folder else self
+        system = self.settings.system
+        if not system.staging_folder:
+            return self
+        return replace(self, data=stage.stage(self.data, system.staging_folder, world=world, form=system.staging_form))
 
     def run(self, world: World) -> Run:
         """The run; the caller enters it."""

@@ -62,7 +62,8 @@ def write_shard(task: ShardTask) -> Receipt:
         samples.append((f"{number:08d}", content, label))
     path = task.folder / task.name
     webdataset.write_shard(path, samples)
-    files = tuple(manifest.describe(task.folder, file) for file in (path, webdataset.index_path(path)))
+    described = manifest.describe(task.folder, path, num_samples=len(samples))
+    files = (described, manifest.describe(task.folder, webdataset.index_path(path)))
     return Receipt(files=files, num_samples=len(samples), converted=tuple(converted), left_out=tuple(left_out))
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
-from harness.data import checks, manifest
+from harness.data import checks, manifest, node_parts
 from harness.data.checks import DataError
 from harness.data.manifest import Manifest, ManifestError
+from harness.data.node_parts import NodePart
 from imagenet_resnet.dataset import Dataset
 from imagenet_resnet.image_folder import PictureFolder
 from imagenet_resnet.webdataset import ShardSet
@@ -34,17 +35,18 @@ def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 
     try:
         listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
         if listed:
-            listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
+            part = slice(None) if NodePart.of(listed) else slice(rank, None, num_ranks)
+            listed.verify(folder, split=split, part=part)
             checks.check_form(folder, listed, "imagenet_resnet", FORMATS)
-            checks.check_whole(folder, listed)
             _check_classes(folder, listed.provenance.get("num_classes", num_classes), num_classes)
     except ManifestError as error:
         raise DataError(str(error)) from None
     shards = sorted((folder / split).glob("*.tar"))
-    dataset = ShardSet(shards, num_classes, listed) if shards else PictureFolder(folder, split, listed)
+    dataset = ShardSet(folder / split, num_classes, listed) if shards else PictureFolder(folder, split, listed)
     _check_classes(folder, dataset.num_classes, num_classes)
-    if len(dataset) < num_ranks:
-        raise DataError(f"{folder / split}: found {len(dataset)} samples for {num_ranks} ranks, expected one for each")
+    num_samples = node_parts.num_whole(dataset, split)
+    if num_samples < num_ranks:
+        raise DataError(f"{folder / split}: found {num_samples} samples for {num_ranks} ranks, expected one for each")
     return dataset
 
 

@@ -50,5 +50,4 @@ def choice_of_view(batches: EpochBatches, index: int) -> Callable[[Size], View]:
     """
     if not batches.shuffle:
         return jpeg.evaluation_view
-    rng = np.random.default_rng([batches.seed, batches.epoch, index])
-    return partial(jpeg.training_view, rng=rng)
+    return partial(jpeg.training_view, rng=batches.rng(index))

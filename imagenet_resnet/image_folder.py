@@ -8,6 +8,7 @@ from typing import Unpack
 
 import numpy as np
 
+from harness.data import checks
 from harness.data.checks import DataError
 from harness.data.manifest import Manifest
 from harness.data.sampler import EpochBatches, Order
@@ -21,7 +22,7 @@ class PictureFolder:
     """Samples by class and name; in training any sample may follow any other."""
 
     def __init__(self, folder: Path, split: str, manifest: Manifest | None = None):
-        self.manifest = manifest
+        self.folder, self.manifest = folder / split, manifest
         classes = class_names(folder, manifest)
         number = {name: label for label, name in enumerate(classes)}
         self.num_classes = len(classes)
@@ -39,7 +40,7 @@ class PictureFolder:
 
     def batches(self, **order: Unpack[Order]) -> EpochBatches:
         """Shuffled over the whole split: the same global batches for any number of ranks."""
-        return EpochBatches(len(self), **order)
+        return checks.batches(self.folder, self, **order)
 
     def fetch(self, batches: Iterable[np.ndarray]) -> Iterator[Encoded]:
         for indices in batches:

@@ -99,7 +99,8 @@ def _write_shard(folder: Path, drawing: Drawing, counts: dict[str, int], split: 
         for number, label in labels.items()
     )
     webdataset.write_shard(path, pictures)
-    return [manifest.describe(folder, path), manifest.describe(folder, webdataset.index_path(path))]
+    described = manifest.describe(folder, path, num_samples=len(numbers))
+    return [described, manifest.describe(folder, webdataset.index_path(path))]
 
 
 def _sorted_files(made: list[list[DataFile]]) -> tuple[DataFile, ...]:

@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from harness import config
+from harness.data import node_parts
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.gradient_compression import compress_gradients
@@ -56,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
             open_split(request.data, split, num_classes=num_classes, rank=world.rank, num_ranks=world.num_ranks)
             for split in ("train", "validation")
         )
+        node_parts.check_complete(world, train_set.manifest)
         with request.run(world) as run:
             train(run, precision, train_set, validation_set)
 
@@ -162,6 +164,7 @@ def log_problem(run: Run, precision: Precision) -> None:
     """Log the operations per image, and the settings that a reader of the speed needs."""
     run.log("flops_per_image", flops_per_image(run.config.hyperparameters))
     run.log("precision", precision.name)
+    run.log("staging_form", run.config.system.staging_form)
     run.log("gradient_compression", run.config.system.gradient_compression)
     run.log("epochs_between_evaluations", run.config.system.epochs_between_evaluations)
 
@@ -180,8 +183,7 @@ def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) 
         dataset,
         batch_size=batch_size,
         side=run.config.hyperparameters.image_size,
-        num_ranks=run.world.num_ranks,
-        rank=run.world.rank,
+        **node_parts.takers(run.world, dataset.manifest),
         seed=run.seed,
         shuffle=shuffle,
         num_workers=system.num_workers,

@@ -20,6 +20,7 @@ from typing import Unpack
 import numpy as np
 
 from compliance.files import atomic_write
+from harness.data import checks
 from harness.data.checks import DataError
 from harness.data.manifest import Manifest
 from harness.data.sampler import EpochBatches, Order
@@ -35,9 +36,11 @@ LABEL_KIND = "cls"
 class ShardSet:
     """The samples of one split in the order of its shards."""
 
-    def __init__(self, paths: list[Path], num_classes: int, manifest: Manifest | None = None):
-        self.paths, self.num_classes, self.manifest = paths, num_classes, manifest
-        extents = [read_index(path) for path in paths]
+    def __init__(self, folder: Path, num_classes: int, manifest: Manifest | None = None):
+        """`folder`: of the split."""
+        self.folder, self.num_classes, self.manifest = folder, num_classes, manifest
+        self.paths = sorted(folder.glob("*.tar"))
+        extents = [read_index(path) for path in self.paths]
         self._extents = np.concatenate(extents)
         self._starts = np.concatenate([[0], np.cumsum([len(one) for one in extents])])
 
@@ -46,6 +49,9 @@ class ShardSet:
 
     def batches(self, **order: Unpack[Order]) -> EpochBatches:
         """Shuffled in stretches: which samples a rank takes depends on the number of ranks."""
+        return checks.batches(self.folder, self, kind=self._batches, **order)
+
+    def _batches(self, _: int, **order: Unpack[Order]) -> EpochBatches:
         return ShardBatches(self._starts, **order)
 
     def fetch(self, batches: Iterable[np.ndarray]) -> Iterator[Encoded]:
@@ -109,7 +115,7 @@ class ShardBatches(EpochBatches):
             return [share[start : start + self.batch_size] for start in range(0, len(share), self.batch_size)]
         num_own = len(self) * self.batch_size
         share = self._shards_in_turn()[self.rank * num_own : (self.rank + 1) * num_own]
-        rng = np.random.default_rng([self.seed, self.epoch, self.rank])
+        rng = self.rng(self.rank)
         windows = [rng.permutation(share[start : start + WINDOW]) for start in range(0, len(share), WINDOW)]
         return list(np.concatenate(windows).reshape(len(self), self.batch_size))
 
@@ -120,7 +126,7 @@ class ShardBatches(EpochBatches):
         return -(-num_own // self.batch_size)
 
     def _shards_in_turn(self) -> np.ndarray:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self._starts) - 1)
+        order = self.rng().permutation(len(self._starts) - 1)
         return np.concatenate([np.arange(self._starts[shard], self._starts[shard + 1]) for shard in order])
 
 

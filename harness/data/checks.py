@@ -6,7 +6,7 @@ checks.check_form(folder, listed, "deepcam", FORMATS)
 batches = checks.batches(folder / "train", samples, batch_size=4, num_ranks=8, rank=3, seed=1, shuffle=True)
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Unpack
 
@@ -15,7 +15,7 @@ import psutil
 from compliance.files.errors import UserError
 from harness.data import manifest, node_parts
 from harness.data.manifest import Manifest
-from harness.data.node_parts import NodePart, NodePartBatches, Samples
+from harness.data.node_parts import NodePart, Samples
 from harness.data.sampler import EpochBatches, Order, SamplerError
 
 
@@ -54,15 +54,14 @@ def check_whole(folder: Path, listed: Manifest) -> None:
         raise DataError(f"{folder / manifest.FILE_NAME}: {found}; stage it without --node-part")
 
 
-def batches(folder: Path, samples: Samples, **order: Unpack[Order]) -> EpochBatches:
-    """The batches of the samples in `folder`; DataError if the ranks cannot share them.
+def batches(
+    folder: Path, samples: Samples, *, kind: Callable[..., EpochBatches] = EpochBatches, **order: Unpack[Order]
+) -> EpochBatches:
+    """The batches of the samples in `folder`, which `kind` orders. DataError if the ranks cannot share them.
 
-    If the samples are a node part, `num_ranks` and `rank` are counted on this node.
+    If the samples are a node part, `num_ranks` and `rank` are counted on this node: see node_parts.takers().
     """
-    node_part = NodePart.of(samples.manifest) if order.get("shuffle") else None
     try:
-        if node_part:
-            return NodePartBatches(node_parts.num_whole(samples, "train"), node_part=node_part, **order)
-        return EpochBatches(len(samples), **order)
+        return kind(len(samples), **(order | node_parts.order(samples) if order.get("shuffle") else order))
     except SamplerError as error:
         raise DataError(f"{folder}: {error}") from None

@@ -80,6 +80,8 @@ class DataFile:
     """Hexadecimal checksum of the whole file."""
     link: bool | msgspec.UnsetType = msgspec.UNSET
     """True if the file was a link when the manifest was written, as ewa_fasterrcnn.prepare makes them."""
+    num_samples: Count | msgspec.UnsetType = msgspec.UNSET
+    """Number of samples in the file, if it is a shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,13 +206,14 @@ def check_paths(listing: Path, paths: Iterable[str]) -> None:
         known.add(path)
 
 
-def describe(folder: Path, path: Path) -> DataFile:
-    """The manifest entry of `path`, a file below `folder`; reads all of it."""
+def describe(folder: Path, path: Path, *, num_samples: int | msgspec.UnsetType = msgspec.UNSET) -> DataFile:
+    """The manifest entry of `path`, a file below `folder`; reads all of it. `num_samples`: of a shard."""
     return DataFile(
         path=path.relative_to(folder).as_posix(),
         bytes=path.stat().st_size,
         sha256=sha256(path),
         link=path.is_symlink() or msgspec.UNSET,
+        num_samples=num_samples,
     )
 
 

@@ -5,20 +5,23 @@
     listed = node_part.cut(manifest)                # a part of the training and of the validation samples
     node_part = NodePart.of(Manifest.load(folder))  # None if the folder holds the whole data set
 
-The ranks of a node draw from its node part (NodePartBatches). Samples stay on their node, and only their order within
-the node changes from epoch to epoch. No sample is used twice in an epoch. The manifest's order decides which samples
-share a node; CosmoFlow's order is random, since its universes are drawn or hashed at random.
+Samples are dealt out to the nodes in turn: sample i of the manifest's order, or shard i of a data set of shards, is on
+node i mod `count`. Neighbors in that order, such as pictures of one class or climates of one week, are thus on
+different nodes. Samples stay on their node, and only their order within the node changes from epoch to epoch. No sample
+is used twice in an epoch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-import numpy as np
 import torch
+from msgspec import UNSET
 
 from compliance.files.errors import UserError
-from harness.data.manifest import DataFile, Manifest, Split
-from harness.data.sampler import EpochBatches
+from harness.data.manifest import Manifest, Split
 from harness.distributed.world import World
 
 SPLITS = ("train", "validation")
@@ -55,41 +58,70 @@ class NodePart:
         return cls(index=index, count=count)
 
     def cut(self, whole: Manifest) -> Manifest:
-        """The manifest of this part. NodePartError if a file holds several samples, or a node would get no sample."""
+        """The manifest of this part. NodePartError if the data set is a part itself, or cannot be dealt out."""
         if NodePart.of(whole):
             raise NodePartError("source: is a node part itself; stage from the whole data set")
-        splits = {name: self._part(name, split) if name in SPLITS else split for name, split in whole.splits.items()}
-        counts = {_whole_key(name): split.num_samples for name, split in whole.splits.items() if name in SPLITS}
+        splits, counts = dict(whole.splits), {}
+        for name in SPLITS:
+            if name in whole.splits:
+                parts = parts_of(name, whole.splits[name], self.count)
+                splits[name] = parts[self.index]
+                counts[_whole_key(name)] = whole.splits[name].num_samples
+                counts[_smallest_key(name)] = min(part.num_samples for part in parts)
         provenance = whole.provenance | {"node_part": self.index, "num_node_parts": self.count} | counts
         return replace(whole, splits=splits, provenance=provenance)
 
-    def _part(self, name: str, split: Split) -> Split:
-        num_samples = split.num_samples
-        if num_samples < self.count or len(split.files) % num_samples:
-            found = f"found {num_samples} samples in {len(split.files)} files"
-            raise NodePartError(
-                f"{name}: {found}, expected whole files a sample and a sample for each of {self.count} nodes"
-            )
-        start, stop = self.bounds(num_samples)
-        files_per_sample = len(split.files) // num_samples
-        return Split(num_samples=stop - start, files=split.files[start * files_per_sample : stop * files_per_sample])
 
-    def bounds(self, num_samples: int) -> tuple[int, int]:
-        """Index of this part's first sample, and of the sample after its last one."""
-        return num_samples * self.index // self.count, num_samples * (self.index + 1) // self.count
-
-
-def split_files(name: str, split: Split, count: int) -> list[tuple[DataFile, ...]]:
-    """The files of each node part of a split; a single part with all files if the split is not cut."""
+def parts_of(name: str, split: Split, count: int) -> list[Split]:
+    """The node parts of a split; the split itself if it is not cut. NodePartError if it cannot be dealt out."""
     if count == 1 or name not in SPLITS:
-        return [split.files]
-    return [NodePart(index=index, count=count)._part(name, split).files for index in range(count)]
+        return [split]
+    groups = _groups(name, split)
+    if len(groups) < count:
+        raise NodePartError(f"{name}: found {len(groups)} samples or shards, expected one for each of {count} nodes")
+    return [_joined(groups[index::count]) for index in range(count)]
+
+
+def _groups(name: str, split: Split) -> list[Split]:
+    """The samples of a split, or its shards, which stay together."""
+    if any(file.num_samples is not UNSET for file in split.files):
+        by_stem = groupby(split.files, key=lambda file: PurePosixPath(file.path).with_suffix(""))
+        shards = [tuple(files) for _, files in by_stem]
+        return [Split(num_samples=sum(file.num_samples or 0 for file in files), files=files) for files in shards]
+    if not split.num_samples or len(split.files) % split.num_samples:
+        found = f"found {split.num_samples} samples in {len(split.files)} files"
+        raise NodePartError(f"{name}: {found}, expected whole files per sample, or num_samples of each file")
+    size = len(split.files) // split.num_samples
+    starts = range(0, len(split.files), size)
+    return [Split(num_samples=1, files=split.files[start : start + size]) for start in starts]
+
+
+def _joined(splits: Sequence[Split]) -> Split:
+    files = tuple(file for split in splits for file in split.files)
+    return Split(num_samples=sum(split.num_samples for split in splits), files=files)
 
 
 def num_whole(samples: Samples, split: str) -> int:
     """Number of samples of a split in the whole data set, of which `samples` may be a part."""
     provenance: dict[str, Any] = samples.manifest.provenance if samples.manifest else {}
     return provenance.get(_whole_key(split), len(samples))
+
+
+def order(samples: Samples) -> dict[str, int]:
+    """Arguments of EpochBatches for training on the samples of a node part; none for those of a whole data set."""
+    node_part = NodePart.of(samples.manifest)
+    if node_part is None:
+        return {}
+    assert samples.manifest
+    smallest: Any = samples.manifest.provenance.get(_smallest_key("train"), len(samples))
+    return {"node_part": node_part.index, "num_smallest": smallest}
+
+
+def takers(world: World, manifest: Manifest | None) -> dict[str, int]:
+    """Number of the ranks that share the samples, and this rank's number among them: those of the node or of all."""
+    if NodePart.of(manifest):
+        return {"num_ranks": world.ranks_per_node, "rank": world.local_rank}
+    return {"num_ranks": world.num_ranks, "rank": world.rank}
 
 
 def check_complete(world: World, manifest: Manifest | None) -> None:
@@ -105,39 +137,16 @@ def check_complete(world: World, manifest: Manifest | None) -> None:
             f"node parts: this node holds {found}, and the {world.num_nodes} nodes together not each part once; "
             "stage again, with --node-part and on these nodes"
         )
+    if node_part and not world.is_even:
+        raise NodePartError(
+            f"node parts: found nodes with {sorted({len(ranks) for ranks in world.ranks_by_node})} ranks, which would "
+            "take different numbers of steps; start equally many ranks per node, or stage without --node-part"
+        )
 
 
 def _whole_key(split: str) -> str:
     return f"whole_{split}"
 
 
-class NodePartBatches(EpochBatches):
-    """The training batches of one rank, drawn from its node's part.
-
-    Ranks of all nodes step together, as often as the smallest node part fills batches. That is as often as the whole
-    data set fills global batches: floor(floor(samples / nodes) / b) = floor(samples / (nodes * b)). Each epoch leaves
-    out other samples of a node.
-    """
-
-    def __init__(
-        self,
-        num_whole: int,
-        *,
-        node_part: NodePart,
-        batch_size: int,
-        num_ranks: int = 1,
-        rank: int = 0,
-        seed: int = 0,
-        shuffle: bool = True,
-    ) -> None:
-        """`num_whole`: samples of the whole data set; `num_ranks` and `rank` are counted on this node."""
-        assert shuffle, "evaluation takes the samples in their order: see EpochBatches"
-        smallest = num_whole // node_part.count
-        super().__init__(smallest, batch_size=batch_size, num_ranks=num_ranks, rank=rank, seed=seed, shuffle=True)
-        self.num_whole, self.node_part = num_whole, node_part
-
-    def indices(self) -> list[np.ndarray]:
-        """One array of indices into the node part for each batch."""
-        start, stop = self.node_part.bounds(self.num_whole)
-        rng = np.random.default_rng([self.seed, self.epoch, self.node_part.index])
-        return self._steps(rng.permutation(stop - start))
+def _smallest_key(split: str) -> str:
+    return f"smallest_{split}"

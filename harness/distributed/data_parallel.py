@@ -6,6 +6,7 @@ replica = data_parallel.replicate(model, world)             # its backward pass 
 fields_NCHW = fields_NCHW.contiguous(memory_format=data_parallel.memory_format(system))
 """
 
+import warnings
 from typing import TypeVar
 
 import torch
@@ -41,6 +42,9 @@ def replicate(model: nn.Module, world: World, *, bucket_mebibytes: float = 25.0)
     """
     if world.num_ranks == 1:
         return model
-    return DistributedDataParallel(
-        model, broadcast_buffers=False, gradient_as_bucket_view=True, bucket_cap_mb=bucket_mebibytes
-    )
+    with warnings.catch_warnings():
+        # PyTorch 2.13 announces another name for broadcast_buffers, which older versions do not know.
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+        return DistributedDataParallel(
+            model, broadcast_buffers=False, gradient_as_bucket_view=True, bucket_cap_mb=bucket_mebibytes
+        )

@@ -112,18 +112,17 @@ class Source:
         listed = Manifest.parse(folder, listings.manifest)
         NodePart.of(listed)  # refuses impossible numbers
         parts = [
-            part
-            for name, split in listed.splits.items()
-            for part in node_parts.split_files(name, split, num_node_parts)
+            part for name, split in listed.splits.items() for part in node_parts.parts_of(name, split, num_node_parts)
         ]
         if listings.index is not None:
-            units = tuple(_frames(chain.from_iterable(parts), Index.parse(folder, listings.index)))
+            files = chain.from_iterable(part.files for part in parts)
+            units = tuple(_frames(files, Index.parse(folder, listings.index)))
         else:
-            num_bytes = sum(file.bytes for part in parts for file in part)
+            num_bytes = sum(file.bytes for part in parts for file in part.files)
             unit_bytes = min(max(num_bytes // (num_nodes * UNITS_PER_NODE), MIN_UNIT_BYTES), max_unit_bytes)
             if num_bytes > MAX_UNITS * unit_bytes:
                 listed.verify(folder)  # a false size would make countless units
-            units = tuple(unit for part in parts for unit in _ranges(part, unit_bytes))
+            units = tuple(unit for part in parts for unit in _ranges(part.files, unit_bytes))
         return cls(folder=folder, manifest=listed, units=units)
 
     def read(self, unit: Unit) -> memoryview:

@@ -233,9 +233,7 @@ def test_another_benchmarks_data_are_refused(writable):
 
 def test_a_cache_that_does_not_fit_is_refused(folders, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
-    with pytest.raises(
-        DataError, match=r"caching takes 0.0 GiB per node, found 0.0 GiB of free memory"
-    ):
+    with pytest.raises(DataError, match=r"caching takes 0.0 GiB per node, found 0.0 GiB of free memory"):
         open_split(folders / "numpy", "train").fill_cache(NodeGroup(World(), error=DataError))
 
 

@@ -52,7 +52,7 @@ def source(tmp_path) -> Path:
 @pytest.mark.parametrize("staged", [False, True])
 def test_data_are_staged_and_cached_as_the_system_asks(source, tmp_path, staged, cache):
     target = tmp_path / "node" / "data"
-    system = SimpleNamespace(staging_folder=target if staged else None, cache=cache)
+    system = SimpleNamespace(staging_folder=target if staged else None, staging_form="replica", cache=cache)
     run = SimpleNamespace(config=SimpleNamespace(system=system), world=World())
     splits = Samples(source), Samples(source)
     local_copy.stage_and_cache(run, *splits)

@@ -2,13 +2,18 @@
 """Tar shards: naming, index, sequential reading and what may be wrong with them."""
 
 import itertools
+import shutil
 import tarfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from harness.data import manifest
 from harness.data.checks import DataError
+from harness.data.manifest import Manifest, Split
+from harness.data.node_parts import NodePart
 from imagenet_resnet import webdataset
 from imagenet_resnet.webdataset import ShardBatches, ShardSet, index_path, read_index, write_index, write_shard
 
@@ -24,7 +29,7 @@ def folder(tmp_path) -> Path:
 
 
 def opened(folder: Path, num_classes: int = 4) -> ShardSet:
-    return ShardSet(sorted(folder.glob("*.tar")), num_classes)
+    return ShardSet(folder, num_classes)
 
 
 def numbers_of(encoded) -> list[int]:
@@ -74,6 +79,30 @@ def test_a_rank_reads_stretches_in_the_order_of_the_file(folder, monkeypatch):
     stretches = [sorted(order[start : start + 3].tolist()) for start in range(0, 15, 3)]
     assert all(stretch == list(range(stretch[0], stretch[0] + 3)) for stretch in stretches)
     assert sorted(order.tolist()) == list(range(15)) != order.tolist()
+
+
+def test_nodes_that_hold_some_of_the_shards_read_each_sample_once_and_step_together(folder):
+    sizes = {f"train-{shard:06d}.tar": size for shard, size in enumerate((6, 6, 3))}
+    files = [
+        manifest.describe(folder, path, num_samples=sizes.get(path.name, msgspec.UNSET))
+        for path in sorted(folder.iterdir())
+    ]
+    splits = {"train": Split(num_samples=15, files=tuple(files))}
+    description = {"format": "webdataset", "arrays": {}, "provenance": {}, "tool": "test", "tool_version": "1"}
+    whole = Manifest(benchmark="imagenet_resnet", synthetic=True, splits=splits, **description)
+    found, num_steps = [], []
+    for node in range(2):
+        part = NodePart(index=node, count=2).cut(whole)
+        own = folder / f"node_{node}"
+        own.mkdir()
+        for file in part.split("train").files:
+            shutil.copy(folder / file.path, own)
+        dataset = ShardSet(own, 4, part)
+        batches = dataset.batches(**options(batch_size=2)).indices()
+        num_steps.append(len(batches))
+        found += [number for encoded in dataset.fetch(batches) for number in numbers_of(encoded)]
+    assert num_steps == [3, 3]  # the smaller part has 6 samples
+    assert len(set(found)) == len(found) == 12
 
 
 def test_lengths_agree_with_what_comes():

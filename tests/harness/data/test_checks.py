@@ -38,9 +38,7 @@ def test_data_of_another_benchmark_or_form_are_refused(tmp_path, changed):
 def test_a_cache_may_fill_the_free_memory_and_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(checks.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**31))
     checks.check_memory(tmp_path, 2**31)
-    with pytest.raises(
-        DataError, match=r"caching takes 3.0 GiB per node, found 2.0 GiB of free memory"
-    ):
+    with pytest.raises(DataError, match=r"caching takes 3.0 GiB per node, found 2.0 GiB of free memory"):
         checks.check_memory(tmp_path, 3 * 2**30)
 
 
