@@ -11,12 +11,14 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from characterize.commands.statements import statements
+from characterize.commands.statements import by_topic
 from characterize.pictures import style
+from characterize.results.benchmark_titles import benchmark_title
 from characterize.results.result import CharacterizeError, Result, load_all
 from characterize.results.tables import Table
 from compliance.files import atomic_write
@@ -40,6 +42,7 @@ class Section:
 
     heading: str
     result: Result
+    settings: str
     tables: list[Table]
     pictures: list[Markup]
 
@@ -70,7 +73,7 @@ def render(results: list[Result], title: str) -> str:
     return environment.get_template("report.html").render(
         title=title,
         style=Markup(loader.get_source(environment, "report.css")[0]),
-        statements=[statement for result in ordered for statement in statements(result)],
+        topics=by_topic(ordered),
         sections=[_section(result) for result in ordered],
         written_at=datetime.now(UTC).isoformat(timespec="minutes"),
     )
@@ -79,13 +82,41 @@ def render(results: list[Result], title: str) -> str:
 def _section(result: Result) -> Section:
     module = import_module(f"characterize.commands.{result.verb}")
     heading = HEADINGS[result.verb]
-    about = result.name.removeprefix(result.verb).strip("_")
+    about = _about(result)
     return Section(
         heading=f"{heading}: {about}" if about else heading,
         result=result,
+        settings=_settings_text(result.settings),
         tables=list(module.tables(result)),
         pictures=[_inlined(figure, name) for name, figure in module.figures(result).items()],
     )
+
+
+def _about(result: Result) -> str:
+    """The subject of a result that its file name states: a benchmark and, for predictions, a device."""
+    about = result.name.removeprefix(result.verb).strip("_")
+    benchmark = result.settings.get("benchmark", "")
+    if benchmark and about.startswith(benchmark):
+        rest = about.removeprefix(benchmark).strip("_").replace("_", " ")
+        return ", ".join(filter(None, (benchmark_title(benchmark), rest)))
+    return about.replace("_", " ")
+
+
+def _settings_text(settings: dict[str, Any]) -> str:
+    """Settings in words: `device: cpu; full: no; sizes: 8, 1024`."""
+    return "; ".join(f"{name.replace('_', ' ')}: {_value_text(value)}" for name, value in settings.items())
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_value_text(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, list):
+        return (
+            ", ".join(" x ".join(map(str, item)) if isinstance(item, list) else str(item) for item in value) or "none"
+        )
+    return "not given" if value in (None, "") else str(value)
 
 
 def _inlined(figure, name: str) -> Markup:

@@ -4,7 +4,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from characterize.pictures.style import COLORS, MARKERS, color_of, count_axis, footnote, new_figure, size_axis
+from characterize.pictures.style import COLORS, MARKERS, PAPER, color_of, count_axis, footnote, new_figure, size_axis
 from characterize.results.result import Result
 
 
@@ -50,7 +50,7 @@ def _mark_messages(axes: Axes, messages: dict[str, int]) -> None:
         axes.axvline(num_bytes, color=color, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
             title,
-            xy=(num_bytes, 0.02 + 0.32 * (index % 2)),
+            xy=(num_bytes, 0.02 + 0.25 * (index % 4)),
             xycoords=("data", "axes fraction"),
             xytext=(-2, 0),
             textcoords="offset points",
@@ -59,4 +59,5 @@ def _mark_messages(axes: Axes, messages: dict[str, int]) -> None:
             va="bottom",
             fontsize=8,
             color=color,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6},
         )

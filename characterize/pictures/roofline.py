@@ -166,7 +166,7 @@ def _range(system: System, slopes: Sequence[Ceiling], points: Sequence[float]) -
     """Limits of the horizontal axis: all ridges and points, with a margin."""
     ridges = [ceiling.per_s / slope.per_s for ceiling in system.compute for slope in slopes]
     shown = [*ridges, *points] or [1.0]
-    return min(shown) / MARGIN**1.5, max([*ridges, max(shown) / 3], default=1.0) * 10 * MARGIN
+    return min(shown) / MARGIN**1.5, max([*ridges, max(shown) / 3], default=1.0) * 10 * MARGIN**2
 
 
 def _merged(ceilings: Sequence[Ceiling]) -> list[list[Ceiling]]:

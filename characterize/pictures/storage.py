@@ -34,7 +34,7 @@ def draw(result: Result) -> Figure:
     axes.set_ylim(ends[-1], -LINE_HEIGHT)
     count_axis(axes.xaxis, "B/s")
     handles = {text: handle for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=4)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=4)
     footnote(figure, f"Median; {result.machine.describe()}; {result.written_at[:10]}")
     return figure
 

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from characterize.results.result import load
 
 CASE = Path(characterize.systems.__file__).parent / "hpc_ai500_16_gpus.toml"
 ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
 def run(*arguments):
@@ -84,6 +87,45 @@ def test_the_report_is_one_page_that_loads_nothing(folder):
     assert len(identifiers) == len(set(identifiers))
 
 
+def test_what_bounds_what_is_sorted_by_what_limits_most(folder):
+    head = render([load(folder / "roofline.json")], "t").split("<nav")[0]
+    assert "<h3>Benchmarks against their bounds, farthest first</h3>" in head
+    shares = [int(share) for share in re.findall(r"(\d+) % of that", head)]
+    assert len(shares) > 1
+    assert shares == sorted(shares)
+
+
+def test_settings_and_titles_are_words_and_not_python(folder):
+    result = load(folder / "roofline.json")
+    settings = {"full": False, "sizes": [8, 1024], "choices": [[64, 128]], "throughput": [], "organization": None}
+    other = replace(result, name="roofline_cosmoflow_own_measurements", settings={"benchmark": "cosmoflow"} | settings)
+    page = render([other], "t")
+    assert "<h2>Roofline: CosmoFlow, own measurements</h2>" in page
+    assert "full: no; sizes: 8, 1024; choices: 64 x 128; throughput: none; organization: not given" in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+def test_tables_on_a_phone_scroll_and_break_no_word(folder, tmp_path):
+    """In a frame as wide as a phone no header is higher than three lines, and the page is not wider than the frame."""
+    script = (
+        "const page = document.documentElement; const heads = [...document.querySelectorAll('th')];"
+        "const tallest = Math.max(...heads.map(head => head.getBoundingClientRect().height));"
+        "parent.postMessage(`tallest ${tallest} wide ${page.scrollWidth > page.clientWidth}`, '*');"
+    )
+    page = re.sub(r"<meta http-equiv=.*?>", "", render([load(folder / "roofline.json")], "t"))
+    (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{script}</script></body>"))
+    listen = "<script>onmessage = message => document.title = message.data</script>"
+    frame = tmp_path / "phone.html"
+    frame.write_text(f'{listen}<iframe src="page.html" width="390" height="800"></iframe>')
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+        command += ["--virtual-time-budget=5000", "--dump-dom", frame.as_uri()]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    tallest, is_wide = re.search(r"tallest ([\d.]+) wide (\w+)", shown).groups()
+    assert float(tallest) < 80
+    assert is_wide == "false"
+
+
 def test_what_a_result_says_is_escaped(folder):
     result = load(folder / "roofline.json")
     result.settings["system"] = "<script>alert(1)</script>"
@@ -147,4 +189,4 @@ def test_breakdown_of_a_benchmark(tmp_path):
     assert data["kinds"]["optimizer"] > 0
     assert data["samples"]
     assert command.main(["report", "--output", str(tmp_path)]) == 0
-    assert "A step of cosmoflow spends" in (tmp_path / "report.html").read_text()
+    assert "CosmoFlow spends" in (tmp_path / "report.html").read_text()
