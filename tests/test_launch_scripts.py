@@ -3,7 +3,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -26,24 +30,47 @@ def benchmark(request) -> str:
     return request.param
 
 
+class Scripts:
+    """The launch scripts of a benchmark, run in a folder with commands of their own."""
+
+    def __init__(self, benchmark: str, folder: Path) -> None:
+        self._folder, self._bin, self._calls = folder, folder / "bin", folder / "calls"
+        self._launch = ROOT / benchmark / "launch"
+        self._bin.mkdir()
+        self.commands(**COMMANDS)
+
+    def commands(self, **texts: str) -> None:
+        """Put commands into the path."""
+        for name, text in texts.items():
+            (self._bin / name).write_text(text)
+            (self._bin / name).chmod(0o755)
+
+    def __call__(self, script: str, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
+        """Run a script; its exit code, the commands that it called, and what it printed as an error."""
+        with self.started(script, *arguments, **variables) as (job, calls):
+            printed = job.stderr.read()
+            return job.wait(), calls.read_text().splitlines(), printed
+
+    @contextmanager
+    def started(self, script: str, *arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen, Path]]:
+        """A running script, and the file of the commands that it calls."""
+        self._calls.write_text("")
+        environment = {"PATH": f"{self._bin}:{os.environ['PATH']}", "CALLS": str(self._calls), **variables}
+        command = ["bash", str(self._launch / script), *arguments]
+        job = subprocess.Popen(
+            command, cwd=self._folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            yield job, self._calls
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)
+            job.communicate()
+
+
 @pytest.fixture
-def call(tmp_path, benchmark):
-    """Run a script; (its exit code, the commands that it called, what it printed as an error)."""
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    for name, text in COMMANDS.items():
-        (commands / name).write_text(text)
-        (commands / name).chmod(0o755)
-
-    def run(script: str, *arguments: str, **variables: str) -> tuple[int, list[str], str]:
-        calls = tmp_path / "calls"
-        calls.write_text("")
-        environment = {"PATH": f"{commands}:{os.environ['PATH']}", "CALLS": str(calls), **variables}
-        command = ["bash", str(ROOT / benchmark / "launch" / script), *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        return done.returncode, calls.read_text().splitlines(), done.stderr
-
-    return run
+def call(tmp_path, benchmark) -> Scripts:
+    return Scripts(benchmark, tmp_path)
 
 
 def test_one_process_needs_no_launcher(benchmark, call):
@@ -91,7 +118,8 @@ def test_data_are_prepared_from_the_original_or_simulated(benchmark, call):
     assert calls == [f"python3 -m {benchmark}.synthesize out"]
 
 
-SLURM = {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "4", "SLURM_NTASKS": "32", "DATA": "data", "OUTPUT": "acme"}
+SLURM = {"SLURM_JOB_ID": "41", "SLURM_JOB_NUM_NODES": "4", "SLURM_NTASKS": "32"}
+SLURM |= {"CONFIG": "my/config", "DATA": "data", "OUTPUT": "acme"}
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
@@ -105,8 +133,8 @@ def test_a_job_is_a_campaign_whose_runs_srun_starts(benchmark, call):
     code, calls, printed = call("run.slurm", **SLURM, NUM_RUNS="3")
     assert code == 0, printed
     (campaign,) = calls
-    assert campaign.startswith(f"python3 -m harness.campaign {benchmark}/configs/closed --benchmark {benchmark} ")
-    assert "--launcher srun --kill-on-bad-exit=1 --mpi=none " in campaign
+    assert campaign.startswith(f"python3 -m harness.campaign my/config --benchmark {benchmark} ")
+    assert "--launcher srun --kill-on-bad-exit=1 --mpi=none --cpu-bind=cores --gpu-bind=none " in campaign
     assert campaign.endswith("--data data --output acme --runs 3")
 
 
@@ -127,5 +155,42 @@ def test_instances_that_cannot_share_the_nodes_equally_are_refused(benchmark, ca
 
 def test_data_are_staged_once_for_all_runs(benchmark, call):
     _, (staging, campaign), _ = call("run.slurm", **SLURM, LOCAL="/nvme/data")
-    assert staging.endswith("-m harness.staging data /nvme/data")
+    assert staging.endswith("--nodes 4 --ntasks 4 --ntasks-per-node 1 python3 -m harness.staging data /nvme/data")
     assert "--data /nvme/data " in campaign
+
+
+def test_the_configuration_has_to_be_named(benchmark, call):
+    code, calls, printed = call("run.slurm", **{**SLURM, "CONFIG": ""})
+    assert (code, calls) == (1, [])
+    assert "Set CONFIG to the folder of hyperparameters.toml and system.toml, for example CONFIG=" in printed
+
+
+@pytest.mark.parametrize("benchmark", ["cosmoflow", "deepcam", "imagenet_resnet"], indirect=True)
+def test_nodes_that_cannot_hold_the_data_get_a_part(benchmark, call):
+    _, (staging, _), _ = call("run.slurm", **SLURM, LOCAL="/nvme/data", NODE_PART="1")
+    assert staging.endswith("-m harness.staging --node-part data /nvme/data")
+
+
+@pytest.mark.parametrize("benchmark", TRAINS_INSTANCES, indirect=True)
+def test_instances_do_not_train_from_parts_of_all_nodes(benchmark, call):
+    code, calls, printed = call("run.slurm", **SLURM, LOCAL="/nvme/data", NODE_PART="1", INSTANCES="2")
+    assert (code, calls) == (2, [])
+    assert printed.startswith("NODE_PART=1: found INSTANCES=2 too")
+
+
+WAITING = NOTE + "trap '' TERM\nwhile true; do sleep 0.1; done\n"
+"""A command that hangs before it can handle a signal."""
+
+
+@pytest.mark.parametrize("benchmark", ["cosmoflow"], indirect=True)
+@pytest.mark.parametrize(("hanging", "local"), [("srun", "/nvme/data"), ("python3", "")])
+def test_a_job_near_its_time_limit_is_queued_again_even_if_staging_or_training_hangs(benchmark, call, hanging, local):
+    """The staging step or the campaign of this job ignores SIGTERM, and must not keep the job until it is killed."""
+    call.commands(**{hanging: WAITING, "scancel": NOTE, "scontrol": NOTE})
+    call.commands(timeout='#!/bin/bash\nexec /usr/bin/timeout 0.3 "${@:2}"\n')  # in place of a minute
+    with call.started("run.slurm", **SLURM, LOCAL=local) as (job, calls):
+        while not calls.read_text():
+            time.sleep(0.05)
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(timeout=20) == 143
+    assert calls.read_text().splitlines()[1:] == ["scancel --signal=TERM 41", "scontrol requeue 41"]
