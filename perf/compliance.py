@@ -3,7 +3,9 @@
 
     python -m perf compliance
 
-HPC_RESULTS may name a folder that contains hpc_results_v2.0; the public round is measured if it is found.
+HPC_RESULTS may name a folder that contains hpc_results_v2.0 and hpc_results_v1.0.tar.zst; the public rounds that are
+found there are measured as well, together with the time of reading and decoding their logs on all cores: no checker in
+Python that looks at every event can be faster.
 """
 
 import json
@@ -11,9 +13,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from perf.measurement import Measurement, Row
@@ -27,10 +31,9 @@ def measure() -> Measurement:
     with tempfile.TemporaryDirectory(prefix="hpc_ai_bench_") as folder:
         rows = [*_split_rows(_synthetic_submission(Path(folder) / "synthetic"))]
         rows.append(_against_peer("synthetic submission", Path(folder) / "synthetic", Path(folder)))
-        public = _public_round()
-        if public:
-            shutil.copytree(public, Path(folder) / "public")
-            rows.append(_against_peer("public round v2.0", Path(folder) / "public", Path(folder)))
+        for version, tree in _public_rounds(Path(folder)):
+            rows.append(_against_peer(f"public round v{version}", tree, Path(folder), version))
+            rows.append(_against_limit(f"public round v{version}", tree, rows[-1].ours))
         rows.append(_startup())
     return Measurement(
         name="compliance",
@@ -42,19 +45,46 @@ def measure() -> Measurement:
     )
 
 
-def _public_round() -> Path | None:
-    folder = Path(os.environ.get("HPC_RESULTS", ROOT.parent / "shared" / "results")) / "hpc_results_v2.0"
-    return folder if folder.is_dir() else None
+def _public_rounds(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(version, copy in `folder`) of the public rounds that this machine has."""
+    results = Path(os.environ.get("HPC_RESULTS", ROOT.parent / "shared" / "results"))
+    archive = results / "hpc_results_v1.0.tar.zst"
+    if archive.is_file():
+        _unpack(archive, folder)
+        yield "1.0", folder / "hpc_results_v1.0"
+    if (results / "hpc_results_v2.0").is_dir():
+        yield "2.0", shutil.copytree(results / "hpc_results_v2.0", folder / "hpc_results_v2.0")
 
 
-def _against_peer(what: str, tree: Path, folder: Path) -> Row:
+def _unpack(archive: Path, folder: Path) -> None:
+    import zstandard
+
+    with (
+        archive.open("rb") as file,
+        zstandard.ZstdDecompressor().stream_reader(file) as content,
+        tarfile.open(fileobj=content, mode="r|") as tar,
+    ):
+        tar.extractall(folder, filter="data")
+
+
+def _against_peer(what: str, tree: Path, folder: Path, version: str = "2.0") -> Row:
     megabytes = sum(file.stat().st_size for file in tree.rglob("*.txt")) / 1e6
     organizations = [tree] if (tree / "results").is_dir() else sorted(path for path in tree.iterdir() if path.is_dir())
-    check = [sys.executable, "-m", "compliance", "check", str(tree), "--rules", "mlperf_hpc_2.0", "--format", "json"]
+    check = [
+        sys.executable,
+        "-m",
+        "compliance",
+        "check",
+        str(tree),
+        "--rules",
+        f"mlperf_hpc_{version}",
+        "--format",
+        "json",
+    ]
     ours = _median(lambda: _run(check), 5)
     # The peer writes its log into the working folder and scaling.json into the submission, so it gets a copy.
     peer = sum(
-        _run([sys.executable, "-m", "mlperf_logging.package_checker", str(path), "hpc", "2.0.0"], folder)
+        _run([sys.executable, "-m", "mlperf_logging.package_checker", str(path), "hpc", f"{version}.0"], folder)
         for path in organizations
     )
     return Row(
@@ -65,6 +95,51 @@ def _against_peer(what: str, tree: Path, folder: Path) -> Row:
         ratio=peer / ours,
         note=f"{megabytes / ours:.0f} MB/s; peak memory of a process {_peak_megabytes(check):.0f} MB",
     )
+
+
+def _against_limit(what: str, tree: Path, check_s: float) -> Row:
+    script = (
+        "import sys; from pathlib import Path; from perf.compliance import decode_only; decode_only(Path(sys.argv[1]))"
+    )
+    limit_s = _median(lambda: _run([sys.executable, "-c", script, str(tree)]), 5)
+    return Row(
+        what=f"check, {what}, against reading and decoding its logs on all cores",
+        unit="s",
+        ours=check_s,
+        peer=limit_s,
+        ratio=limit_s / check_s,
+        note="the peer of this row is the limit: a process that does nothing with the decoded events",
+    )
+
+
+def decode_only(tree: Path) -> None:
+    """Read and decode the events of all logs on all cores, without checking them."""
+    from compliance.processes import forked, num_children, shares
+
+    files = sorted(tree.rglob("result_*.txt"))
+    own, *others = shares(files, [file.stat().st_size for file in files], 1 + num_children())
+    with forked(_decode_share, others) as children:
+        _decode_share(own)
+        for child in children:
+            child.result()
+
+
+def _decode_share(files: Sequence[Path]) -> bytes:
+    import msgspec
+
+    from compliance.mllog import MARKER
+    from compliance.run_log import Event
+
+    decoder = msgspec.json.Decoder(Event)
+    for file in files:
+        texts = [line.partition(MARKER)[2] for line in file.read_bytes().split(b"\n") if MARKER in line]
+        try:
+            decoder.decode_lines(b"\n".join(texts))
+        except msgspec.DecodeError:  # an unusual line
+            for text in texts:
+                with suppress(msgspec.DecodeError):
+                    decoder.decode(text)
+    return b""
 
 
 def _startup() -> Row:

@@ -90,6 +90,8 @@ def runs_do_not_pause(log: RunLog, limits: EntryRules) -> Iterator[Fault]:
     Fix: repeat the run; find out what the system did in the pause.
     """
     longest_ms = limits.ruleset.values["plausible"]["pause_minutes"] * 60 * MS_PER_SECOND
+    if not log.events or log.events[-1].time_ms - log.events[0].time_ms <= longest_ms:
+        return
     stop_line = _stop_line(log)
     marks = [event for event in log.in_order(*MARKS) if event.line <= stop_line]
     for before, after in (*_pauses(marks, longest_ms), *_outer_pauses(log, marks, longest_ms)):
@@ -107,6 +109,8 @@ def _stop_line(log: RunLog) -> int:
 
 def _pauses(marks: Sequence[Event], longest_ms: float) -> Iterator[tuple[Event, Event]]:
     """Pairs of successive marks that took longer than the median of their kind by more than `longest_ms`."""
+    if all(after.time_ms - before.time_ms <= longest_ms for before, after in pairwise(marks)):
+        return
     steps: dict[tuple[str, str], list[tuple[Event, Event]]] = {}
     for before, after in pairwise(marks):
         steps.setdefault((before.key, after.key), []).append((before, after))
@@ -124,7 +128,7 @@ def _outer_pauses(log: RunLog, marks: Sequence[Event], longest_ms: float) -> Ite
         for start, stop in zip(log.all("staging_start"), log.all("staging_stop"), strict=False)
     )
     ends = (
-        (log.events[0] if log.events else None, log.first("init_start"), 0.0),
+        (log.events[0], log.first("init_start"), 0.0),
         (log.last("init_stop"), log.first("run_start"), 0.0),
         (log.first("run_start"), marks[0] if marks else None, staging),
         (marks[-1] if marks else None, log.last("run_stop"), 0.0),

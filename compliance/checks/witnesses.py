@@ -85,11 +85,16 @@ def latencies_are_the_clocks(log: RunLog, limits: EntryRules) -> Iterator[Fault]
     Fix: submit the log as the run wrote it.
     """
     for name, start_key, stop_key in LATENCIES:
+        measured = [
+            event for event in log.until_stop("epoch_stop") if _is_positive(getattr(event.metadata, name, None))
+        ]
+        if not measured:
+            continue
         starts = {epoch_of(event): event for event in log.until_stop(start_key)}
         stops = {epoch_of(event): event for event in log.until_stop(stop_key)}
-        for event in log.until_stop("epoch_stop"):
-            latency, number = getattr(event.metadata, name, None), epoch_of(event)
-            if not _is_positive(latency) or number not in starts or number not in stops:
+        for event in measured:
+            latency, number = getattr(event.metadata, name), epoch_of(event)
+            if number not in starts or number not in stops:
                 continue
             seconds = (stops[number].time_ms - starts[number].time_ms) / MS_PER_SECOND
             if _differs(latency / MS_PER_SECOND, seconds, limits):
@@ -183,8 +188,12 @@ def _samples_per_epoch(log: RunLog, limits: EntryRules, *, of_steps: bool = True
     return count(log, "train_samples")
 
 
-def _steps(log: RunLog) -> list[float]:
+def _steps(log: RunLog) -> list[int]:
     """Steps of each epoch, as step_num of its marks gives them."""
+    return log.remembered("steps", lambda: _steps_of_marks(log))
+
+
+def _steps_of_marks(log: RunLog) -> list[int]:
     numbers = [(_step_of(epoch.start), _step_of(epoch.stop)) for epoch in epochs(log)]
     return [stop - start for start, stop in numbers if start is not None and stop is not None]
 

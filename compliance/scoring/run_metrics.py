@@ -86,6 +86,8 @@ def epoch_of(event: Event) -> int | None:
 
 def whole(value: object) -> int | None:
     """A count or a seed: a whole number, or the text of one, as some frameworks log it. None for anything else."""
+    if type(value) is int:  # the usual case
+        return value if -1e30 < value < 1e30 else None
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 40:
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not -1e30 < value < 1e30:
