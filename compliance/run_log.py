@@ -30,6 +30,7 @@ MAX_SOURCES = 100
 MAX_TEXT = 256  # characters of a kept text
 MAX_ITEMS = 64  # items of a kept list or table
 QUALITIES = ("eval_error", "eval_accuracy")
+NAMES_OF_AN_EVENT = (b'"key"', b'"value"', b'"time_ms"', b'"status"')
 POSSIBLE_TIME = msgspec.Meta(ge=0, lt=10**14)
 """Until the year 5138: excludes infinity, NaN and huge integers from every later subtraction."""
 Scalar = int | float | bool | Annotated[str, msgspec.Meta(max_length=MAX_TEXT)] | None
@@ -222,8 +223,9 @@ class RunLog:
 
         Called for the first event of each key and for evaluations only: the search would double the time of reading.
         """
-        if text.count(b'"value"') > 1 or text.count(b'"time_ms"') > 1:
-            self.add_bad(line, "value or time_ms appears twice in the event")
+        repeated = next((name for name in NAMES_OF_AN_EVENT if text.count(name) > 1), None)
+        if repeated is not None:
+            self.add_bad(line, f"{repeated.decode()} appears twice in the event")
 
     def _bound(self, event: Event) -> None:
         event.value = bounded(event.value)

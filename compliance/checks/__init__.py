@@ -37,6 +37,7 @@ from compliance.checks import (
     template,
     text,
     timing,
+    waivers,
     witnesses,
 )
 from compliance.checks.registry import RULES, EntryRules, Fault, Finding, Rule
@@ -61,6 +62,7 @@ FAMILIES = (
     hpc_ai500,
     package,
     template,
+    waivers,
 )
 
 MAX_FINDINGS = 1000  # per rule and log or entry; further ones are only counted, to bound memory

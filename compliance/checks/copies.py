@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 
 from compliance.checks.registry import Fault, rule
 from compliance.run_log import RunLog
+from compliance.signature import Signature, is_long
 from compliance.submissions.reader import Entry, Submission
 
 MAX_REMEMBERED = 4  # logs for each number: what is in more logs is compared with the first ones
 MIN_SHARED, SHARED_SHARE = 3, 0.2  # numbers that two logs share by chance are fewer
 MIN_EVALUATIONS = 4
+MIN_SHORT = 8  # evaluations of few digits that two runs do not share, all of them, by chance
 WINDOW = 3  # successive evaluations that must agree before two logs are compared
 LAST_DIGITS = 1e-6  # relative; runs with different seeds differ by more in most of their evaluations
 CELL = 1e-5  # relative
@@ -110,14 +112,16 @@ def runs_are_not_of_an_earlier_round(submission: Submission, earlier: Submission
 
 @rule("R137", severity="warning")
 def evaluations_are_not_edited(submission: Submission) -> Iterator[Fault]:
-    """No log has the evaluations of another log of the benchmark, rounded or with other last digits.
+    """No log has the evaluations of another log of the benchmark, all of them, rounded, or with other last digits.
 
     Why: runs with different seeds differ by far more.
     Example: every eval_error of result_4.txt is that of result_1.txt, rounded to four decimals.
     Fix: run again with another seed; submit the logs as the runs wrote them.
     """
     for original, copy in _near_copies(submission):
-        message = f"has the evaluations of {_name(original, copy)}, rounded or with other last digits"
+        equal = original[1].signature.qualities == copy[1].signature.qualities
+        how = "in other times" if equal else "rounded or with other last digits"
+        message = f"has the evaluations of {_name(original, copy)}, {how}"
         yield Fault(copy[1].path, message, expected="evaluations of its own")
 
 
@@ -221,14 +225,15 @@ def _edited_copies(submission: Submission) -> Iterator[_Pair]:
         if signature and number >= max(MIN_SHARED, SHARED_SHARE * len(keys)):
             original = known.find(keys, log_id)
             other = original[1].signature
-            # Equal seeds are R106's finding, and pruning such instances is allowed.
-            if other.course != signature.course and not (other.seed and other.seed == signature.seed):
+            # Equal seeds in an entry are R106's finding, and pruning such instances is allowed.
+            one_seed = original[0] is place[0] and other.seed != "" and other.seed == signature.seed
+            if other.course != signature.course and not one_seed:
                 yield _Pair(original, place, number, len(keys))
         known.add(keys, place)
 
 
 def _near_copies(submission: Submission) -> Iterator[tuple[Place, Place]]:
-    """(original, copy) with evaluations that are nearly equal, but not equal."""
+    """(original, copy) with evaluations that are nearly equal, or equal and short."""
     known = _Known()
     for place in _logs(submission):
         qualities = place[1].signature.qualities if place[1].num_events else ()
@@ -236,7 +241,7 @@ def _near_copies(submission: Submission) -> Iterator[tuple[Place, Place]]:
             continue
         keys = [(place[0].benchmark, *key) for key in _near_keys(qualities)]
         candidates = {id(other[1]): other for key in keys for other in known.places.get(key, ())}
-        near = (other for other in candidates.values() if _is_near(other[1].signature.qualities, qualities))
+        near = (other for other in candidates.values() if _is_near(other[1].signature, place[1].signature))
         if (original := next(near, None)) is not None:
             yield original, place
         known.add(keys, place)
@@ -261,12 +266,18 @@ def _decimals(qualities: Sequence[float]) -> int | None:
     return next(fitting, None)
 
 
-def _is_near(qualities: Sequence[float], others: Sequence[float]) -> bool:
-    """True if nine of ten evaluations agree in all but the last digits, or after rounding, and not all are equal."""
+def _is_near(signature: Signature, other_signature: Signature) -> bool:
+    """True if nine of ten evaluations agree in all but the last digits, or after rounding.
+
+    Equal ones are the finding of other rules, unless they have so few digits that those rules do not compare them.
+    """
+    qualities, others = signature.qualities, other_signature.qualities
     pairs = [pair for pair in zip(qualities, others, strict=False) if all(map(math.isfinite, pair))]
     least = 0.9 * max(len(qualities), len(others))
     if all(value == other for value, other in pairs):
-        return False
+        is_copy = signature.course == other_signature.course
+        one_seed = signature.seed != "" and signature.seed == other_signature.seed
+        return len(pairs) >= MIN_SHORT and not (is_copy or one_seed or any(map(is_long, qualities)))
     if sum(abs(value - other) <= LAST_DIGITS * abs(other) for value, other in pairs) >= least:
         return True
     decimals = min((number for number in map(_decimals, (qualities, others)) if number is not None), default=None)

@@ -11,6 +11,7 @@ from compliance.run_log import Event, RunLog
 from compliance.scoring.run_metrics import MS_PER_SECOND, Epoch, count, epoch_of, epochs, whole
 from compliance.submissions.reader import Entry
 
+FIRST_STEPS = 1.5  # of an epoch's steps, at the stop of the first epoch; more are those of epochs that were removed
 SHORT_S = 0.2  # differences below this are the resolution of the measurement
 THROUGHPUT_KEYS = ("throughput", "tracked_stats")
 LATENCIES = (("training_epoch_latency", "epoch_start", "eval_start"), ("eval_epoch_latency", "eval_start", "eval_stop"))
@@ -141,6 +142,9 @@ def steps_go_on(log: RunLog) -> Iterator[Fault]:
         if abs(increment - usual) > max(1, 0.01 * usual):
             yield Fault(log.path, f"{increment:g} steps in one epoch", event.line, f"{usual:g}, as in the others")
             return
+    first, event = numbers[0]
+    if usual > 1 and first > FIRST_STEPS * usual and epoch_of(event) in (0, 1):
+        yield Fault(log.path, f"{first:g} steps before the end of the first epoch", event.line, f"about {usual:g}")
 
 
 def _differs(one_seconds: float, other_seconds: float, limits: EntryRules) -> bool:

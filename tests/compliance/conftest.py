@@ -164,7 +164,9 @@ def _epochs(run: RunText, benchmark: str, seed: int, num_epochs: int, values: di
         run.log("tracked_stats", {"throughput": 1000 * samples / training_ms}, epoch_num=epoch, step=epoch * steps)
         run.start("eval", epoch_num=epoch)
         left = num_epochs - epoch
-        run.log(quality_key, target + direction * left * (0.01 + seed % 1000 * 1e-5), after_ms=900, epoch_num=epoch)
+        run.log(
+            quality_key, target + direction * left * (0.01 + seed % 1000 * 1.0000003e-5), after_ms=900, epoch_num=epoch
+        )
         run.stop("eval", epoch_num=epoch)
         latencies = {"training_epoch_latency": training_ms, "eval_epoch_latency": 900}
         run.stop("epoch", epoch_num=epoch, step_num=epoch * steps, **latencies)
