@@ -53,10 +53,10 @@ def submit(tmp_path, site):
 
 
 def test_a_site_loads_its_modules_and_then_runs_the_benchmark_s_campaign(submit):
-    code, calls, printed = submit(BENCHMARK="cosmoflow", DATA="data", OUTPUT="out")
+    code, calls, printed = submit(BENCHMARK="cosmoflow", CONFIG="my/config", DATA="data", OUTPUT="out")
     assert code == 0, printed
     assert calls[0].startswith("module ")
-    assert calls[-1].startswith("python3 -m harness.campaign cosmoflow/configs/closed --benchmark cosmoflow ")
+    assert calls[-1].startswith("python3 -m harness.campaign my/config --benchmark cosmoflow ")
     assert calls[-1].endswith("--data data --output out")
 
 

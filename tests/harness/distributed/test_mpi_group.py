@@ -29,6 +29,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from harness.distributed.gradient_compression import compress_gradients
+from harness.distributed.node_group import NodeGroup
 from harness.distributed.world import launch
 
 with launch(backend="mpi") as world:
@@ -63,6 +64,9 @@ with launch(backend="mpi") as world:
         ones = torch.ones(3)
         dist.all_reduce(ones, group=pair)
         assert ones.tolist() == [2] * 3
+    for _ in range(2):
+        with NodeGroup(world) as node:                  # of gloo, beside a world of MPI
+            assert node.broadcast(rank) == 0
     for compression in ("none", "bf16"):
         torch.manual_seed(1)
         model = DistributedDataParallel(torch.nn.Linear(100, 100), bucket_cap_mb=0.01)
