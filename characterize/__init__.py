@@ -3,7 +3,7 @@
 
     python -m characterize roofline --output output/characterize       # measures what it needs, places the benchmarks
 
-commands/  one file per command: kernels, allreduce, storage, roofline, breakdown, scaling, predict, report
+commands/  one file per command: kernels, allreduce, storage, roofline, breakdown, scaling, predict, fom, report
 measure/   measurements on this machine
 models/    pure functions of measurements: rooflines, times, predictions; tested without hardware
 results/   results as files and tables

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from compliance import command_line
+from compliance.files import atomic_write
 from harness import cli
 
 VERBS = {
@@ -28,6 +29,7 @@ VERBS = {
     "breakdown": "where a training step's time goes",
     "scaling": "throughput over ranks, weak and strong",
     "predict": "time to train at another scale, validated on public rounds",
+    "fom": "figures of merit of a proposed system over a reference system",
     "report": "all results of a folder as one page",
 }
 
@@ -59,7 +61,16 @@ def _print_and_write(result: Any, options: argparse.Namespace) -> None:
     if result.depends_on_load and result.machine.is_busy:
         console.print(f"{result.machine.load_warning}\n")
     written = [result.write(options.output), *style.write(options.module.figures(result), options.output)]
+    written += _write_documents(options.module, result, options.output)
     console.print("\n".join(str(path) for path in written), highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_documents(module: ModuleType, result: Any, folder: Path) -> list[Path]:
+    """Write the further files that some verbs have, such as a worksheet as CSV."""
+    texts = module.documents(result) if hasattr(module, "documents") else {}
+    for name, text in texts.items():
+        atomic_write.write(folder / name, text)
+    return [folder / name for name in texts]
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

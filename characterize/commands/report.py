@@ -23,7 +23,7 @@ from characterize.results.result import CharacterizeError, Result, load_all
 from characterize.results.tables import Table
 from compliance.files import atomic_write
 
-ORDER = ("roofline", "kernels", "allreduce", "storage", "breakdown", "scaling", "predict")
+ORDER = ("roofline", "kernels", "allreduce", "storage", "breakdown", "scaling", "predict", "fom")
 HEADINGS = {
     "roofline": "Roofline",
     "kernels": "Kernels",
@@ -32,6 +32,7 @@ HEADINGS = {
     "breakdown": "A training step",
     "scaling": "Scaling",
     "predict": "Time to train elsewhere",
+    "fom": "Figures of merit",
 }
 IDENTIFIER = re.compile(r'(\bid="|href="#|url\(#)')
 

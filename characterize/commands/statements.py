@@ -17,6 +17,7 @@ TOPICS = {
     "allreduce": "Communication, slowest library first",
     "storage": "Storage with a cold cache, slowest first",
     "predict": "Time to train elsewhere, longest first",
+    "fom": "Against the reference system, lowest ratio first",
 }
 """Verbs that the head of the page summarizes, with the headings of their sentences."""
 
@@ -51,6 +52,7 @@ def _statements(result: Result) -> Iterator[Statement]:
         "breakdown": _of_breakdown,
         "scaling": _of_scaling,
         "predict": _of_prediction,
+        "fom": _of_figures_of_merit,
     }
     for order, text in makers[result.verb](result):
         yield Statement(text=text, order=order, origin=f"{result.name}.json, {result.written_at[:10]}")
@@ -117,3 +119,9 @@ def _of_prediction(result: Result) -> Sentences:
                 f"{title} on {choice['num_ranks']} {device} with a global batch size of "
                 f"{choice['global_batch_size']}: {three_digits(choice['minutes'])} minutes predicted ({interval}).",
             )
+
+
+def _of_figures_of_merit(result: Result) -> Sentences:
+    for column, ratio in result.data.get("geometric_means", {}).items():
+        system, reference = (result.data["systems"][role]["system"] for role in ("proposed", "reference"))
+        yield ratio, f"{system}, {column}: {three_digits(ratio)} times {reference} (geometric mean)."
