@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from compliance.checks import check_entry, rules_for
+from compliance.checks import check_entry, findings_of_entry, rules_for
 from compliance.checks.registry import Finding
 from compliance.files import regular_file
 from compliance.mllog import UnreadLog
@@ -48,16 +48,17 @@ def entry_results(entries: Sequence[Entry], ruleset: RuleSet) -> list[EntryResul
     children = min(num_children(), len(entries) - 1) if sum(sizes) >= MIN_BYTES_TO_SHARE else 0
     own, *others = shares(range(len(entries)), sizes, 1 + children)
     results: dict[int, EntryResult] = {}
+    most = findings_of_entry(len(entries))
 
     def pack(share: list[int]) -> bytes:
-        return msgspec.msgpack.encode([_result(entries[number], ruleset) for number in share])
+        return msgspec.msgpack.encode([_result(entries[number], ruleset, most) for number in share])
 
     with forked(pack, others) as workers:
-        results |= {number: _result(entries[number], ruleset) for number in own}
+        results |= {number: _result(entries[number], ruleset, most) for number in own}
         for share, worker in zip(others, workers, strict=True):
             packed = worker.result()
             if packed is None:
-                results |= {number: _result(entries[number], ruleset) for number in share}
+                results |= {number: _result(entries[number], ruleset, most) for number in share}
                 continue
             for number, result in zip(share, _RESULTS.decode(packed), strict=True):
                 results[number] = result
@@ -65,10 +66,10 @@ def entry_results(entries: Sequence[Entry], ruleset: RuleSet) -> list[EntryResul
     return [results[number] for number in range(len(entries))]
 
 
-def _result(entry: Entry, ruleset: RuleSet) -> EntryResult:
+def _result(entry: Entry, ruleset: RuleSet, most: int) -> EntryResult:
     limits = rules_for(entry, ruleset)
     return EntryResult(
-        findings=check_entry(entry, ruleset, limits),
+        findings=check_entry(entry, ruleset, limits, most),
         score=None if limits is None else score_entry(entry, limits),
         logs=[forget(log) for log in entry.logs],
     )

@@ -17,8 +17,10 @@ package.py          P: code and power logs; template.py: what is left to fill in
 May import: compliance.scoring, submissions, rulesets, files, mllog and run_log. New modules are added to FAMILIES.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
+from pathlib import Path
 
 from compliance.checks import (
     borrowed,
@@ -66,22 +68,35 @@ FAMILIES = (
 )
 
 MAX_FINDINGS = 1000  # per rule and log or entry; further ones are only counted, to bound memory
+MAX_FINDINGS_OF_ENTRIES = 40_000  # of all entries together, about 100 MB
 
 
 def check(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
     """Findings of all rules, sorted by path and line; logs of the round `earlier` must not appear again."""
-    by_entry = [check_entry(entry, ruleset, rules_for(entry, ruleset)) for entry in submission.entries]
+    most = findings_of_entry(len(submission.entries))
+    by_entry = [check_entry(entry, ruleset, rules_for(entry, ruleset), most) for entry in submission.entries]
     return in_order([*chain(*by_entry), *check_whole(submission, ruleset, earlier)])
 
 
-def check_entry(entry: Entry, ruleset: RuleSet, limits: EntryRules | None) -> list[Finding]:
-    """Findings of the rules on entries and logs."""
+def findings_of_entry(num_entries: int) -> int:
+    """How many findings each of so many entries may have; further ones are counted."""
+    return max(100, MAX_FINDINGS_OF_ENTRIES // max(1, num_entries))
+
+
+def check_entry(entry: Entry, ruleset: RuleSet, limits: EntryRules | None, most: int) -> list[Finding]:
+    """Findings of the rules on entries and logs, at most so many, and the numbers of further ones by rule."""
     findings = list(_run(_rules_of("entry"), entry, ruleset, limits))
-    rules = _rules_of("log")
+    rules, surplus = _rules_of("log"), Counter[str]()
     for run_log in entry.logs:
         if run_log.error is None:
             findings += _run(rules, run_log, ruleset, limits)
-    return findings
+            surplus.update(finding.rule for finding in findings[most:])
+            del findings[most:]
+    return [*findings, *(_more(entry.folder, rule, number) for rule, number in sorted(surplus.items()))]
+
+
+def _more(path: Path, rule: str, number: int) -> Finding:
+    return RULES[rule].finding(Fault(path, f"{number} more findings of this rule"))
 
 
 def check_whole(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
@@ -136,4 +151,4 @@ def _run(
         for fault in chain((first,), islice(faults, MAX_FINDINGS - 1)):
             yield rule.finding(fault)
         if num_more := sum(1 for _ in faults):
-            yield rule.finding(Fault(first.path, f"{num_more} more findings of this rule"))
+            yield _more(first.path, rule.id, num_more)

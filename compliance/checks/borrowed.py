@@ -7,18 +7,22 @@ states that the hyperparameters of this entry are another submitter's.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from compliance.checks.registry import Fault, rule
 from compliance.checks.values import shown
 from compliance.files import toml
 from compliance.files.errors import UserError
+from compliance.files.regular_file import is_regular
 from compliance.rulesets import hyperparameters_file
 from compliance.rulesets.hyperparameters_file import HyperparametersFile
 from compliance.submissions.borrowing import differences, lendable_keys, sha256
-from compliance.submissions.reader import Entry, Organization, Submission
+from compliance.submissions.reader import RESULT_NAME, Entry, Organization, Submission
 
 KEYS = ("lender", "path", "sha256")
+MAX_FILES = 16  # borrowed files of a system that are compared; its runs can have used one of them
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,14 @@ def borrowed_hyperparameters_are_the_lenders(submission: Submission) -> Iterator
     Example: opt_lr 0.0041 in the borrowed file, 0.004 in the lender's log.
     Fix: write the file again with `python -m compliance borrow LENDER MINE`.
     """
+    digest_of = cache(sha256)  # many files may name one log
     for borrowing in _borrowings(submission):
         lender = _lender(borrowing.file, submission)
         if lender is None:
             continue
         organization, entry = lender
         source = _file_of(borrowing.file, organization, entry)
-        if source is None or sha256(source) != borrowing.file.borrowed["sha256"]:
+        if source is None or digest_of(source) != borrowing.file.borrowed["sha256"]:
             found = "another file" if source else "no such file"
             yield Fault(borrowing.path, f"{borrowing.file.borrowed['path']} is {found}", expected="that sha256")
         yield from _departures(borrowing, entry)
@@ -118,10 +123,11 @@ def lender_is_in_the_round(submission: Submission) -> Iterator[Fault]:
 def _borrowed_files(submission: Submission) -> Iterator[Borrowing | UnusableFile]:
     for organization in submission.organizations:
         for entry in organization.entries:
-            for path in _toml_files(organization, entry.benchmark, entry.system):
-                file = _read(path, entry)
-                if file is not None:
-                    yield file
+            paths = _toml_files(organization, entry.benchmark, entry.system)
+            files = (file for path in paths if (file := _read(path, entry)) is not None)
+            yield from islice(files, MAX_FILES)
+            if (surplus := next(files, None)) is not None:
+                yield UnusableFile(surplus.path, f"one of more than {MAX_FILES} borrowed files, which are not compared")
 
 
 def _borrowings(submission: Submission) -> Iterator[Borrowing]:
@@ -169,8 +175,8 @@ def _lender(file: HyperparametersFile, submission: Submission) -> tuple[Organiza
 
 
 def _file_of(file: HyperparametersFile, organization: Organization, lender: Entry) -> Path | None:
-    """The lender's file that `path` names, among the files that were read; no other file is opened."""
-    known = [log.path for log in lender.logs]
-    known += _toml_files(organization, lender.benchmark, lender.system)
-    by_name = {f"{organization.name}/{path.relative_to(organization.folder).as_posix()}": path for path in known}
-    return by_name.get(file.borrowed["path"])
+    """The lender's file that `path` names, if it is a log that was read or a TOML file; no other file is opened."""
+    path = organization.folder.joinpath(*file.borrowed["path"].split("/")[1:])
+    folders = (lender.folder, lender.folder / "pruned_results") if lender.pruned else (lender.folder,)
+    is_log = path.parent in folders and RESULT_NAME.fullmatch(path.name) is not None and is_regular(path)
+    return path if is_log or path in _toml_files(organization, lender.benchmark, lender.system) else None

@@ -101,6 +101,12 @@ def test_bad_lines_past_the_first_hundred_are_counted(parse):
     assert (log.num_bad_lines, len(log.bad_lines)) == (250, MAX_BAD_LINES_KEPT)
 
 
+def test_lines_after_ten_thousand_bad_ones_are_still_read(parse):
+    good = ':::MLLOG {"key": "seed", "value": 1, "time_ms": 1, "event_type": "POINT_IN_TIME"}\n'
+    log = parse(":::MLLOG {broken\n" * 10_001 + good + ":::MLLOG {broken\n")
+    assert (log.num_bad_lines, log.value("seed"), log.line_of("seed")) == (10_002, 1, 10_002)
+
+
 def test_keys_are_found_in_file_order(parse):
     log = parse(b"\n".join(EVENT.replace(b"7", str(value).encode()) for value in (3, 1, 2)))
     assert [event.value for event in log.all("seed")] == [3, 1, 2]

@@ -59,8 +59,8 @@ def test_what_another_process_has_read_can_be_asked_for_more(valid_round, three_
 def test_a_process_that_fails_is_done_without(faulty_round, three_processes, monkeypatch, end):
     parent, result_of = os.getpid(), entry_results._result
 
-    def result_or_end(entry, rules):
-        return result_of(entry, rules) if os.getpid() == parent else end()
+    def result_or_end(*arguments):
+        return result_of(*arguments) if os.getpid() == parent else end()
 
     monkeypatch.setattr(entry_results, "_result", result_or_end)
     outcome = review(faulty_round, RULES)
@@ -74,10 +74,10 @@ def test_a_process_that_fails_is_done_without(faulty_round, three_processes, mon
 def test_a_fault_in_the_own_share_leaves_no_process(valid_round, three_processes, monkeypatch):
     parent, result_of = os.getpid(), entry_results._result
 
-    def fail(entry, rules):
+    def fail(*arguments):
         if os.getpid() == parent:
             raise OSError("the disk has gone")
-        return result_of(entry, rules)
+        return result_of(*arguments)
 
     monkeypatch.setattr(entry_results, "_result", fail)
     with pytest.raises(OSError, match="the disk has gone"):

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import pytest
 
+from compliance import checks
 from compliance.checks import MAX_FINDINGS, check
 from compliance.checks.registry import RULES, SEVERITIES
 from compliance.rulesets import ruleset
@@ -98,3 +99,15 @@ def test_findings_past_the_cap_are_counted(tmp_path, run_log, findings):
     found = [finding for finding in findings(run.write(tmp_path / "result_0.txt")) if finding.rule == "Q105"]
     assert len(found) == MAX_FINDINGS + 1
     assert [finding.message for finding in found if finding.line == 0] == ["5 more findings of this rule"]
+
+
+def test_findings_of_an_entry_past_its_part_are_counted(valid_round, acme_cosmoflow, findings, edit_log, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_FINDINGS_OF_ENTRIES", 300)  # 100 for each of the three entries
+    for path in acme_cosmoflow.iterdir():
+        edit_log(path, lambda run: [run.lines[index].update(value=-0.1) for index in run.indices("eval_error")])
+    found = [finding for finding in findings(valid_round) if finding.rule == "Q105"]
+    kept = [finding for finding in found if finding.line]
+    (surplus,) = (finding for finding in found if not finding.line)
+    assert len(kept) <= 100
+    assert surplus.path == str(acme_cosmoflow)
+    assert surplus.message == f"{240 - len(kept)} more findings of this rule"

@@ -203,3 +203,11 @@ def test_check_says_where_it_cannot_see_the_lender(borrowing_round, path):
 
 def test_check_of_the_borrower_alone_says_that_the_lender_is_missing(borrowing_round):
     assert list(found(borrowing_round / "beta")) == ["H954"]
+
+
+def test_a_system_has_a_bounded_number_of_borrowed_files(borrowing_round):
+    file = borrowed_file(borrowing_round)
+    for number in range(30):
+        (file.parent / f"more_{number}.toml").write_text(file.read_text())
+    (finding,) = found(borrowing_round)["H951"]
+    assert finding.endswith("one of more than 16 borrowed files, which are not compared")
