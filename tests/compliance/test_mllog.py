@@ -102,8 +102,8 @@ def test_bad_lines_past_the_first_hundred_are_counted(parse):
 
 
 def test_lines_after_ten_thousand_bad_ones_are_still_read(parse):
-    good = ':::MLLOG {"key": "seed", "value": 1, "time_ms": 1, "event_type": "POINT_IN_TIME"}\n'
-    log = parse(":::MLLOG {broken\n" * 10_001 + good + ":::MLLOG {broken\n")
+    good = b':::MLLOG {"key": "seed", "value": 1, "time_ms": 1, "event_type": "POINT_IN_TIME"}\n'
+    log = parse(b":::MLLOG {broken\n" * 10_001 + good + b":::MLLOG {broken\n")
     assert (log.num_bad_lines, log.value("seed"), log.line_of("seed")) == (10_002, 1, 10_002)
 
 
