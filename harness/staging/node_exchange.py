@@ -8,13 +8,12 @@ In a round each node contributes one payload. Each node sends to the next what i
 that it holds one payload at a time and has two connections for any number of nodes. All other exchanges are small, and
 follow the same ring or a tree.
 
-They use torch.distributed (gloo), which every launcher can start, and not MPI, which fails as soon as a peer is gone.
+They use gloo, which every launcher can start, and not MPI, which fails as soon as a peer is gone.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.distributed as dist
 
 from harness.distributed.node_group import Group
 from harness.distributed.world import World
@@ -52,27 +51,27 @@ class Nodes(Group):
 
     def divide(self, numbers: Sequence[int], limit: int) -> tuple[list[int], list[int]]:
         """Divide the numbers below `limit` that nodes have into those of several nodes and those of this node only."""
-        if self.count == 1:
+        if self._group is None:
             return [], list(numbers)
         num_nodes = torch.zeros(limit, dtype=torch.int32)
         num_nodes[list(numbers)] = 1
-        dist.all_reduce(num_nodes, group=self._group)
+        self._group.allreduce(num_nodes).wait()
         return (num_nodes > 1).nonzero().flatten().tolist(), [number for number in numbers if num_nodes[number] == 1]
 
     def _any(self, condition: bool) -> bool:
         """True on all nodes if the condition holds on one of them."""
-        flag = torch.tensor(int(condition))
-        if self.count > 1:
-            dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self._group)
-        return bool(flag)
+        num_true = torch.tensor([int(condition)])
+        if self._group:
+            self._group.allreduce(num_true).wait()
+        return bool(num_true)
 
     def _pass_on(self, sent: memoryview, received: memoryview) -> None:
         """Send to the next node while receiving from the previous one."""
-        following, previous = (self.ranks[(self.index + step) % self.count] for step in (1, -1))
-        works = [dist.isend(_tensor(sent), following, group=self._group)] if sent else []
-        works += [dist.irecv(_tensor(received), previous, group=self._group)] if received else []
+        assert self._group, "there are several nodes"
+        following, previous = ((self.index + step) % self.count for step in (1, -1))
+        works = [self._group.send([_tensor(sent)], following, 0)] if sent else []
+        works += [self._group.recv([_tensor(received)], previous, 0)] if received else []
         for work in works:
-            assert work, "this rank is in the group"
             work.wait()
 
 

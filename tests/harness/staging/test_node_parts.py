@@ -9,6 +9,7 @@ from harness.archive import archive
 from harness.data.manifest import Manifest, Split, describe
 from harness.data.node_parts import NodePart
 from harness.distributed.world import World
+from harness.staging import __main__ as staging_command
 from harness.staging import direct_io, units
 from harness.staging import stage as stage_module
 from harness.staging.partial_copy import PartialCopy
@@ -97,5 +98,5 @@ def test_what_a_node_has_of_another_node_part_is_not_taken_for_its_own(source, t
 
 
 def test_the_command_says_what_each_node_got(source, tmp_path, capsys):
-    stage_module.main(["--node-part", str(source), str(tmp_path / "node")])
+    staging_command.main(["--node-part", str(source), str(tmp_path / "node")])
     assert capsys.readouterr().out == f"{tmp_path}/node: staged on 1 nodes, on each a node part\n"
