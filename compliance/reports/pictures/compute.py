@@ -51,12 +51,12 @@ def draw(entries: Sequence[EntryFigures]) -> Figure | None:
     figure, panels = style.new_figure(2, 2, width=10.5, height=9.0 + 0.22 * rows_of_legend)
     colors = style.colors_of([point.entry for point in points])
     _set_axes(panels, points)
+    style.legend_of(figure, [point.entry for point in points], colors, [point.number for point in points])
     figure.draw_without_rendering()  # the places of the panels are needed to move points apart
     _draw_parameters(panels[0], points, colors)
     _draw_epochs(panels[1], points, colors)
     _draw_throughput(panels[2], points, colors)
     _draw_compute_time(panels[3], points, colors)
-    style.legend_of(figure, [point.entry for point in points], colors, [point.number for point in points])
     return figure
 
 
@@ -108,27 +108,22 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 def _draw_parameters(panel: Axes, points: Sequence[Point], colors: dict[str, str]) -> None:
     ratios = [math.log2(point.batch / point.units) for point in points]
     levels = [2.0**power for power in range(math.floor(min(ratios)) - 1, math.ceil(max(ratios)) + 2)]
-    _level_lines(panel, levels, lambda x, ratio: x * ratio, lambda ratio: f"{ratio:g} per unit")
     _draw_points(panel, points, [(point.units, point.batch) for point in points], colors)
+    _level_lines(panel, levels, lambda x, ratio: x * ratio, lambda ratio: f"{ratio:g} per unit")
 
 
 def _draw_epochs(panel: Axes, points: Sequence[Point], colors: dict[str, str]) -> None:
-    samples = points[0].entry.train_samples
-    if samples:
-        steps = _round_levels([point.epochs * samples / point.batch for point in points])
-        _level_lines(panel, steps, lambda x, step: x * samples / step, lambda step: f"{step:,.0f} steps")
     for point in points:
         color = style.color_of(point.entry, colors)
         panel.plot(point.run_epochs, [point.batch] * len(point.run_epochs), ".", color=color, alpha=0.35, markersize=5)
     _draw_points(panel, points, [(point.epochs, point.batch) for point in points], colors)
+    samples = points[0].entry.train_samples
+    if samples:
+        steps = _round_levels([point.epochs * samples / point.batch for point in points])
+        _level_lines(panel, steps, lambda x, step: x * samples / step, lambda step: f"{step:,.0f} steps")
 
 
 def _draw_throughput(panel: Axes, points: Sequence[Point], colors: dict[str, str]) -> None:
-    samples = points[0].entry.samples_per_epoch
-    if samples:
-        factor = SECONDS_PER_MINUTE / samples
-        levels = _round_levels([point.throughput / factor / point.units for point in points])
-        _level_lines(panel, levels, lambda x, level: x * level * factor, lambda level: f"{level:g}/s per unit")
     for point in points:
         color = style.color_of(point.entry, colors)
         look: dict[str, Any] = {"color": color, "linestyle": "", "markersize": 6, "zorder": 3}
@@ -146,15 +141,20 @@ def _draw_throughput(panel: Axes, points: Sequence[Point], colors: dict[str, str
         for mark, _ in kinds
     ]
     panel.legend(handles, [words for _, words in kinds], loc="upper left", fontsize=7.5)
+    samples = points[0].entry.samples_per_epoch
+    if samples:
+        factor = SECONDS_PER_MINUTE / samples
+        levels = _round_levels([point.throughput / factor / point.units for point in points])
+        _level_lines(panel, levels, lambda x, level: x * level * factor, lambda level: f"{level:g}/s per unit")
 
 
 def _draw_compute_time(panel: Axes, points: Sequence[Point], colors: dict[str, str]) -> None:
-    minutes = _round_levels([point.epochs / point.throughput for point in points])
-    _level_lines(panel, minutes, lambda x, level: x / level, lambda level: f"{level:g} min")
     for point in points:
         color = style.color_of(point.entry, colors)
         panel.plot(point.run_epochs, point.run_throughputs, ".", color=color, alpha=0.35, markersize=5)
     _draw_points(panel, points, [(point.epochs, point.throughput) for point in points], colors)
+    minutes = _round_levels([point.epochs / point.throughput for point in points])
+    _level_lines(panel, minutes, lambda x, level: x / level, lambda level: f"{level:g} min")
 
 
 def _draw_points(
@@ -171,13 +171,13 @@ def _draw_points(
 def _level_lines(
     panel: Axes, levels: Sequence[float], value: Callable[[float, float], float], label: Callable[[float], str]
 ) -> None:
-    """Straight lines on logarithmic axes, each with a label before it leaves the panel."""
+    """Straight lines on logarithmic axes, each with a label near its upper end, where it covers no point or number."""
     (x_low, x_high), (y_low, y_high) = panel.get_xlim(), panel.get_ylim()
     for level in levels:
         ends = [(x, value(x, level)) for x in (x_low, x_high)]
         inside = [x for x in _steps(x_low, x_high) if y_low < value(x, level) < y_high]
-        x = inside[-2] if len(inside) > NUM_STEPS // 5 else None
-        style.level_line(panel, ends, label(level), None if x is None else (x, value(x, level)))
+        tried = inside[-2 : -len(inside) : -2] if len(inside) > NUM_STEPS // 5 else []
+        style.level_line(panel, ends, label(level), [(x, value(x, level)) for x in tried])
 
 
 def _steps(low: float, high: float) -> list[float]:

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 from compliance.analysis.entry_figures import EntryFigures
 from compliance.reports.tables import printable
@@ -29,6 +30,7 @@ TEXT, QUIET, GRID, PAPER = "#1b1f24", "#59616b", "#e3e6ea", "#ffffff"
 COLORS = ("#2069a8", "#c26a00", "#0b7a5c", "#b01657", "#6a55b0", "#59616b", "#8a6d00", "#008299")
 PHASES = {"staging": "#0b7a5c", "training": "#2069a8", "evaluation": "#d0761b", "other": "#b6bcc4"}
 HATCHES = {"staging": "////", "training": "", "evaluation": "\\\\\\\\", "other": ""}
+MARKER_PIXELS = 5  # half the width of a marker
 LABEL_PIXELS = (17, 13)  # width and height of a number, with its margin
 SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -152,14 +154,32 @@ def _is_free(x: float, y: float, taken: Sequence[tuple[float, float]]) -> bool:
     return all(abs(x - other_x) >= 0.95 * width or abs(y - other_y) >= 0.95 * height for other_x, other_y in taken)
 
 
-def level_line(panel: Axes, ends: Sequence[tuple[float, float]], label: str, at: tuple[float, float] | None) -> None:
-    """A thin line on which a quantity is constant, with a label along it."""
+def level_line(
+    panel: Axes, ends: Sequence[tuple[float, float]], label: str, places: Sequence[tuple[float, float]]
+) -> None:
+    """A thin line on which a quantity is constant, with a label along it at the first place that covers nothing.
+
+    Points and numbers must have been drawn. Without a free place there is no label.
+    """
+    taken = _taken(panel)
     panel.plot(*zip(*ends, strict=True), color=QUIET, linewidth=0.5, alpha=0.45, zorder=1)
-    if at is not None:
-        (x_low, y_low), (x_high, y_high) = panel.transData.transform(ends)
-        angle = math.degrees(math.atan2(y_high - y_low, x_high - x_low))
-        style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 6.5, "color": QUIET}
-        panel.annotate(label, at, rotation=angle, rotation_mode="anchor", zorder=2, **style)
+    (x_low, y_low), (x_high, y_high) = panel.transData.transform(ends)
+    angle = math.degrees(math.atan2(y_high - y_low, x_high - x_low))
+    style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 6.5, "color": QUIET}
+    for place in places:
+        text = panel.annotate(label, place, rotation=angle, rotation_mode="anchor", zorder=2, **style)
+        if not any(text.get_window_extent().overlaps(box) for box in taken):
+            return
+        text.remove()
+
+
+def _taken(panel: Axes) -> list[Bbox]:
+    """Pixels of a panel's texts, markers and legend."""
+    marked = [line for line in panel.get_lines() if line.get_marker() not in ("", "None", None)]
+    points = [point for line in marked for point in panel.transData.transform(line.get_xydata())]
+    boxes = [Bbox.from_bounds(x, y, 0, 0).padded(MARKER_PIXELS) for x, y in points]
+    labels = [*panel.texts, *filter(None, [panel.get_legend()])]
+    return boxes + [label.get_window_extent() for label in labels]
 
 
 def words(text: str) -> str:

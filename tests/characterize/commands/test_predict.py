@@ -166,5 +166,5 @@ def test_the_report_page_has_predictions(tmp_path):
     predict(tmp_path, "--validate")
     assert command.main(["report", "--output", str(tmp_path)]) == 0
     page = (tmp_path / "report.html").read_text()
-    assert "Of the compared choices CosmoFlow trains fastest on 64 A100" in page
+    assert "CosmoFlow on 64 A100 with a global batch size of 64" in page
     assert page.count("<svg") == 2

@@ -9,8 +9,11 @@ import sys
 from html import unescape
 
 import pytest
+from matplotlib.text import Text
 
 from compliance.__main__ import main
+from compliance.commands import _analysis
+from compliance.reports.pictures import compute
 
 
 def test_the_papers_tables_and_figures_from_a_round(published_results, tmp_path, capsys):
@@ -94,3 +97,18 @@ def test_analysis_imports_no_training_code(valid_round, tmp_path):
     command = [sys.executable, "-c", code, "analyze", valid_round, "--output", tmp_path / "a"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert not {"torch", "harness"} & set(printed.split())
+
+
+def test_labels_of_figure_2_do_not_overlap(published_results):
+    _, entries = _analysis.read(published_results / "hpc_results_v0.7", None)
+    for benchmark in ("cosmoflow", "deepcam"):
+        figure = compute.draw([entry for entry in entries if entry.benchmark == benchmark])
+        figure.draw_without_rendering()
+        for panel in figure.axes:
+            texts = [text for text in panel.texts if text.get_text()]
+            numbers = [text for text in texts if text.get_text().isdigit()]
+            levels = [text for text in texts if text not in numbers]
+            assert levels
+            for number in numbers:
+                box = Text.get_window_extent(number)  # without the line to its marker
+                assert not any(box.overlaps(level.get_window_extent()) for level in levels)
