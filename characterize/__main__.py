@@ -40,9 +40,8 @@ WIDTH_OF_FILES = 120
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     from characterize.measure.ranks import is_silent  # PyTorch takes seconds, and --help does not wait for it
-    from characterize.results.result import check_writable
 
-    check_writable(options.output)  # before minutes of measuring
+    atomic_write.check_folder(options.output)  # before minutes of measuring
     result = options.module.measure(options)
     if result is not None and not is_silent():  # `report` writes its page itself and has no result
         _print_and_write(result, options)

@@ -6,7 +6,6 @@ result = load(folder / "allreduce.json", verb="allreduce")
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -52,13 +51,6 @@ class Result:
         path = folder / f"{self.name}.json"
         atomic_write.write(path, json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
         return path
-
-
-def check_writable(folder: Path) -> None:
-    """Raise CharacterizeError if results cannot be written into the folder, which need not exist yet."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise CharacterizeError(f"--output {folder}: {existing} is not a writable folder; name another one")
 
 
 def unused_name(folder: Path, name: str, settings: dict[str, Any]) -> str:

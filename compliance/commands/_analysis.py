@@ -38,16 +38,6 @@ def _order(entry: EntryFigures) -> tuple:
     return entry.benchmark, entry.scaling, entry.division, minutes is None, minutes or 0.0, entry.org, entry.system
 
 
-def prepare(folder: Path) -> None:
-    """Make the folder of results. UserError, before the work, if nothing can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from None
-    with atomic_write.unfinished_file(folder / "index.html") as probe:
-        probe.write_bytes(b"The analysis is not finished.\n")
-
-
 def drawings(figures: Mapping[str, tuple[str, Figure | None]]) -> dict[str, Drawing]:
     """The figures that could be drawn, by file name: (title, figure)."""
     return {
@@ -59,6 +49,7 @@ def drawings(figures: Mapping[str, tuple[str, Figure | None]]) -> dict[str, Draw
 
 def write(analysis: Analysis, folder: Path) -> None:
     """Write all files of an analysis, the page last, and say where it is."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in analysis_formats.files(analysis).items():
         atomic_write.write(folder / name, content)
     print(printable(f"{folder / 'index.html'}"))

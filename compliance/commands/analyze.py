@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from compliance.analysis import hpc_ai500, tables
 from compliance.analysis.entry_figures import EntryFigures
 from compliance.commands import _analysis
+from compliance.files import atomic_write
 from compliance.reports import analysis_formats
 from compliance.reports.analysis_formats import Analysis
 from compliance.reports.pictures import compute, scaling, time_split, variation
@@ -18,7 +19,7 @@ TERA = 1e12
 
 
 def run(arguments: argparse.Namespace) -> int:
-    _analysis.prepare(arguments.output)
+    atomic_write.check_folder(arguments.output)
     choice, entries = _analysis.read(arguments.path, arguments.rules)
     peak = None if arguments.peak is None else arguments.peak * TERA
     analysis = Analysis(

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from compliance.analysis import comparison
 from compliance.commands import _analysis
+from compliance.files import atomic_write
 from compliance.files.errors import UserError
 from compliance.reports import analysis_formats
 from compliance.reports.analysis_formats import Analysis
@@ -17,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.rounds) < 2:
         raise UserError(f"compare: found {len(arguments.rounds)} round, expected two or more, the earliest first")
     if arguments.output is not None:
-        _analysis.prepare(arguments.output)
+        atomic_write.check_folder(arguments.output)
     made, figures, choices = [], {}, []
     known = [(path.absolute().name, *_analysis.read(path, arguments.rules)) for path in arguments.rounds]
     for name, choice, _ in known:

@@ -5,6 +5,7 @@
     with open_file(path) as file: file.write(block)          # binary, for content that does not fit into memory
     with unfinished_file(path) as part: torch.save(x, part)  # for libraries that open a path themselves
     with unfinished_folder(path) as folder: ...              # a tree; nothing may be at `path` yet
+    check_folder(folder)                                     # before long work whose files go there
 
 Each form writes beside the destination under a hidden name, and renames at the end of the block. An exception removes
 what was written. With `durable=True` the content is on the disk before it replaces an older file, so that a power
@@ -29,6 +30,13 @@ def write(path: Path, content: bytes | str, *, durable: bool = False) -> None:
     """Write a whole file. Characters that UTF-8 cannot encode are escaped."""
     with open_file(path, durable=durable) as file:
         file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+
+
+def check_folder(folder: Path) -> None:
+    """UserError, before long work, if files cannot be written into the folder, which need not exist. Makes nothing."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: cannot be written: {existing} is not a writable folder; name another one")
 
 
 @contextmanager

@@ -71,6 +71,7 @@ def test_nothing_to_analyze_is_one_line(tmp_path, capsys, content, said):
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "a").exists()
 
 
 def test_an_output_that_cannot_be_written_is_reported_before_the_work(valid_round, tmp_path, capsys, monkeypatch):
