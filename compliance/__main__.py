@@ -125,9 +125,14 @@ def _add_rule_verbs(verbs) -> None:
 
 
 def _add_submitter_verbs(verbs) -> None:
-    config = _add(verbs, "config", "check a hyperparameters.toml against the rules that it names")
-    config.add_argument("file", type=Path, metavar="FILE", help="hyperparameters.toml")
-    config.add_argument("--benchmark", metavar="NAME", help="if the file's folders do not name it")
+    config = _add(verbs, "config", "check a configuration against its rules, before the job is queued")
+    config.add_argument("path", type=Path, metavar="PATH", help="configuration folder, or a hyperparameters.toml alone")
+    config.add_argument("--benchmark", metavar="NAME", help="if no folder of PATH names it")
+    config.add_argument("--system", type=Path, metavar="FILE", help="system.toml to check (default: the one in PATH)")
+    config.add_argument(
+        "--ranks", type=command_line.positive, metavar="N", help="check that N ranks can share the global batch"
+    )
+    config.add_argument("--device", choices=("cpu", "cuda"), help="check the settings for this device of the ranks")
     borrow = _add(verbs, "borrow", "borrow the hyperparameters of another submitter's entry")
     borrow.add_argument("lender", type=Path, metavar="LENDER", help="result folder, log or hyperparameters.toml")
     borrow.add_argument("mine", type=Path, metavar="MINE", help="own hyperparameters.toml; its [batch] is kept")

@@ -91,6 +91,14 @@ def complete(parser: argparse.ArgumentParser) -> None:
         argcomplete.autocomplete(parser)
 
 
+def positive(text: str) -> int:
+    """The whole number above 0 of an option."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"found {number}, expected a whole number above 0")
+    return number
+
+
 def docstring(module: str) -> str | None:
     """The head of a module, which describes its command, read without importing the module."""
     package, _, name = module.rpartition(".")

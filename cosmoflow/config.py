@@ -5,11 +5,13 @@ A field of Hyperparameters is at once the TOML key, the rules' key and the event
 rates linearly: at a global batch of B the peak is 0.001 * B / 64 and the warm-up factor B / 64.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import validate
+from harness import config, validate
+from harness.config import Config, ConfigError
 from harness.system_settings import FromOne, SystemSettings
 
 
@@ -99,3 +101,19 @@ class System(SystemSettings):
             raise ValueError("staging_form: 'node_part' cannot be used with spatial_parts; set one of them")
         if self.compile and self.spatial_parts:
             raise ValueError("compile: cannot be used with spatial_parts; set one of them")
+
+
+def check_job(settings: Config, *, num_ranks: int, device_type: str) -> None:
+    """Raise ConfigError if this many ranks, or their device (cpu or cuda), cannot train with these settings.
+
+    Train commands call it on every rank; `python -m compliance config --ranks N` calls it before a job is queued.
+    """
+    config.check_device(settings, device_type)
+    parts = math.prod(settings.system.spatial_parts)
+    if num_ranks % parts:
+        raise ConfigError(
+            f"{settings.system_path}: [system] spatial_parts: found {list(settings.system.spatial_parts)}, {parts} "
+            f"ranks per sample, and {num_ranks} ranks; launch a multiple of {parts}"
+        )
+    who = "ranks" if parts == 1 else f"grids of {parts} ranks"
+    config.check_shares(settings, num_ranks // parts, f"{num_ranks // parts} {who}")

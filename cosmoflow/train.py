@@ -22,12 +22,11 @@ from torch.nn.functional import mse_loss
 from torch.optim import Optimizer
 
 from cosmoflow.augmentation import random_cube_symmetry
-from cosmoflow.config import Hyperparameters, System
+from cosmoflow.config import Hyperparameters, System, check_job
 from cosmoflow.data import Dataset, open_split
 from cosmoflow.loader import loader
 from cosmoflow.model import CosmoFlow, log_counts
-from harness import config, local_copy
-from harness.config import Config
+from harness import local_copy
 from harness.data import node_parts
 from harness.data.loader import Loader
 from harness.data.node_parts import NodePart, NodePartError
@@ -50,8 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with request.launch() as world:
         grid = spatial.grid(request.settings.system.spatial_parts, world)
-        check_shares(request.settings, grid)
-        config.check_device(request.settings, world.device.type)
+        check_job(request.settings, num_ranks=world.num_ranks, device_type=world.device.type)
         precision = Precision.start(request.settings.system.precision, world.device)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
@@ -165,12 +163,6 @@ def _decayed_rate(epoch: int, hyperparameters: Hyperparameters) -> float:
     if schedule == "polynomial":
         return schedules.polynomial_decay(epoch, power=hyperparameters.opt_learning_rate_decay_poly_power, **span)
     return {"linear": schedules.linear_decay, "cosine": schedules.cosine_decay}[schedule](epoch, **span)
-
-
-def check_shares(settings: Config, grid: Grid) -> None:
-    """Raise ConfigError if the ranks, or grids of ranks, cannot share a global batch equally."""
-    who = "ranks" if grid.num_parts == 1 else f"grids of {grid.num_parts} ranks"
-    config.check_shares(settings, grid.num_replicas, f"{grid.num_replicas} {who}")
 
 
 def check_holdings(dataset: Dataset, grid: Grid, world: World) -> None:

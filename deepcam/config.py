@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import validate
+from harness import config, validate
+from harness.config import Config, ConfigError
 from harness.system_settings import FromOne, SystemSettings
 
 LAMB_FIELDS = ("opt_bias_correction", "opt_grad_averaging", "opt_max_grad_norm")
@@ -99,3 +100,19 @@ class System(SystemSettings):
     """Memory order of the fields: channels last (NHWC), as they are on disk."""
     max_epochs: FromOne = 128
     """Stop without success after so many epochs."""
+
+
+def check_job(settings: Config, *, num_ranks: int, device_type: str) -> None:
+    """Raise ConfigError if this many ranks, or their device (cpu or cuda), cannot train with these settings.
+
+    The ranks share a global batch equally in each pass, and form whole batch-norm groups.
+    """
+    config.check_device(settings, device_type)
+    hyperparameters = settings.hyperparameters
+    passes = hyperparameters.gradient_accumulation_frequency
+    config.check_shares(settings, num_ranks * passes, f"{num_ranks} ranks x {passes} accumulated gradients")
+    if num_ranks % hyperparameters.batchnorm_group_size:
+        raise ConfigError(
+            f"{settings.hyperparameters_path}: batchnorm_group_size: found {hyperparameters.batchnorm_group_size}, "
+            f"expected a divisor of the number of ranks, {num_ranks}"
+        )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from deepcam.channel_statistics import Normalise
-from deepcam.config import Hyperparameters, System
+from deepcam.config import Hyperparameters, System, check_job
 from deepcam.data import Batch, Dataset, open_split
 from deepcam.gradient_skipping import GradientSkipping
 from deepcam.loader import loader
@@ -29,13 +29,11 @@ from deepcam.loss import weighted_cross_entropy
 from deepcam.metric import MeanIoU
 from deepcam.model import DeepCAM
 from deepcam.schedule import learning_rate
-from harness import config, local_copy
-from harness.config import Config, ConfigError
+from harness import local_copy
 from harness.data import node_parts
 from harness.data.loader import Loader
 from harness.data.node_parts import NodePart
 from harness.distributed import batch_norm, data_parallel
-from harness.distributed.world import World
 from harness.optim.optimizers import LAMB, device_rate, set_learning_rate
 from harness.precision import Precision
 from harness.run import Run
@@ -46,8 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command with `arguments`; None for those of the command line."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with request.launch() as world:
-        check_shares(request.settings, world)
-        config.check_device(request.settings, world.device.type)
+        check_job(request.settings, num_ranks=world.num_ranks, device_type=world.device.type)
         precision = Precision.start(request.settings.system.precision, world.device)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
         validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
@@ -166,19 +163,6 @@ def predict(
 def split(batch: Batch, num_parts: int) -> list[Batch]:
     """A batch in equal parts."""
     return list(zip(*(part.tensor_split(num_parts) for part in batch), strict=True))
-
-
-def check_shares(settings: Config, world: World) -> None:
-    """Raise ConfigError if the ranks cannot share a global batch equally in each pass, or form batch-norm groups."""
-    hyperparameters = settings.hyperparameters
-    passes = hyperparameters.gradient_accumulation_frequency
-    takers = f"{world.num_ranks} ranks x {passes} accumulated gradients"
-    config.check_shares(settings, world.num_ranks * passes, takers)
-    if world.num_ranks % hyperparameters.batchnorm_group_size:
-        raise ConfigError(
-            f"{settings.hyperparameters_path}: batchnorm_group_size: found {hyperparameters.batchnorm_group_size}, "
-            f"expected a divisor of the number of ranks, {world.num_ranks}"
-        )
 
 
 def build_loaders(run: Run, train_set: Dataset, validation_set: Dataset) -> tuple[Loader, Loader]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from ewa_fasterrcnn.model.faster_rcnn import ANCHOR_SIZES
-from harness import validate
+from harness import config, validate
+from harness.config import Config, ConfigError
 from harness.system_settings import FromOne, Positive, SystemSettings
 
 
@@ -99,3 +100,18 @@ class System(SystemSettings):
     """Weights of a ResNet-50, a state_dict written by torch.save; norm "frozen" needs them."""
     trained_weights: Path | None = None
     """File for the trained weights, written off the clock; ewa_fasterrcnn.preview draws their detections."""
+
+
+def check_job(settings: Config, *, num_ranks: int, device_type: str) -> None:
+    """Raise ConfigError if this many ranks, or their device (cpu or cuda), cannot train with these settings.
+
+    The ranks share a global batch equally; frozen norms need pretrained weights, and others do not use them.
+    """
+    config.check_device(settings, device_type)
+    config.check_shares(settings, num_ranks)
+    hyperparameters, system = settings.hyperparameters, settings.system
+    if (hyperparameters.norm == "frozen") != (system.pretrained_weights is not None):
+        found = f"found {system.pretrained_weights} with norm {hyperparameters.norm!r}"
+        raise ConfigError(
+            f"{settings.system_path}: [system] pretrained_weights: {found}, expected a file with norm 'frozen' only"
+        )

@@ -27,15 +27,13 @@ from torch.optim import Optimizer
 
 from compliance.files import atomic_write
 from ewa_fasterrcnn.channel_statistics import Normalise
-from ewa_fasterrcnn.config import Hyperparameters, System
+from ewa_fasterrcnn.config import Hyperparameters, System, check_job
 from ewa_fasterrcnn.data import Dataset, open_split
 from ewa_fasterrcnn.gradient_exchange import GradientExchange
 from ewa_fasterrcnn.loader import loader
 from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model.box_head import Detections, Truth
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
-from harness import config
-from harness.config import Config, ConfigError
 from harness.data import manifest
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
@@ -52,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command with `arguments`; None for those of the command line."""
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     with request.launch() as world:
-        check_configuration(request.settings, world)
+        check_job(request.settings, num_ranks=world.num_ranks, device_type=world.device.type)
         request = request.staged(world)
         precision = Precision.start(request.settings.system.precision, world.device)
         train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
@@ -204,18 +202,6 @@ def clip_gradients(replica: nn.Module, largest_norm: float | None) -> None:
     """Scale all gradients down together if their norm is larger. They are the mean over ranks already."""
     if largest_norm is not None:
         nn.utils.clip_grad_norm_(replica.parameters(), largest_norm)
-
-
-def check_configuration(settings: Config, world: World) -> None:
-    """Raise ConfigError if ranks cannot share a global batch equally, or weights are missing or not used."""
-    hyperparameters, system = settings.hyperparameters, settings.system
-    config.check_shares(settings, world.num_ranks)
-    config.check_device(settings, world.device.type)
-    if (hyperparameters.norm == "frozen") != (system.pretrained_weights is not None):
-        found = f"found {system.pretrained_weights} with norm {hyperparameters.norm!r}"
-        raise ConfigError(
-            f"{settings.system_path}: [system] pretrained_weights: {found}, expected a file with norm 'frozen' only"
-        )
 
 
 def log_problem(run: Run, precision: Precision, train_set: Dataset, model: FasterRCNN) -> None:

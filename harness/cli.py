@@ -12,12 +12,12 @@ if __name__ == "__main__":
 import os
 import signal
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from compliance.command_line import Parser, command, complete, require
+from compliance.command_line import Parser, command, complete, positive, require
 from compliance.files.errors import UserError
 from harness.signals import Interrupts, Terminated
 
@@ -86,14 +86,6 @@ def answer_early(module: str, options: Parser) -> None:
 def expanded(text: str) -> Path:
     """The path of an option; each node expands the variables in it, as harness.staging does."""
     return Path(os.path.expandvars(text))
-
-
-def positive(text: str) -> int:
-    """The whole number above 0 of an option."""
-    number = int(text)
-    if number < 1:
-        raise ArgumentTypeError(f"found {number}, expected a whole number above 0")
-    return number
 
 
 def report(name: str, work: Callable[[], str], *, resumes: bool = False) -> int:

@@ -31,7 +31,8 @@ A name is spelt once: the TOML key is the dataclass field, the key of the rules 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -41,6 +42,16 @@ from compliance.rulesets import hyperparameters_file, ruleset
 from compliance.rulesets.constraint import Constraint
 from compliance.rulesets.hyperparameters_file import HyperparametersFile
 from harness.system_settings import ACCELERATOR_ONLY
+
+WORDS = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text in quotes",
+    Path: "a path in quotes",
+    dict: "a table",
+}
+"""Types of fields, for messages."""
 
 
 class ConfigError(UserError):
@@ -200,9 +211,28 @@ def _fill(kind: type, table: Mapping[str, Any], path: Path, section: str = "") -
 def _convert(value: Any, hint: Any, where: str) -> Any:
     try:
         return msgspec.convert(_whole(value), hint, dec_hook=_to_path)
-    except msgspec.ValidationError as error:
-        text = str(error)
-        raise ConfigError(f"{where}: found {value!r}, {text[0].lower()}{text[1:]}") from None
+    except msgspec.ValidationError:
+        raise ConfigError(f"{where}: found {value!r}, expected {in_words(hint)}") from None
+
+
+def in_words(hint: Any) -> str:
+    """The type of a field as messages print it: "one of 'fp32', 'bf16'", "an integer at least 1"."""
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    if get_origin(hint) is Annotated:
+        return f"{in_words(parts[0])} {' '.join(_bounds(parts[1]))}"
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, parts))
+    if get_origin(hint) is tuple:
+        return f"a list; each item: {in_words(parts[0])}"
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(in_words(part) for part in parts if not (part is int and float in parts))
+    return WORDS[get_origin(hint) or hint]
+
+
+def _bounds(meta: msgspec.Meta) -> Iterator[str]:
+    for word, bound in (("at least", meta.ge), ("at most", meta.le), ("above", meta.gt), ("below", meta.lt)):
+        if bound is not None:
+            yield f"{word} {bound:g}"
 
 
 def _whole(value: Any) -> Any:

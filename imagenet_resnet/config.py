@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import validate
+from harness import config, validate
+from harness.config import Config
 from harness.system_settings import FromOne, FromZero, SystemSettings
 from imagenet_resnet.model import BLOCKS
 
@@ -96,3 +97,9 @@ class System(SystemSettings):
     """Evaluate after every so many epochs and after the last one; images per second do not include evaluations."""
     gradient_compression: Literal["none", "bf16", "fp16"] = "none"
     """Type to which gradients are rounded for the exchange between the ranks."""
+
+
+def check_job(settings: Config, *, num_ranks: int, device_type: str) -> None:
+    """Raise ConfigError if this many ranks, or their device (cpu or cuda), cannot train with these settings."""
+    config.check_device(settings, device_type)
+    config.check_shares(settings, num_ranks)

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from harness import config
 from harness.data import node_parts
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
@@ -35,7 +34,7 @@ from harness.optim.parameter_groups import all_but_norms, decay_groups
 from harness.precision import Precision
 from harness.run import Run
 from harness.train_command import TrainCommand
-from imagenet_resnet.config import Hyperparameters, System
+from imagenet_resnet.config import Hyperparameters, System, check_job
 from imagenet_resnet.data import open_split
 from imagenet_resnet.dataset import Dataset
 from imagenet_resnet.loader import loader
@@ -47,8 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     request = TrainCommand.parse(arguments, __doc__, Hyperparameters, System)
     num_classes = request.settings.hyperparameters.num_classes
     with request.launch() as world:
-        config.check_shares(request.settings, world.num_ranks)
-        config.check_device(request.settings, world.device.type)
+        check_job(request.settings, num_ranks=world.num_ranks, device_type=world.device.type)
         request = request.staged(world)
         precision = Precision.start(request.settings.system.precision, world.device)
         if request.settings.system.num_compute_threads:

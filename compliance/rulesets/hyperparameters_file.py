@@ -65,6 +65,11 @@ def read(path: Path, benchmark: str | None = None) -> HyperparametersFile:
     for key in KEYS[2:]:
         if not isinstance(tables.get(key, {}), dict):
             raise UserError(f"{path}: {key}: found {tables[key]!r}, expected a table [{key}]")
+    if not any("global_batch_size" in tables.get(table, {}) for table in ("hyperparameters", "batch")):
+        raise UserError(
+            f"{path}: [batch] global_batch_size: missing, and it has no default; add the table [batch] with "
+            "global_batch_size = N, the samples of an optimizer step over all ranks"
+        )
     rules = _rules(tables, path)
     if tables.get("division") not in list(rules.values["divisions"]):
         expected = f"expected one of {', '.join(rules.values['divisions'])} ({rules.file_name})"

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from torch import nn
 import cosmoflow
 from compliance import mllog
 from cosmoflow import train
-from cosmoflow.config import Hyperparameters, System
+from cosmoflow.config import Hyperparameters, System, check_job
 from cosmoflow.synthesize import Simulation, synthesize
 from harness import config
 from harness.checkpoint import CheckpointError
@@ -264,16 +265,19 @@ def test_weight_decay_is_on_the_hidden_dense_kernels_only():
 
 def test_an_unequal_share_is_refused():
     settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
-    train.check_shares(settings, Grid(num_ranks=16))
+    check_job(settings, num_ranks=16, device_type="cpu")
     with pytest.raises(ConfigError, match="64 samples cannot be shared equally by 3 ranks"):
-        train.check_shares(settings, Grid(num_ranks=3))
+        check_job(settings, num_ranks=3, device_type="cpu")
 
 
 def test_ranks_that_share_samples_need_not_divide_the_batch():
     settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
-    train.check_shares(settings, Grid(shape=(2, 2), num_ranks=256))
+    settings = replace(settings, system=replace(settings.system, spatial_parts=(2, 2)))
+    check_job(settings, num_ranks=256, device_type="cpu")
     with pytest.raises(ConfigError, match="64 samples cannot be shared equally by 65 grids of 4 ranks"):
-        train.check_shares(settings, Grid(shape=(2, 2), num_ranks=260))
+        check_job(settings, num_ranks=260, device_type="cpu")
+    with pytest.raises(ConfigError, match="4 ranks per sample, and 6 ranks; launch a multiple of 4"):
+        check_job(settings, num_ranks=6, device_type="cpu")
 
 
 def rates(hyperparameters: Hyperparameters, num_epochs: int) -> list[float]:

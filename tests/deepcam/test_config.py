@@ -65,6 +65,8 @@ def test_only_what_belongs_to_the_optimizer_and_the_schedule_is_logged():
 )
 def test_what_the_closed_division_forbids_is_named(tmp_path, line, message):
     path = tmp_path / "hyperparameters.toml"
-    path.write_text(f'rules = "mlperf_hpc_3.0"\ndivision = "closed"\n[hyperparameters]\n{line}\n')
+    path.write_text(
+        f'rules = "mlperf_hpc_3.0"\ndivision = "closed"\n[hyperparameters]\n{line}\n[batch]\nglobal_batch_size = 2048\n'
+    )
     with pytest.raises(ConfigError, match=message):
         load(CONFIGS / "closed", path)

@@ -14,7 +14,7 @@ import deepcam
 from compliance import mllog
 from deepcam import train
 from deepcam.channel_statistics import Normalise
-from deepcam.config import Hyperparameters, System
+from deepcam.config import Hyperparameters, System, check_job
 from deepcam.loss import weighted_cross_entropy
 from deepcam.synthesize import World as Climate
 from deepcam.synthesize import synthesize
@@ -205,9 +205,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(accumulation, make_d
 
 def test_unequal_shares_are_refused():
     settings = config.load(CONFIGS / "closed", hyperparameters_type=Hyperparameters, system_type=System)
-    train.check_shares(settings, World(num_ranks=16))
+    check_job(settings, num_ranks=16, device_type="cpu")
     with pytest.raises(ConfigError, match="2048 samples cannot be shared equally by 3 ranks x 1 accumulated gradients"):
-        train.check_shares(settings, World(num_ranks=3))
+        check_job(settings, num_ranks=3, device_type="cpu")
 
 
 def test_a_batch_norm_group_that_does_not_divide_the_ranks_is_refused(configure):
@@ -215,4 +215,4 @@ def test_a_batch_norm_group_that_does_not_divide_the_ranks_is_refused(configure)
     with pytest.raises(
         ConfigError, match="batchnorm_group_size: found 4, expected a divisor of the number of ranks, 2"
     ):
-        train.check_shares(settings, World(num_ranks=2))
+        check_job(settings, num_ranks=2, device_type="cpu")

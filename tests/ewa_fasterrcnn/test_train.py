@@ -10,12 +10,11 @@ import torch
 import ewa_fasterrcnn
 from compliance import mllog
 from ewa_fasterrcnn import train
-from ewa_fasterrcnn.config import Hyperparameters, System
+from ewa_fasterrcnn.config import Hyperparameters, System, check_job
 from ewa_fasterrcnn.model.backbone import ResNet50
 from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN
 from harness import config
 from harness.config import ConfigError
-from harness.distributed.world import World
 from harness.optim.optimizers import LAMB, LARS
 from tests import commands
 
@@ -133,22 +132,22 @@ def settings(**system) -> config.Config:
 
 
 def test_an_unequal_share_is_refused():
-    train.check_configuration(settings(), World(num_ranks=8))
+    check_job(settings(), num_ranks=8, device_type="cpu")
     with pytest.raises(ConfigError, match="8 samples cannot be shared equally by 3 ranks"):
-        train.check_configuration(settings(), World(num_ranks=3))
+        check_job(settings(), num_ranks=3, device_type="cpu")
 
 
 def test_frozen_norms_need_weights_and_others_take_none(tmp_path):
     with pytest.raises(ConfigError, match=r"pretrained_weights: found .* with norm 'group'"):
-        train.check_configuration(settings(pretrained_weights=tmp_path / "weights.pt"), World())
+        check_job(settings(pretrained_weights=tmp_path / "weights.pt"), num_ranks=1, device_type="cpu")
     frozen = replace(settings(), hyperparameters=Hyperparameters(norm="frozen"))
     with pytest.raises(ConfigError, match="pretrained_weights: found None with norm 'frozen'"):
-        train.check_configuration(frozen, World())
+        check_job(frozen, num_ranks=1, device_type="cpu")
 
 
 def test_tf32_is_for_accelerators():
     with pytest.raises(ConfigError, match="precision: found 'tf32' on a CPU"):
-        train.check_configuration(settings(precision="tf32"), World())
+        check_job(settings(precision="tf32"), num_ranks=1, device_type="cpu")
 
 
 def test_what_draws_depends_on_seed_epoch_and_image():

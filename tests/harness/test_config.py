@@ -3,9 +3,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from msgspec import Meta
 
 from compliance.files.errors import UserError
 from compliance.rulesets.ruleset import RuleSetError
@@ -25,9 +26,10 @@ class Hyperparameters:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    num_workers: int = 4
+    num_workers: Annotated[int, Meta(ge=0)] = 4
     precision: Literal["fp32", "bf16"] = "fp32"
     data: Path | None = None
+    parts: tuple[int, ...] = ()
 
 
 HEAD = 'rules = "mlperf_hpc_3.0"\ndivision = "closed"\n'
@@ -71,9 +73,10 @@ def test_benchmark_is_the_package_of_the_hyperparameters(tmp_path, monkeypatch):
     [
         ("opt_base_learning_rate", "opt_base_learning_rat", "unknown key; did you mean 'opt_base_learning_rate'"),
         ("[batch]", "[bacth]", "bacth: unknown key; did you mean 'batch'"),
-        ("= 64", '= "64"', "global_batch_size: found '64', expected `int`, got `str`"),
-        ("= 64", "= true", "global_batch_size: found True, expected `int`, got `bool`"),
-        ("global_batch_size = 64", "", r"\[hyperparameters\] global_batch_size: missing"),
+        ("= 64", '= "64"', "global_batch_size: found '64', expected an integer"),
+        ("= 64", "= true", "global_batch_size: found True, expected an integer"),
+        ("global_batch_size = 64", "", r"\[batch\] global_batch_size: missing, and it has no default"),
+        ("[batch]\nglobal_batch_size = 64", "", r"\[batch\] global_batch_size: missing, and it has no default"),
         ("global_batch_size = 64", "global_batch_size = 64\nopt_base_learning_rate = 2", "expected in one of them"),
         ("closed", "clsoed", "division: found 'clsoed'"),
         ('rules = "mlperf_hpc_3.0"\n', "", "rules: no rule set"),
@@ -91,7 +94,7 @@ def test_benchmark_is_the_package_of_the_hyperparameters(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_error_names_the_file_and_what_to_mend(tmp_path, old, new, message):
+def test_error_names_the_file_and_how_to_fix_it(tmp_path, old, new, message):
     with pytest.raises(UserError, match=message) as caught:
         load(tmp_path, HYPERPARAMETERS.replace(old, new, 1))
     assert str(tmp_path / "hyperparameters.toml") in str(caught.value)
@@ -101,8 +104,11 @@ def test_error_names_the_file_and_what_to_mend(tmp_path, old, new, message):
     ("old", "new", "message"),
     [
         ("data =", "date =", r"\[system\] date: unknown key; did you mean 'data'"),
-        ('data = "/data"', 'precision = "fp8"', "precision: found 'fp8', invalid enum value 'fp8'"),
-        ('data = "/data"', "data = 3", "data: found 3, expected `Path`, got `int`"),
+        ('data = "/data"', 'precision = "fp8"', "precision: found 'fp8', expected one of 'fp32', 'bf16'"),
+        ('data = "/data"', "num_workers = -1", "num_workers: found -1, expected an integer at least 0"),
+        ('data = "/data"', "parts = 3", "parts: found 3, expected a list; each item: an integer"),
+        ('data = "/data"', 'parts = [1, "x"]', "parts: found .*, expected a list; each item: an integer"),
+        ('data = "/data"', "data = 3", "data: found 3, expected a path in quotes"),
         ("onprem", "on prem", r"\[submission\] status: found 'on prem', expected one of 'cloud', 'onprem'"),
         ('org = "Lab"\n', "", r"\[submission\] org: missing"),
         ("Lab", " ", r"\[submission\] org: found ' ', expected a text"),

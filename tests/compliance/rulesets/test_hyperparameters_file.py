@@ -87,9 +87,8 @@ def test_a_key_in_both_tables(write):
 
 def test_a_constraint_of_another_value_waits_for_it(tmp_path):
     path = tmp_path / "deepcam.toml"
-    text = (
-        'rules = "mlperf_hpc_2.0"\ndivision = "closed"\n[hyperparameters]\nopt_name = "{}"\nopt_max_grad_norm = 2.0\n'
-    )
+    head = 'rules = "mlperf_hpc_2.0"\ndivision = "closed"\n[batch]\nglobal_batch_size = 64\n'
+    text = head + '[hyperparameters]\nopt_name = "{}"\nopt_max_grad_norm = 2.0\n'
     path.write_text(text.format("AdamW"))
     assert faults(path, "deepcam") == []
     path.write_text(text.format("LAMB"))
@@ -122,3 +121,51 @@ def test_the_benchmark_is_that_of_the_folder_or_of_the_option(write):
     assert hyperparameters_file.read(path, "cosmoflow").benchmark.name == "cosmoflow"
     with pytest.raises(RuleSetError, match="did you mean 'cosmoflow'"):
         hyperparameters_file.read(path, "cosmo_flow")
+
+
+def test_a_global_batch_has_no_default(write):
+    with pytest.raises(UserError, match=r"\[batch\] global_batch_size: missing, and it has no default"):
+        hyperparameters_file.read(write("[batch]\nglobal_batch_size = 64\n"))
+
+
+CLOSED = ROOT / "cosmoflow" / "configs" / "closed"
+
+
+def configured(folder: Path, old: str = "", new: str = "") -> Path:
+    """A copy of CosmoFlow's Closed configuration, with a change in system.toml."""
+    folder.mkdir()
+    for name in ("hyperparameters.toml", "system.toml"):
+        text = (CLOSED / name).read_text()
+        assert name == "hyperparameters.toml" or old in text
+        (folder / name).write_text(text.replace(old, new) if name == "system.toml" and old else text)
+    return folder
+
+
+def test_a_folder_is_checked_with_its_system_and_the_job_s_ranks(tmp_path, capsys):
+    folder = configured(tmp_path / "mine")
+    assert main(["config", str(folder), "--benchmark", "cosmoflow", "--ranks", "64"]) == 0
+    assert capsys.readouterr().out == "passed: 0 faults; cosmoflow closed, mlperf_hpc_3.0, 64 ranks; with system.toml\n"
+
+
+def test_ranks_that_cannot_share_the_batch_are_named_before_the_job(tmp_path, capsys):
+    folder = configured(tmp_path / "mine")
+    assert main(["config", str(folder), "--benchmark", "cosmoflow", "--ranks", "48"]) == 1
+    fault = capsys.readouterr().out.splitlines()[0]
+    assert fault.startswith(f"{folder}/hyperparameters.toml: global_batch_size: 64 samples cannot be shared equally")
+
+
+def test_a_fault_of_system_toml_is_named_with_the_allowed_values(tmp_path, capsys):
+    precision = next(line for line in (CLOSED / "system.toml").read_text().splitlines() if line.startswith("precision"))
+    folder = configured(tmp_path / "mine", precision, 'precision = "fp17"')
+    assert main(["config", str(folder / "hyperparameters.toml"), "--benchmark", "cosmoflow", "--ranks", "8"]) == 1
+    expected = "[system] precision: found 'fp17', expected one of 'fp32', 'tf32', 'bf16', 'fp16', 'auto'"
+    assert f"{folder}/system.toml: {expected}" in capsys.readouterr().out
+
+
+def test_settings_that_the_device_does_not_have_are_named(tmp_path, capsys):
+    precision = next(line for line in (CLOSED / "system.toml").read_text().splitlines() if line.startswith("precision"))
+    folder = configured(tmp_path / "mine", precision, 'precision = "fp16"')
+    command = ["config", str(folder), "--benchmark", "cosmoflow"]
+    assert main([*command, "--device", "cuda"]) == 0
+    assert main([*command, "--device", "cpu"]) == 1
+    assert "precision: found 'fp16' on a CPU; it needs an accelerator" in capsys.readouterr().out
