@@ -112,6 +112,7 @@ def _add_finding_options(check: argparse.ArgumentParser) -> None:
     add("--all", action="store_true", help="text: print every finding, also of a rule that is broken in many places")
     add("--diff", type=Path, metavar="OTHER", help="show hyperparameters next to those of another entry")
     add("--against", type=Path, metavar="ROUND", help="find logs that are also in an earlier round")
+    add("--allowed-signers", type=Path, metavar="FILE", help="keys that may sign log_digests.txt, as for ssh-keygen -Y")
 
 
 def _add_rule_verbs(verbs) -> None:

@@ -5,10 +5,18 @@
     digest.update(':::MLLOG {"key": "run_start", ...}')
     digest.hexdigest()                       # the value of the event log_digest that is logged next
 
-A run logs the event `log_digest` after every epoch and after run_stop; its value is the digest of all events before it,
-earlier `log_digest` events included. The digest covers the JSON text of the events only: other output, line ends and a
-prefix before the marker do not matter, and a resumed run continues the digest of the events that its log has kept.
-A submitter can write the whole chain anew; who signs the last digest says that it is the run's.
+The format that `check` verifies (rule L121):
+
+- The digest is SHA-256, as 64 lower-case hexadecimal digits.
+- Each event adds its JSON text, byte for byte, from the `{` after the marker `:::MLLOG` to the matching `}`, and one
+  line feed. A prefix before the marker, blanks around the text, line ends, and lines without an event add nothing.
+- A run logs {"key": "log_digest", "value": DIGEST, "event_type": "POINT_IN_TIME", ...} after each epoch_stop and after
+  run_stop. DIGEST covers all events before this one, earlier log_digest events included; this one is added after it.
+- The last log_digest of a log comes after run_stop. Either all runs of an entry have them, or none (L125).
+- A resumed run continues with `LogDigest.of(log)`, the digest of the events that its log has kept.
+
+A submitter can write the whole chain anew. Whoever signs the digests (compliance/submissions/log_digests.py) vouches
+for the logs, and nobody else can change them afterwards.
 """
 
 import json

@@ -17,16 +17,19 @@ from compliance import checks
 from compliance.checks import waivers
 from compliance.checks.registry import Finding
 from compliance.entry_results import EntryResult, entry_results
+from compliance.files import regular_file
 from compliance.rulesets import ruleset
 from compliance.rulesets.ruleset import RuleSet
 from compliance.scoring import score
 from compliance.scoring.score import Score
 from compliance.submissions import reader, rules_choice
+from compliance.submissions.log_digests import AllowedSigners
 from compliance.submissions.reader import Entry, Submission
 from compliance.submissions.rules_choice import RuleSetChoice
 
 SEVERITIES = ("error", "waived", "warning", "manual")
 """The gravest first; a waived finding was an error or a warning."""
+MAX_SIGNERS_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +123,25 @@ class Review:
 
 
 def review(
-    path: Path, rules: str | None = None, *, earlier: Path | None = None, waived_by: Path | None = None
+    path: Path,
+    rules: str | None = None,
+    *,
+    earlier: Path | None = None,
+    waived_by: Path | None = None,
+    allowed_signers: Path | None = None,
 ) -> Review:
     """Read, check and score PATH. UserError if that is impossible.
 
-    `earlier` is another round, whose logs should not appear again in this one; `waived_by` is the reviewer's file.
+    `earlier` is another round, whose logs should not appear again in this one; `waived_by` and `allowed_signers` are
+    the reviewer's files of accepted findings and of keys.
     """
+    if allowed_signers is not None:
+        regular_file.read(allowed_signers, MAX_SIGNERS_BYTES)  # an unreadable file is reported before the work
     granted = waivers.read_granted(waived_by, path) if waived_by else None
     read, chosen = read_and_choose(path, rules)
     results = entry_results(read.entries, chosen.ruleset)
-    shared = checks.check_whole(read, chosen.ruleset, earlier=reader.read(earlier) if earlier else None)
+    signers = AllowedSigners(file=allowed_signers)
+    shared = checks.check_whole(read, chosen.ruleset, reader.read(earlier) if earlier else None, signers)
     own = [finding for result in results for finding in result.findings]
     findings = waivers.apply([*own, *shared], granted) if granted else [*own, *shared]
     return Review(

@@ -12,7 +12,8 @@ hyperparameters.py  H: the configuration of the runs; borrowed.py: hyperparamete
 system.py           S: system descriptions
 convergence.py      C: epochs to converge
 hpc_ai500.py        rules of HPC AI500 only, with ids in 5xx
-package.py          P: code and power logs; template.py: what is left to fill in; waivers.py: accepted findings
+package.py          P: code and power logs; template.py: what is left to fill in; signed.py: digests of all logs and
+                    their signature; waivers.py: accepted findings
 
 May import: compliance.scoring, submissions, rulesets, files, mllog and run_log. New modules are added to FAMILIES.
 """
@@ -35,6 +36,7 @@ from compliance.checks import (
     plausible,
     quality,
     results,
+    signed,
     system,
     template,
     text,
@@ -44,6 +46,7 @@ from compliance.checks import (
 )
 from compliance.checks.registry import RULES, EntryRules, Fault, Finding, Rule
 from compliance.rulesets.ruleset import RuleSet, RuleSetError
+from compliance.submissions.log_digests import AllowedSigners
 from compliance.submissions.reader import Entry, Submission
 
 FAMILIES = (
@@ -64,6 +67,7 @@ FAMILIES = (
     hpc_ai500,
     package,
     template,
+    signed,
     waivers,
 )
 
@@ -99,11 +103,17 @@ def _more(path: Path, rule: str, number: int) -> Finding:
     return RULES[rule].finding(Fault(path, f"{number} more findings of this rule"))
 
 
-def check_whole(submission: Submission, ruleset: RuleSet, earlier: Submission | None = None) -> list[Finding]:
+def check_whole(
+    submission: Submission,
+    ruleset: RuleSet,
+    earlier: Submission | None = None,
+    signers: AllowedSigners | None = None,
+) -> list[Finding]:
     """Findings of the rules on organizations and on the whole submission."""
     findings = list(_run(_rules_of("submission"), submission, ruleset, earlier=earlier))
+    signers = signers or AllowedSigners()
     for organization in submission.organizations:
-        findings += _run(_rules_of("organization"), organization, ruleset)
+        findings += _run(_rules_of("organization"), organization, ruleset, signers=signers)
     return findings
 
 
@@ -134,9 +144,10 @@ def _run(
     ruleset: RuleSet,
     limits: EntryRules | None = None,
     earlier: Submission | None = None,
+    signers: AllowedSigners | None = None,
 ) -> Iterator[Finding]:
     """Findings on one subject; a rule is skipped if its prerequisite found something or was skipped itself."""
-    contexts = {None: subject, "ruleset": ruleset, "limits": limits, "earlier": earlier}
+    contexts = {None: subject, "ruleset": ruleset, "limits": limits, "earlier": earlier, "signers": signers}
     failed: set[str] = set()
     for rule in rules:
         context = contexts[rule.context]

@@ -11,8 +11,9 @@
         \"\"\"
 
 The name of the first parameter is the subject of the rule: `log`, `entry`, `organization`, `submission`, or `waivers`
-(the reviewer's, after all other rules). An optional second one is `limits` (of that log or entry), `ruleset`, or
-`earlier` (another round, if one is given). A rule is skipped if its prerequisite found something on the same subject.
+(the reviewer's, after all other rules). An optional second one is `limits` (of that log or entry), `ruleset`, `earlier`
+(another round, if one is given), or `signers` (the reviewer's keys, for organizations). A rule is skipped if its
+prerequisite found something on the same subject.
 """
 
 import inspect
@@ -25,7 +26,7 @@ from pathlib import Path
 from compliance.rulesets.ruleset import Benchmark, RuleSet
 
 SCOPES = ("log", "entry", "organization", "submission", "waivers")
-CONTEXTS = ("limits", "ruleset", "earlier")
+CONTEXTS = ("limits", "ruleset", "earlier", "signers")
 SEVERITIES = ("error", "warning", "manual")
 SECTIONS = re.compile(r"^(Why|Example|Fix): ", re.MULTILINE)
 

@@ -16,7 +16,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.diff is not None and arguments.format not in ("text", "json"):
         raise UserError(f"--diff: found --format {arguments.format}, expected text or json")
     with _output.open_output(arguments) as file:
-        outcome = review(arguments.path, arguments.rules, earlier=arguments.against, waived_by=arguments.waivers)
+        outcome = review(
+            arguments.path,
+            arguments.rules,
+            earlier=arguments.against,
+            waived_by=arguments.waivers,
+            allowed_signers=arguments.allowed_signers,
+        )
         outcome = replace(outcome, least_severity=arguments.severity)
         verdict = findings_text.verdict(outcome) + "\n"
         _output.emit(_text(outcome, arguments), file, arguments, outcome.choice, summary=verdict)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from compliance.reports.tables import printable
 from compliance.submissions import run_files
+from compliance.submissions.log_digests import NAMESPACE
 from compliance.submissions.packaging import Options, package
 
 
@@ -22,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = [*packaged.entries, f"rules {packaged.choice}"]
     lines += _paragraph("not packaged:", run_files.lines(packaged.skipped))
     lines += _paragraph("still to be written:", packaged.to_write)
+    lines += _paragraph("to sign:", [f"ssh-keygen -Y sign -f KEY -n {NAMESPACE} {path}" for path in packaged.digests])
     print("\n".join(map(printable, [*lines, "", f"then: python -m compliance check {arguments.output}"])))
     return 0
 

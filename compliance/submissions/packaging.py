@@ -17,7 +17,7 @@ from compliance.files import atomic_write, json_file, lock
 from compliance.files.errors import UserError
 from compliance.mllog import RunLog
 from compliance.rulesets.ruleset import RuleSet
-from compliance.submissions import entry_files, rules_choice, run_files, source_code, template
+from compliance.submissions import entry_files, log_digests, rules_choice, run_files, source_code, template
 from compliance.submissions.entry_files import EntryFiles
 from compliance.submissions.layout import EntryTree, folder_name
 from compliance.submissions.reader import MAX_JSON_BYTES, Entry, Organization, Submission
@@ -66,6 +66,8 @@ class Packaged:
     """Files that are not logs of complete runs."""
     to_write: tuple[str, ...]
     """A line for each thing that is left to the submitter."""
+    digests: tuple[Path, ...] = ()
+    """The files of log digests, to be signed."""
 
 
 def package(runs: Iterable[Path], output: Path, options: Options) -> Packaged:
@@ -80,11 +82,13 @@ def package(runs: Iterable[Path], output: Path, options: Options) -> Packaged:
             entries.append(line)
             to_write += left
         to_write += _unfilled(root, chosen.ruleset)
+        digests = [_write_digests(organization) for organization in _organizations(root)]
     return Packaged(
         choice=chosen,
         entries=tuple(line.replace(str(root), str(output)) for line in entries),
         skipped=files.skipped,
         to_write=tuple(line.replace(str(root), str(output)) for line in to_write),
+        digests=tuple(output / path.relative_to(root) for path in digests),
     )
 
 
@@ -204,10 +208,21 @@ def _run_count_doubts(logs: list[RunLog], tree: EntryTree, rules: RuleSet) -> It
 
 def _unfilled(root: Path, rules: RuleSet) -> Iterator[str]:
     """Empty keys of the system descriptions, and the places of the template that are to be filled in."""
-    for organization in sorted(path for path in root.iterdir() if path.is_dir()):
+    for organization in _organizations(root):
         for description in sorted(organization.glob("systems/*.json")):
             values = json_file.load(description, MAX_JSON_BYTES)
             empty = [key for key in rules.values["system_description"]["keys"] if values.get(key, "") == ""]
             if empty:
                 yield f"{description}: {', '.join(empty)}"
         yield from (f"{place.path}:{place.line}: {place.text}" for place in template.unfilled(organization))
+
+
+def _organizations(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+def _write_digests(organization: Path) -> Path:
+    """Write the digests of an organization's logs; the path of the file."""
+    path = organization / log_digests.FILE_NAME
+    atomic_write.write(path, log_digests.text_of(organization, organization.glob("results/**/result_*.txt")))
+    return path
