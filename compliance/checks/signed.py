@@ -21,8 +21,8 @@ def digests_are_the_logs(organization: Organization) -> Iterator[Fault]:
 
     Why: the file says which logs were packaged, and its signature is worth nothing for other logs.
     Example: an eval_error of result_3.txt changed after packaging; a run added or removed.
-    Fix: package the logs again and sign the new file, or submit the logs that were packaged. Logs may be renumbered, and
-    moved to pruned_results/, within their entry.
+    Fix: package the logs again and sign the new file, or submit the logs that were packaged. Logs may be renumbered,
+    and moved to pruned_results/, within their entry.
     """
     file = organization.folder / FILE_NAME
     if not file.exists():
