@@ -9,27 +9,30 @@ import json
 import sys
 from importlib import import_module
 from pathlib import Path
+from subprocess import CalledProcessError
 
 from compliance import command_line
-from compliance.files import atomic_write
-from perf.measurement import NotMeasurable, as_markdown
+from perf import page
+from perf.measurement import NotMeasurable
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD = """# Performance
-
-Written by `make bench`: every figure is measured against a named peer or the machine's own limit, in one run. A ratio
-above 1 means that this project is faster.
-"""
-
-
 NAMES = ("compliance", "cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcnn", "staging", "communication")
 """Modules of this folder, each with measure() -> Measurement; imported when they are measured."""
+
+
+MISSING = (NotMeasurable, ModuleNotFoundError, FileNotFoundError, CalledProcessError)
+"""Errors of a machine without a tool; the other measurements go on."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = command_line.command("perf", __doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(NAMES)} (default: all)")
-    parser.add_argument("--output", type=Path, default=ROOT / "perf" / "results", help="folder of the JSON records")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "perf" / "results",
+        help="folder of the JSON records, a folder per machine",
+    )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
@@ -37,19 +40,23 @@ def main(arguments: list[str] | None = None) -> int:
     for name in options.names or NAMES:
         try:
             measurement = import_module(f"perf.{name}").measure()
-        except NotMeasurable as reason:
-            print(f"not measured: {reason}", file=sys.stderr)
+        except MISSING as reason:
+            print(f"not measured: {explain(name, reason)}", file=sys.stderr)
             continue
-        measurement.write(options.output)
-        print(as_markdown(json.loads((options.output / f"{measurement.name}.json").read_text())), flush=True)
-    write_page(options.output, ROOT / "docs" / "performance.md")
+        print(page.table(json.loads(measurement.write(options.output).read_text())), flush=True)
+    page.write(options.output, ROOT / "docs" / "performance.md")
     return 0
 
 
-def write_page(records: Path, page: Path) -> None:
-    """Write docs/performance.md from all records."""
-    sections = [as_markdown(json.loads(path.read_text())) for path in sorted(records.glob("*.json"))]
-    atomic_write.write(page, "\n".join([HEAD, *sections]))
+def explain(name: str, reason: Exception) -> str:
+    """What a measurement needs that this machine does not have, or which command of it failed."""
+    if isinstance(reason, NotMeasurable):
+        return str(reason)
+    if isinstance(reason, ModuleNotFoundError):
+        return f"{name}: the module {reason.name} is not installed"
+    if isinstance(reason, FileNotFoundError):
+        return f"{name}: {reason.filename} not found"
+    return f"{name}: {reason}"
 
 
 if __name__ == "__main__":

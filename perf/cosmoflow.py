@@ -11,8 +11,8 @@ import torch
 from torch.nn.functional import mse_loss
 
 from cosmoflow.model import CosmoFlow, log_counts
-from harness import precision
 from harness.flops import training_flops
+from perf import peak
 from perf.measurement import Measurement, Row
 from perf.turns import in_turn, training_row
 
@@ -34,6 +34,7 @@ class Variant:
 def variants() -> dict[str, Variant]:
     return {
         "plain": Variant(pool_first=False, layout=torch.contiguous_format, bf16=False),
+        "plain bf16": Variant(pool_first=False, layout=torch.contiguous_format, bf16=True),
         "fp32": Variant(pool_first=True, layout=torch.channels_last_3d, bf16=False),
         "bf16": Variant(pool_first=True, layout=torch.channels_last_3d, bf16=True),
     }
@@ -43,7 +44,7 @@ def measure() -> Measurement:
     return Measurement(
         name="cosmoflow",
         title="CosmoFlow: training on CPU",
-        peer="the reference order in the same PyTorch (NCDHW, activation before pooling, fp32)",
+        peer="the reference order in the same PyTorch (NCDHW, activation before pooling, fp32 or plain bf16)",
         method=f"Median of {NUM_STEPS} whole training steps of each variant, taken in turn in one process.",
         rows=[row for size, batch_size in SIZES.items() for row in _rows(size, batch_size)],
     )
@@ -53,10 +54,13 @@ def _rows(size: int, batch_size: int) -> list[Row]:
     steps = {name: _step(variant, size, batch_size) for name, variant in variants().items()}
     times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
     amounts = {"batch_size": batch_size, "flops": _flops_per_sample(size)}
-    hardware = "" if precision.choose("auto", "cpu") == "bf16" else "; this CPU has no bf16 matrix unit"
+    order = f"{size}^3, channels last and pooling first"
     return [
-        training_row(f"{size}^3, channels last and pooling first, fp32", times["fp32"], times["plain"], **amounts),
-        training_row(f"{size}^3, the same in bf16{hardware}", times["bf16"], times["plain"], **amounts),
+        training_row(f"{order}, fp32", times["fp32"], times["plain"], peak=peak.flops_per_s("fp32"), **amounts),
+        *(
+            training_row(f"{order}, bf16{beside}", times["bf16"], times[peer], peak=peak.flops_per_s("bf16"), **amounts)
+            for beside, peer in ((" beside plain bf16", "plain bf16"), ("", "plain"))
+        ),
     ]
 
 

@@ -26,8 +26,8 @@ from deepcam.loss import CLASS_WEIGHTS, weighted_cross_entropy
 from deepcam.metric import confusion, sample_iou
 from deepcam.model import DeepCAM, Pyramid
 from deepcam.sample_files import FORMATS
-from harness import precision
 from harness.flops import training_flops
+from perf import peak
 from perf.measurement import Measurement, Row
 from perf.turns import in_turn, training_row
 
@@ -40,8 +40,8 @@ def measure() -> Measurement:
     return Measurement(
         name="deepcam",
         title="DeepCAM: training and reading on CPU",
-        peer="for a step, the plain form in the same PyTorch (NCHW, fp32, softmax before the metric, pooled branch "
-        "tiled); for reading, a loop of h5py reads of the same files, without checks and batches",
+        peer="for a step, the plain form in the same PyTorch (NCHW, fp32 or plain bf16, softmax before the metric, pooled "
+        "branch tiled); for reading, a loop of h5py reads of the same files, without checks and batches",
         method=f"Medians of {NUM_STEPS} training steps with metric at {HEIGHT} x {WIDTH}, and the best of {NUM_EPOCHS} "
         f"epochs over {NUM_FILES} files in the page cache, each variant in turn in one process.",
         rows=[*_step_rows(), *_memory_rows(), *_loader_rows()],
@@ -71,6 +71,7 @@ class TiledPyramid(Pyramid):
 def _variants() -> dict[str, Variant]:
     return {
         "plain": Variant(layout=torch.contiguous_format, bf16=False, plain=True),
+        "plain bf16": Variant(layout=torch.contiguous_format, bf16=True, plain=True),
         "fp32": Variant(layout=torch.channels_last, bf16=False, plain=False),
         "bf16": Variant(layout=torch.channels_last, bf16=True, plain=False),
     }
@@ -81,10 +82,14 @@ def _step_rows() -> list[Row]:
     times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
     with torch.device("meta"):
         amounts = {"batch_size": BATCH_SIZE, "flops": training_flops(DeepCAM(), torch.empty(1, 16, HEIGHT, WIDTH))}
-    hardware = "" if precision.choose("auto", "cpu") == "bf16" else "; this CPU has no bf16 matrix unit"
     return [
-        training_row("channels last, fp32", times["fp32"], times["plain"], **amounts),
-        training_row(f"channels last, bf16{hardware}", times["bf16"], times["plain"], **amounts),
+        training_row("channels last, fp32", times["fp32"], times["plain"], peak=peak.flops_per_s("fp32"), **amounts),
+        *(
+            training_row(
+                f"channels last, bf16{beside}", times["bf16"], times[peer], peak=peak.flops_per_s("bf16"), **amounts
+            )
+            for beside, peer in ((" beside plain bf16", "plain bf16"), ("", "plain"))
+        ),
     ]
 
 
@@ -129,7 +134,8 @@ def _memory_rows() -> Iterator[Row]:
     """Measure each variant in its own process, because a process keeps the memory of earlier variants."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
-        peaks = dict(zip(_variants(), pool.map(_peak_mib, _variants()), strict=True))
+        names = ("plain", "fp32", "bf16")
+        peaks = dict(zip(names, pool.map(_peak_mib, names), strict=True))
     for name in ("fp32", "bf16"):
         what = f"peak memory of a process that trains, channels last, {name}"
         yield Row(what=what, unit="MiB", ours=peaks[name], peer=peaks["plain"], ratio=peaks["plain"] / peaks[name])

@@ -24,14 +24,21 @@ from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN, training_flops
 from ewa_fasterrcnn.model.region_proposals import proposal_losses
 from ewa_fasterrcnn.model.roi_ops import plain_roi_align, plain_suppress
 from ewa_fasterrcnn.year_files import YearFile
+from perf import peak
 from perf.measurement import Measurement, Row
-from perf.turns import Times, in_turn
+from perf.turns import Times, in_turn, training_row
 
 NUM_WARM_UPS = 1
 NUM_TURNS = 5
 NUM_REGIONS, NUM_BOXES, NUM_CHANNELS, MAP_SIZE = 256, 1000, 256, (96, 144)
 STEP_SIZE = (384, 576)
 """A quarter of the reference image, which fits into a laptop's memory."""
+LAYOUTS = {
+    "fp32": torch.channels_last,
+    "bf16": torch.channels_last,
+    "plain": torch.contiguous_format,
+    "plain bf16": torch.contiguous_format,
+}
 NUM_IMAGES, IMAGE_SHAPE = 6, (16, 768, 1152)
 BYTES_PER_MEBIBYTE = 2**20
 
@@ -41,7 +48,7 @@ def measure() -> Measurement:
     return Measurement(
         name="ewa_fasterrcnn",
         title="Faster R-CNN (EWA): training on CPU",
-        peer=f"{_operators_peer()} for the operators; the plain step (NCHW, fp32); plain reads of the same bytes",
+        peer=f"{_operators_peer()} for the operators; the plain step (NCHW, fp32 or plain bf16); plain reads of the same bytes",
         method=f"Median of {NUM_TURNS} turns of each, taken in turn in one process; the step's parts are shares of it.",
         rows=[*_operator_rows(), *_step_rows(), _reading_row()],
         versions=("torch", "h5py"),
@@ -97,22 +104,25 @@ def _boxes(num: int) -> Tensor:
 
 
 def _step_rows() -> list[Row]:
-    """One training step of the reference network: channels last in bf16 against plain fp32, and its parts."""
+    """Training steps of the reference network, channels last against plain and bf16 against fp32, and their parts."""
     model = FasterRCNN()
-    steps = {bf16: _Step(copy.deepcopy(model), bf16=bf16) for bf16 in (True, False)}
-    timed = _timed(steps[True].run, steps[False].run)
-    flops = training_flops(model, STEP_SIZE)
-    size = f"{STEP_SIZE[0]} x {STEP_SIZE[1]}"
-    hardware = "" if torch.cpu.get_capabilities().get("amx_bf16") else "; this CPU has no bf16 matrix unit"
-    whole = _rate_row(
-        f"training step of the reference at {size}, channels last in bf16{hardware}", "images/s", 1, *timed
-    )
-    rate = f"{flops / median(timed[0].wall_s) / 1e9:.0f} GFLOP/s"
+    steps = {
+        name: _Step(copy.deepcopy(model), layout=layout, bf16=name.endswith("bf16")) for name, layout in LAYOUTS.items()
+    }
+    times = in_turn({name: step.run for name, step in steps.items()}, num_warm_ups=NUM_WARM_UPS, num_turns=NUM_TURNS)
+    amounts = {"batch_size": 1, "flops": training_flops(model, STEP_SIZE), "unit": "images"}
+    size = f"reference at {STEP_SIZE[0]} x {STEP_SIZE[1]}"
+    pairs = {"fp32": ("fp32", "plain"), "bf16 beside plain bf16": ("bf16", "plain bf16"), "bf16": ("bf16", "plain")}
     return [
-        Row(**{**vars(whole), "note": f"{rate}; {whole.note}"}),
         *(
-            Row(what=f"share of that step: {name}", unit="%", ours=100 * share)
-            for name, share in steps[True].shares().items()
+            training_row(
+                f"{size}, channels last, {what}", times[ours], times[peer], peak=peak.flops_per_s(ours), **amounts
+            )
+            for what, (ours, peer) in pairs.items()
+        ),
+        *(
+            Row(what=f"share of the step in bf16: {name}", unit="%", ours=100 * share)
+            for name, share in steps["bf16"].shares().items()
         ),
     ]
 
@@ -122,8 +132,7 @@ class _Step:
 
     PARTS = ("backbone and pyramid", "region proposals", "RoIAlign and box head", "backward")
 
-    def __init__(self, model: FasterRCNN, *, bf16: bool) -> None:
-        layout = torch.channels_last if bf16 else torch.contiguous_format
+    def __init__(self, model: FasterRCNN, *, layout: torch.memory_format, bf16: bool) -> None:
         self.model, self.bf16 = model.to(memory_format=layout), bf16
         self.fields = torch.randn(1, 16, *STEP_SIZE).contiguous(memory_format=layout)
         storms = torch.tensor([[40.0, 60.0, 140.0, 180.0], [200.0, 300.0, 240.0, 350.0]])

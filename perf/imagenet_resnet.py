@@ -28,8 +28,9 @@ from imagenet_resnet.loader import loader
 from imagenet_resnet.model import DEVIATION_C, MEAN_C, ResNet50, normalised
 from imagenet_resnet.synthesize import synthesize
 from imagenet_resnet.synthetic.gratings import Drawing
+from perf import peak
 from perf.measurement import Measurement, Row
-from perf.turns import in_turn
+from perf.turns import in_turn, training_row
 
 SIDE = 224
 NUM_PICTURES, NUM_WORKERS, BATCH_SIZE = 512, 2, 32
@@ -44,11 +45,11 @@ def measure() -> Measurement:
         for form in ("folders", "shards"):
             synthesize(Path(folder, form), drawing, counts, form=form, num_processes=NUM_WORKERS)
         rows = _input_rows(Path(folder))
-    rows.append(_training_row())
+    rows += _training_rows()
     return Measurement(
         name="imagenet_resnet",
         title="ImageNet ResNet-50: input and training on CPU",
-        peer="input: torch DataLoader and Pillow, normalized fp32 images; training: NCHW in fp32",
+        peer="input: torch DataLoader and Pillow, normalized fp32 images; training: NCHW in fp32 or plain bf16",
         method=(
             f"Input: median of {NUM_EPOCHS} passes over {NUM_PICTURES} JPEGs of 500 x 375, {NUM_WORKERS} workers each. "
             f"Training: median of {NUM_STEPS} steps. Variants in turn, in one process."
@@ -101,20 +102,25 @@ def _pass_seconds(batches: Iterable) -> float:
     return time.perf_counter() - start
 
 
-def _row(what: str, rate: float, peer_rate: float, note: str = "") -> Row:
-    return Row(what=what, unit="images/s", ours=rate, peer=peer_rate, ratio=rate / peer_rate, note=note)
+def _row(what: str, rate: float, peer_rate: float) -> Row:
+    return Row(what=what, unit="images/s", ours=rate, peer=peer_rate, ratio=rate / peer_rate)
 
 
-def _training_row() -> Row:
-    steps = {"ours": _step(torch.channels_last, bf16=True), "peer": _step(torch.contiguous_format, bf16=False)}
+def _training_rows() -> list[Row]:
+    last, plain = torch.channels_last, torch.contiguous_format
+    variants = {"fp32": (last, False), "bf16": (last, True), "plain": (plain, False), "plain bf16": (plain, True)}
+    steps = {name: _step(layout, bf16=bf16) for name, (layout, bf16) in variants.items()}
     times = in_turn(steps, num_warm_ups=NUM_WARM_UP_STEPS, num_turns=NUM_STEPS)
-    rates = {name: TRAINING_BATCH_SIZE / median(taken.wall_s) for name, taken in times.items()}
-    cpu = {name: median(taken.cpu_s) / TRAINING_BATCH_SIZE for name, taken in times.items()}
     with torch.device("meta"):
         flops = training_flops(ResNet50(), torch.empty(1, 3, SIDE, SIDE))
-    note = f"batch {TRAINING_BATCH_SIZE}; {rates['ours'] * flops / 1e9:.0f} GFLOP/s; "
-    note += f"CPU-s an image {cpu['ours']:.3g}, peer {cpu['peer']:.3g}"
-    return _row("training at 224, channels last in bf16", rates["ours"], rates["peer"], note)
+    amounts = {"batch_size": TRAINING_BATCH_SIZE, "flops": flops, "unit": "images"}
+    pairs = {"fp32": ("fp32", "plain"), "bf16 beside plain bf16": ("bf16", "plain bf16"), "bf16": ("bf16", "plain")}
+    return [
+        training_row(
+            f"at {SIDE}, channels last, {what}", times[ours], times[peer], peak=peak.flops_per_s(ours), **amounts
+        )
+        for what, (ours, peer) in pairs.items()
+    ]
 
 
 def _step(layout: torch.memory_format, *, bf16: bool) -> Callable[[], None]:

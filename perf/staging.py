@@ -55,7 +55,8 @@ def measure() -> Measurement:
 
 def _large(folder: Path) -> list[Row]:
     source = _data_set(folder / "source", NUM_LARGE, np.random.default_rng(1).bytes(LARGE_BYTES))
-    seconds = _in_turn(folder / "out", {"ours": lambda out: stage(source, out), "dd": _dd(source), **_peers(source)})
+    peers = {**_dd(source), **_peers(source)}
+    seconds = _in_turn(folder / "out", {"ours": lambda out: stage(source, out), **peers})
     gigabytes = NUM_LARGE * LARGE_BYTES / 1e9
     return [
         Row(
@@ -65,7 +66,7 @@ def _large(folder: Path) -> list[Row]:
             peer=gigabytes / seconds[name],
             ratio=seconds[name] / seconds["ours"],
         )
-        for name in ("dd", "cp", "rsync")
+        for name in peers
     ]
 
 
@@ -74,7 +75,8 @@ def _small(folder: Path) -> list[Row]:
     source, packed = _data_set(folder / "source", NUM_SMALL, counts), folder / "packed"
     archive.pack(source, packed)
     ours = {"packed": lambda out: stage(packed, out), "plain": lambda out: stage(source, out)}
-    seconds = _in_turn(folder / "out", {**ours, **_peers(source)})
+    peers = _peers(source)
+    seconds = _in_turn(folder / "out", {**ours, **peers})
     return [
         Row(
             what=f"one node, {NUM_SMALL} files of {SMALL_BYTES >> 10} KiB, {form}, beside {name}",
@@ -85,7 +87,7 @@ def _small(folder: Path) -> list[Row]:
             note="packed once before, with harness.archive" if form == "packed" else "",
         )
         for form in ours
-        for name in ("cp", "rsync")
+        for name in peers
     ]
 
 
@@ -120,10 +122,14 @@ def _shared(folder: Path) -> list[Row]:
 
 def _peers(source: Path) -> dict[str, Copy]:
     peers = {"cp": ["cp", "-r", f"{source}/."], "rsync": ["rsync", "-a", f"{source}/"]}
-    return {name: lambda out, line=line: subprocess.run([*line, f"{out}/"], check=True) for name, line in peers.items()}
+    return {
+        name: lambda out, line=line: subprocess.run([*line, f"{out}/"], check=True)
+        for name, line in peers.items()
+        if shutil.which(name)
+    }
 
 
-def _dd(source: Path) -> Copy:
+def _dd(source: Path) -> dict[str, Copy]:
     direct = ["bs=16M", "iflag=direct", "oflag=direct"]
 
     def copy(out: Path) -> None:
@@ -132,7 +138,7 @@ def _dd(source: Path) -> Copy:
             line = ["dd", f"if={path}", f"of={out / path.name}", *direct, "conv=fsync", "status=none"]
             subprocess.run(line, check=True)
 
-    return copy
+    return {"dd": copy} if shutil.which("dd") else {}
 
 
 def _in_turn(out: Path, copies: dict[str, Copy]) -> dict[str, float]:

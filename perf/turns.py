@@ -2,7 +2,7 @@
 """Run several functions in turns in one process, so that other load on the machine affects all of them equally.
 
 times = in_turn({"ours": step, "peer": plain_step}, num_warm_ups=2, num_turns=7)
-training_row("at 224", times["ours"], times["peer"], batch_size=8, flops=flops_of_a_sample)
+training_row("at 224", times["ours"], times["peer"], batch_size=8, flops=flops_of_a_sample, peak=1e11)
 """
 
 import time
@@ -34,15 +34,22 @@ def in_turn(works: Mapping[str, Callable[[], object]], *, num_warm_ups: int, num
     return times
 
 
-def training_row(what: str, ours: Times, peer: Times, *, batch_size: int, flops: int) -> Row:
-    """Row that compares the median rates of two training steps; `flops` is the cost of training on one sample."""
+def training_row(
+    what: str, ours: Times, peer: Times, *, batch_size: int, flops: int, peak: float, unit: str = "samples"
+) -> Row:
+    """Row that compares the median rates of two training steps.
+
+    `flops` is the cost of training on one sample, `peak` the machine's operations per second in our precision.
+    """
     rate, peer_rate = batch_size / median(ours.wall_s), batch_size / median(peer.wall_s)
     cpu_s, peer_cpu_s = median(ours.cpu_s) / batch_size, median(peer.cpu_s) / batch_size
+    per_sample = f"CPU-s per sample {cpu_s:.3g}, peer {peer_cpu_s:.3g}"
     return Row(
         what=f"training, {what}",
-        unit="samples/s",
+        unit=f"{unit}/s",
         ours=rate,
         peer=peer_rate,
         ratio=rate / peer_rate,
-        note=f"batch {batch_size}; {rate * flops / 1e9:.0f} GFLOP/s; CPU-s a sample {cpu_s:.3g}, peer {peer_cpu_s:.3g}",
+        peak_share=rate * flops / peak,
+        note=f"batch {batch_size}; {rate * flops / 1e9:.0f} of {peak / 1e9:.0f} GFLOP/s; {per_sample}",
     )

@@ -42,7 +42,7 @@ def test_the_link_carries_what_its_rate_allows():
 
 def test_a_machine_without_namespaces_is_told_why(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(communication, "missing", lambda: "network namespaces need root")
-    monkeypatch.setattr(perf_command, "write_page", lambda records, page: None)
+    monkeypatch.setattr(perf_command.page, "write", lambda records, page: None)
     assert perf_command.main(["communication", "--output", str(tmp_path)]) == 0
     assert capsys.readouterr().err == "not measured: communication: network namespaces need root\n"
     assert not list(tmp_path.iterdir())

@@ -21,7 +21,8 @@ def test_turns_alternate_and_warm_ups_do_not_count():
 def test_a_row_compares_the_medians_as_rates():
     ours = Times(wall_s=[0.5, 9.0, 0.4], cpu_s=[1.0, 1.0, 1.0])
     peer = Times(wall_s=[1.0, 1.0, 1.0], cpu_s=[2.0, 2.0, 2.0])
-    row = training_row("in bf16", ours, peer, batch_size=4, flops=10**9)
+    row = training_row("in bf16", ours, peer, batch_size=4, flops=10**9, peak=32e9)
     assert (row.what, row.unit, row.ours, row.peer) == ("training, in bf16", "samples/s", 8.0, 4.0)
     assert row.ratio == pytest.approx(2.0)
-    assert row.note == "batch 4; 8 GFLOP/s; CPU-s a sample 0.25, peer 0.5"
+    assert row.peak_share == pytest.approx(0.25)
+    assert row.note == "batch 4; 8 of 32 GFLOP/s; CPU-s per sample 0.25, peer 0.5"
