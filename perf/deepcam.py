@@ -40,8 +40,8 @@ def measure() -> Measurement:
     return Measurement(
         name="deepcam",
         title="DeepCAM: training and reading on CPU",
-        peer="for a step, the plain form in the same PyTorch (NCHW, fp32 or plain bf16, softmax before the metric, pooled "
-        "branch tiled); for reading, a loop of h5py reads of the same files, without checks and batches",
+        peer="for a step, the plain form in the same PyTorch (NCHW, fp32 or plain bf16, softmax before the metric, "
+        "pooled branch tiled); for reading, a loop of h5py reads of the same files, without checks and batches",
         method=f"Medians of {NUM_STEPS} training steps with metric at {HEIGHT} x {WIDTH}, and the best of {NUM_EPOCHS} "
         f"epochs over {NUM_FILES} files in the page cache, each variant in turn in one process.",
         rows=[*_step_rows(), *_memory_rows(), *_loader_rows()],
