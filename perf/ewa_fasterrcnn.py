@@ -48,7 +48,7 @@ def measure() -> Measurement:
     return Measurement(
         name="ewa_fasterrcnn",
         title="Faster R-CNN (EWA): training on CPU",
-        peer=f"{_operators_peer()} for the operators; the plain step (NCHW, fp32 or plain bf16); plain reads of the bytes",
+        peer=f"{_operators_peer()} for the operators; the plain step (NCHW, fp32 or bf16); plain reads of the bytes",
         method=f"Median of {NUM_TURNS} turns of each, taken in turn in one process; the step's parts are shares of it.",
         rows=[*_operator_rows(), *_step_rows(), _reading_row()],
         versions=("torch", "h5py"),
