@@ -16,7 +16,10 @@ from perf import page
 from perf.measurement import NotMeasurable
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("compliance", "cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcnn", "staging", "communication")
+NAMES = (
+    *("compliance", "hostile_input", "cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcnn"),
+    *("staging", "communication"),
+)
 """Modules of this folder, each with measure() -> Measurement; imported when they are measured."""
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/performance.md: a verdict for every ratio, a table per machine, and measurements that lack a tool are named."""
 
+from pathlib import Path
 from subprocess import CalledProcessError
 
 import pytest
@@ -98,3 +99,16 @@ def test_a_peer_that_is_not_installed_gives_no_figure(monkeypatch):
     monkeypatch.setattr(compliance, "find_spec", lambda name: None)
     with pytest.raises(measurement.NotMeasurable, match="mlperf-logging, the peer, is not installed"):
         compliance.measure()
+
+
+def test_the_document_is_made_from_the_records(tmp_path):
+    root = Path(perf_command.__file__).parents[1]
+    page.write(root / "perf" / "results", tmp_path / "performance.md")
+    assert (tmp_path / "performance.md").read_text() == (root / "docs" / "performance.md").read_text()
+
+
+def test_every_measurement_is_known_to_the_command():
+    modules = {
+        path.stem for path in Path(perf_command.__file__).parent.glob("*.py") if "def measure()" in path.read_text()
+    }
+    assert modules == set(perf_command.NAMES)
