@@ -2,7 +2,8 @@
 """The library that all four benchmarks train with: plain functions and context managers, no framework.
 
 run.py            the only writer of the event log: legal order of events, target, status
-event_log.py      the file of mlperf-logging lines of one run
+event_log.py      the file of mlperf-logging lines of one run; run_lines.py: what a run prints; provenance.py: digests
+                  of code, configuration and data; loss_watch.py: losses that are NaN or infinite
 config.py         the two TOML files -> frozen dataclasses, checked against the rules; validate.py: bounds of fields
 train_command.py  the request of a train command; cli.py: options and exit codes of all commands;
                   hpc_train.py: one command for all benchmarks

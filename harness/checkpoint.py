@@ -6,21 +6,26 @@
         ...
     python -m cosmoflow.train ... --output result_0.txt --resume
 
-A checkpoint holds the states of the named parts, the random states of all ranks, the epoch and the length of the event
-log. The order of samples and the learning rate follow from seed and epoch. On CPU, a resumed run has the losses of an
-uninterrupted one to the last bit. Its log is cut back to the checkpoint, records `restart`, and continues; as a timed
-run it does not count.
+A checkpoint holds the states of the named parts, the random states of all ranks, the epoch, and the length and the
+SHA-256 of the event log. The order of samples and the learning rate follow from seed and epoch. On CPU, a resumed run
+has the losses of an uninterrupted one to the last bit. Its log is cut back to the checkpoint, records `restart`, and
+continues; as a timed run it does not count. A log that was edited before that point is not continued. If a run was
+killed before its first checkpoint, it starts anew and its former log is kept under another name.
 
 Checkpoints are files in <output>.checkpoints whose names hold the epoch and the SHA-256 of the content. Each is written
-under a hidden name and then renamed, and the last two are kept, so that neither a kill nor a full disk leaves a run
-without one. They are deleted when the run succeeds. Only rank 0 writes and reads them, so a part must have the same
-state on all ranks; running statistics of batch norm are averaged for this, as before an evaluation.
+under another name and then renamed, and the last two are kept, so that neither a kill nor a full disk leaves a run
+without one. If one cannot be read, the one before it is used. They are deleted when the run succeeds. Only rank 0
+writes and reads them, so a part must have the same state on all ranks; running statistics of batch norm are averaged
+for this, as before an evaluation.
 """
 
+import hashlib
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,7 +38,7 @@ from compliance import mllog
 from compliance.files import atomic_write
 from compliance.files.errors import UserError
 from harness.config import Config, logged_values
-from harness.data.manifest import FILE_NAME, Manifest, sha256
+from harness.data.manifest import sha256
 from harness.distributed import batch_norm
 from harness.distributed.world import World
 
@@ -44,6 +49,8 @@ NUM_DIGITS = 16
 
 class CheckpointError(UserError):
     """A run that cannot be resumed, or a checkpoint that cannot be written."""
+
+    same_on_all_ranks = True
 
 
 class Stateful(Protocol):
@@ -60,6 +67,8 @@ class Checkpoint:
     num_epochs_done: int
     num_log_bytes: int
     """Length of the event log."""
+    log_sha256: str
+    """SHA-256 of that part of the event log."""
     identity: dict[str, Any]
     """Values that must be equal in the run that continues; see identity()."""
     parts: dict[str, dict[str, Any]]
@@ -72,10 +81,21 @@ class Checkpoints:
     """The checkpoints of one run. Every method is a collective: all ranks call it."""
 
     def __init__(
-        self, *, world: World, output: Path, identity: dict[str, Any], every_epochs: int, **parts: Stateful
+        self,
+        *,
+        world: World,
+        output: Path,
+        identity: dict[str, Any],
+        every_epochs: int,
+        uninterrupted: Callable[[], AbstractContextManager] = nullcontext,
+        **parts: Stateful,
     ) -> None:
-        """`output`: event log of the run; `every_epochs`: epochs from one checkpoint to the next, 0 for none."""
+        """`output`: event log of the run; `every_epochs`: epochs from one checkpoint to the next, 0 for none.
+
+        `uninterrupted`: makes a block in which no signal raises; PyTorch would report it as a failed write.
+        """
         self._world, self._output, self._every, self._identity = world, output, every_epochs, identity
+        self._uninterrupted = uninterrupted
         self._parts = {name: _unwrapped(part) for name, part in parts.items()}
 
     def save(self, num_epochs_done: int) -> None:
@@ -87,23 +107,39 @@ class Checkpoints:
                 batch_norm.average_running_statistics(part)
         random, fault = self._gather(_random_state(self._world.device)), None
         if self._world.rank == 0:
+            with self._uninterrupted():
+                fault = self._write(num_epochs_done, random)
+        _raise_on_all(self._world, fault)
+
+    def _write(self, num_epochs_done: int, random: list[dict[str, torch.Tensor]]) -> str | None:
+        """Write a checkpoint; returns the reason if it cannot be written."""
+        folder = folder_of(self._output)
+        try:
+            atomic_write.sync(self._output)
+            num_bytes = self._output.stat().st_size
             checkpoint = Checkpoint(
                 num_epochs_done=num_epochs_done,
-                num_log_bytes=self._output.stat().st_size,
+                num_log_bytes=num_bytes,
+                log_sha256=_sha256_of_head(self._output, num_bytes),
                 identity=self._identity,
                 parts={name: part.state_dict() for name, part in self._parts.items()},
                 random=random,
             )
-            try:
-                _write(checkpoint, folder_of(self._output))
-            except (UserError, OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-                fault = f"{folder_of(self._output)}: checkpoint not written: {error}".splitlines()[0]
-        _raise_on_all(self._world, fault)
+            _write(checkpoint, folder)
+        except (UserError, OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            return f"{folder}: checkpoint not written: {error}".splitlines()[0]
+        return None
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Restore all parts, and the random state of this rank."""
+        """Restore all parts, and the random state of this rank. CheckpointError if a part is not that of this code."""
         for name, part in self._parts.items():
-            part.load_state_dict(checkpoint.parts[name])
+            try:
+                part.load_state_dict(checkpoint.parts[name])
+            except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+                raise CheckpointError(
+                    f"{folder_of(self._output)}: {name}: the checkpoint does not fit this code: "
+                    f"{str(error).splitlines()[0]}; resume with the code that began the run, or start it anew"
+                ) from None
         random = checkpoint.random[self._world.rank]
         torch.set_rng_state(random["cpu"])
         if self._world.device.type == "cuda":
@@ -118,20 +154,22 @@ class Checkpoints:
         return states or []
 
 
-def find(output: Path, config: Config, world: World, seed: int | None, data: Path | None = None) -> Checkpoint | None:
-    """The checkpoint from which a run is resumed, on all ranks; None if the run has not begun.
+def find(
+    output: Path, config: Config, world: World, seed: int | None, data_sha256: str | None = None
+) -> Checkpoint | None:
+    """The checkpoint from which a run is resumed, on all ranks; None if it begins, or begins anew.
 
-    CheckpointError if the run has succeeded, began with another configuration or other data, or has lost its
-    checkpoints.
+    CheckpointError if the run has succeeded, if it began with another configuration or data set, if its log was edited,
+    or if none of its checkpoints can be read.
     """
     checkpoint, fault = None, None
     if world.rank == 0:
         try:
             _check_unfinished(output)
-            checkpoint = _latest(output)
+            checkpoint = _latest(output, world.num_ranks)
             if checkpoint is not None:
-                expected = identity(config, world, seed or checkpoint.identity["seed"], data)
-                _check(checkpoint, output, expected)
+                seed = seed or checkpoint.identity["seed"]
+                _check(checkpoint, output, identity(config, world, seed, data_sha256))
         except CheckpointError as error:
             fault = str(error)
     _raise_on_all(world, fault)
@@ -143,25 +181,17 @@ def folder_of(output: Path) -> Path:
     return output.with_suffix(".checkpoints")
 
 
-def identity(config: Config, world: World, seed: int, data: Path | None = None) -> dict[str, Any]:
-    """Values that make two attempts the same run; system settings may differ.
-
-    The data set is known by its manifest: a copy in another folder is the same data set.
-    """
+def identity(config: Config, world: World, seed: int, data_sha256: str | None) -> dict[str, Any]:
+    """Values that make two attempts the same run; system settings may differ. `data_sha256`: that of the manifest."""
     return {
         "benchmark": config.benchmark.name,
         "rules": config.rules.name,
         "division": config.division,
         "seed": seed,
         "number_of_ranks": world.num_ranks,
-        "data_digest": _data_digest(data),
+        "data_manifest_sha256": data_sha256,
         **logged_values(config.hyperparameters),
     }
-
-
-def _data_digest(data: Path | None) -> str | None:
-    """Digest of the data set in this folder; None without a manifest."""
-    return Manifest.load(data).digest() if data is not None and (data / FILE_NAME).exists() else None
 
 
 def discard(output: Path) -> None:
@@ -175,16 +205,48 @@ def _check_unfinished(output: Path) -> None:
         raise CheckpointError(f"{output}: the run has succeeded; there is nothing to resume")
 
 
-def _latest(output: Path) -> Checkpoint | None:
-    """The newest undamaged checkpoint."""
+def _latest(output: Path, num_ranks: int) -> Checkpoint | None:
+    """The newest checkpoint that can be read; None for a run without one, whose log is then moved away."""
     paths = sorted(folder_of(output).glob("epoch_*.pt"), reverse=True)
     for path in paths:
-        if path.stem.endswith(sha256(path)[:NUM_DIGITS]):
-            return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-        print(f"{path}: damaged; trying the checkpoint before it", file=sys.stderr)
-    if paths or (output.exists() and output.stat().st_size):
+        try:
+            return _load(path, num_ranks)
+        except Exception as error:  # a foreign file may fail in any way
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            print(f"{path}: damaged; trying the checkpoint before it ({reason})", file=sys.stderr)
+    if paths:
         raise CheckpointError(f"{folder_of(output)}: no whole checkpoint; move {output} away and start the run anew")
+    if output.exists() and output.stat().st_size:
+        _move_away(output)
     return None
+
+
+def _load(path: Path, num_ranks: int) -> Checkpoint:
+    """A checkpoint. An error of many types if the file is not the one that was written, or not a checkpoint."""
+    if not path.stem.endswith(sha256(path)[:NUM_DIGITS]):
+        raise ValueError("its content differs from the SHA-256 in its name")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or content.keys() != {field.name for field in fields(Checkpoint)}:
+        raise TypeError("it is no checkpoint of a run")
+    checkpoint = Checkpoint(**content)
+    tables = (checkpoint.identity, checkpoint.parts, *checkpoint.random)
+    if not all(isinstance(table, dict) for table in tables) or "seed" not in checkpoint.identity:
+        raise TypeError("it is no checkpoint of a run")
+    if checkpoint.identity.get("number_of_ranks") == num_ranks != len(checkpoint.random):
+        raise ValueError(f"it has the random states of {len(checkpoint.random)} ranks, expected {num_ranks}")
+    return checkpoint
+
+
+def _move_away(output: Path) -> None:
+    """Keep the log of a run that has no checkpoint under another name, because the run starts anew."""
+    if not mllog.read(output).events:
+        raise CheckpointError(
+            f"{output}: is no event log and has no checkpoint beside it; move it away, or name another"
+        )
+    names = (output.with_name(f"{output.name}.abandoned_{number}") for number in count(1))
+    former = next(path for path in names if not path.exists())
+    output.rename(former)
+    print(f"{output}: ended before its first checkpoint; starting anew, the former log is {former}", file=sys.stderr)
 
 
 def _check(checkpoint: Checkpoint, output: Path, expected: dict[str, Any]) -> None:
@@ -200,6 +262,16 @@ def _check(checkpoint: Checkpoint, output: Path, expected: dict[str, Any]) -> No
         raise CheckpointError(
             f"{output}: found {num_bytes} bytes, expected at least the {checkpoint.num_log_bytes} of the checkpoint"
         )
+    if _sha256_of_head(output, checkpoint.num_log_bytes) != checkpoint.log_sha256:
+        raise CheckpointError(
+            f"{output}: differs from the log that the checkpoint was saved with; an edited log is not continued: "
+            "restore it, or move it away and start the run anew"
+        )
+
+
+def _sha256_of_head(path: Path, num_bytes: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(num_bytes)).hexdigest()
 
 
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
@@ -210,11 +282,21 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
     with atomic_write.open_file(unnamed, durable=True) as file:
         torch.save(vars(checkpoint), file)
     path = folder / f"{stem}_{sha256(unnamed)[:NUM_DIGITS]}.pt"
+    if path.is_dir():
+        _remove(path)
     unnamed.replace(path)
     atomic_write.sync(folder)
     before = sorted(other for other in folder.glob("epoch_*.pt") if other.name < stem)
     for old in set(folder.iterdir()) - {path, *before[1 - NUM_KEPT :]}:  # later attempts, and files of a killed save
-        old.unlink()
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file, or a folder that has taken its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _random_state(device: torch.device) -> dict[str, torch.Tensor]:

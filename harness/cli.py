@@ -115,8 +115,18 @@ def exit_code(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as error:
         return _code(error)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if not error.same_on_all_ranks or _is_first_rank():
+            print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+
+
+def _is_first_rank() -> bool:
+    from harness.distributed import launchers  # few commands have ranks
+
+    try:
+        return launchers.find(os.environ).rank == 0
+    except UserError:
+        return True
 
 
 def _code(error: KeyboardInterrupt) -> int:

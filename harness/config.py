@@ -57,6 +57,8 @@ WORDS = {
 class ConfigError(UserError):
     """A configuration file that cannot be used: the text names file, key, what was found and what is expected."""
 
+    same_on_all_ranks = True
+
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:

@@ -9,13 +9,15 @@ import inspect
 import logging
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from mlperf_logging.mllog import mllog
 
 from compliance.files.errors import UserError
+from compliance.log_digest import KEY, LogDigest
 
 ROOT = Path(__file__).parent.parent
 # These frames do not tell which line of a benchmark logged an event.
@@ -30,14 +32,23 @@ class EventLog:
     """Writes events to `path`. Without a path it writes nothing; all ranks but rank 0 use that.
 
     num_bytes: length of an existing log that is kept and continued. The log is then muted until `muted` is False.
+    uninterrupted: makes a block in which no signal raises, so that the digest has every line that the file has.
     """
 
-    def __init__(self, path: Path | None, *, num_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        num_bytes: int = 0,
+        uninterrupted: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
+        self._uninterrupted = uninterrupted
         self.muted = num_bytes > 0
         """True while events are not written because the kept part of the log holds them already."""
         self.num_discarded = _cut(path, num_bytes) if path and num_bytes else 0
         """Number of lines of an existing log that were cut off."""
-        self._handler = None if path is None else _open(path, num_bytes)
+        self._digest = LogDigest.of(path) if path and num_bytes else LogDigest()
+        self._handler = None if path is None else _open(path, num_bytes, self._digest)
         logger = logging.Logger("event log", level=logging.INFO)  # never registered: no other handler, no console
         logger.addHandler(self._handler or logging.NullHandler())
         self._mllogger = mllog.MLLogger(logger, root_dir=re.escape(str(ROOT)))
@@ -45,17 +56,24 @@ class EventLog:
     def point(self, key: str, value: Any = None, **metadata: Any) -> None:
         """Write a POINT_IN_TIME event."""
         if not self.muted:
-            self._mllogger.event(key, value, metadata, stack_offset=_benchmark_frame())
+            with self._uninterrupted():
+                self._mllogger.event(key, value, metadata, stack_offset=_benchmark_frame())
 
     def start(self, interval: str, value: Any = None, **metadata: Any) -> None:
         """Write the INTERVAL_START `<interval>_start`."""
         if not self.muted:
-            self._mllogger.start(f"{interval}_start", value, metadata, stack_offset=_benchmark_frame())
+            with self._uninterrupted():
+                self._mllogger.start(f"{interval}_start", value, metadata, stack_offset=_benchmark_frame())
 
     def stop(self, interval: str, value: Any = None, **metadata: Any) -> None:
         """Write the INTERVAL_END `<interval>_stop`."""
         if not self.muted:
-            self._mllogger.end(f"{interval}_stop", value, metadata, stack_offset=_benchmark_frame())
+            with self._uninterrupted():
+                self._mllogger.end(f"{interval}_stop", value, metadata, stack_offset=_benchmark_frame())
+
+    def digest(self) -> None:
+        """Write log_digest: the digest of all events so far, by which the checker recognizes an edited log."""
+        self.point(KEY, self._digest.hexdigest())
 
     def close(self) -> None:
         """Close the file."""
@@ -67,10 +85,15 @@ class EventLog:
 class _LineHandler(logging.FileHandler):
     """Raises if a line cannot be encoded or written; logging's own handler would leave a gap and continue."""
 
+    def __init__(self, path: Path, digest: LogDigest) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._digest = digest
+
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno > logging.INFO:  # mllog reports its own failures this way
             raise EventLogError(f"{self.baseFilename}: event not written: {sys.exc_info()[1] or record.getMessage()}")
         super().emit(record)
+        self._digest.update(self.format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -89,12 +112,12 @@ def _cut(path: Path, num_bytes: int) -> int:
     return num_lines
 
 
-def _open(path: Path, num_bytes: int) -> _LineHandler:
+def _open(path: Path, num_bytes: int, digest: LogDigest) -> _LineHandler:
     try:
         if path.exists() and path.stat().st_size > num_bytes:
             raise EventLogError(f"{path}: exists and is not empty; a log is not overwritten: move it or name another")
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _LineHandler(path, encoding="utf-8")
+        return _LineHandler(path, digest)
     except OSError as error:
         raise EventLogError(f"{path}: cannot be written: {error.strerror}; choose another output") from None
 

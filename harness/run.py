@@ -21,12 +21,16 @@ them are done.
 
 A resumed run (harness/checkpoint.py) initializes again without logging it, because its log already holds that. Its log
 continues with the event `restart` at the first epoch that is still to be done.
+
+The log holds the digests of code, configuration and data set, and after each epoch and after run_stop a digest of all
+events before it (compliance/log_digest.py). If every node has a counter, it holds the energy from run_start to run_stop
+(harness/monitoring/energy.py). While the run lasts, no other process can write its log (compliance/files/lock.py).
 """
 
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,16 +39,22 @@ from typing import Any
 
 import torch
 
+from compliance.files import lock
+from compliance.files.errors import UserError
 from compliance.submissions import source_code
-from harness import checkpoint
-from harness.checkpoint import Checkpoints, Stateful
+from compliance.submissions.rules_choice import RULE_SET_KEY
+from harness import checkpoint, page_cache, provenance
+from harness.checkpoint import Checkpoint, Checkpoints, Stateful
 from harness.config import Config, logged_values
 from harness.data import node_parts
 from harness.data.node_parts import Samples
 from harness.distributed.world import World
-from harness.event_log import EventLog, EventLogError
-from harness.page_cache import drop_caches
+from harness.event_log import EventLog
+from harness.loss_watch import LossWatch
+from harness.monitoring import energy
+from harness.monitoring.energy import EnergyMeter
 from harness.progress import Progress, show_progress
+from harness.run_lines import RunLines
 from harness.signals import Interrupts
 
 MAX_SEED = 2**31 - 1
@@ -82,13 +92,17 @@ class Run:
         self.config = config
         self.world = world or World()
         self.output = Path(output)
-        self._resumed = checkpoint.find(self.output, config, self.world, seed, data) if resume else None
-        if self._resumed is not None:
-            seed = self._resumed.identity["seed"]
-        self.seed = self.world.broadcast(seed if seed is not None else 1 + secrets.randbelow(MAX_SEED))
-        """Seed of the run, above 0, the same on all ranks."""
-        self._data = data
-        self._interrupts = Interrupts()
+        self.seed = seed or 0
+        """Seed of the run, above 0, the same on all ranks. If none is given, it is chosen when the block begins."""
+        self._data, self._resume = data, resume
+        self._resumed: Checkpoint | None = None
+        self._events = EventLog(None)
+        self._digests: dict[str, str] = {}
+        self._interrupts = Interrupts(Run.__exit__.__code__)
+        self._resources = ExitStack()
+        self._losses = LossWatch(self.world, num_allowed=_num_allowed(config.system))
+        self._meter: EnergyMeter | None = None
+        self._lines = RunLines(config, self.world, self.output)
         self._open: list[str] = []
         self._logged: dict[str, Any] = {}
         self._epoch = 0
@@ -99,11 +113,8 @@ class Run:
         self._stopped = False
 
     def __enter__(self) -> "Run":
-        self._events = self._open_log()
-        self._interrupts.install()
-        self.world.watchdog.before_exit(self._stop)
         try:
-            self._log_head()
+            self._enter()
         except BaseException as error:
             self.__exit__(type(error), error, None)
             raise
@@ -112,11 +123,52 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
+        with self._resources:
+            try:
+                if error is None:
+                    self._log_energy()
+            except BaseException as failure:
+                self._stop(failure)
+                raise
             self._stop(error)
-        finally:
-            self._interrupts.restore()
-            self._events.close()
+
+    def _enter(self) -> None:
+        self._interrupts.install()
+        self._resources.callback(self._interrupts.restore)
+        self._resources.enter_context(self._locked())
+        if self.world.rank == 0:
+            self._digests = provenance.digests(self.config, self._data)
+        self._choose_seed()
+        self._open_log()
+        self.world.watchdog.before_exit(self._stop)
+        self._log_head()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from writing the log; an error on rank 0 is raised on all ranks."""
+        with ExitStack() as stack:
+            self._on_first_rank(lambda: stack.enter_context(lock.held(self.output)))
+            yield
+
+    def _on_first_rank(self, work: Callable[[], object]) -> None:
+        """Do it on rank 0; an error there is raised on all ranks, so that none is left waiting."""
+        fault: UserError | None = None
+        if self.world.rank == 0:
+            try:
+                work()
+            except UserError as error:
+                fault = error
+        fault = self.world.broadcast(fault)
+        if fault is not None:
+            fault.same_on_all_ranks = True
+            raise fault
+
+    def _choose_seed(self) -> None:
+        if self._resume:
+            data_sha256 = self._digests.get("data_manifest_sha256")
+            self._resumed = checkpoint.find(self.output, self.config, self.world, self.seed or None, data_sha256)
+        seed = self._resumed.identity["seed"] if self._resumed else self.seed
+        self.seed = self.world.broadcast(seed or 1 + secrets.randbelow(MAX_SEED))
 
     def log(self, key: str, value: Any, **metadata: Any) -> None:
         """Log a POINT_IN_TIME event of the benchmark. RunError for a second event if the rules allow only one."""
@@ -138,9 +190,15 @@ class Run:
 
     def checkpoints(self, *, every_epochs: int, **parts: Stateful) -> Checkpoints:
         """The checkpoints of this run, with the states of `parts`; 0 epochs from one to the next saves none."""
-        data = self._data if self.world.rank == 0 and every_epochs else None  # only rank 0 writes checkpoints
-        identity = checkpoint.identity(self.config, self.world, self.seed, data)
-        return Checkpoints(world=self.world, output=self.output, identity=identity, every_epochs=every_epochs, **parts)
+        data_sha256 = self._digests.get("data_manifest_sha256")
+        return Checkpoints(
+            world=self.world,
+            output=self.output,
+            identity=checkpoint.identity(self.config, self.world, self.seed, data_sha256),
+            every_epochs=every_epochs,
+            uninterrupted=self._interrupts.deferred,
+            **parts,
+        )
 
     def start(self) -> None:
         """Start the clock: initialization is over on all ranks, and none of them has read the data.
@@ -152,9 +210,13 @@ class Run:
         missing = self._required_keys() - self._logged.keys()
         if missing:
             raise RunError(f"start(): not logged yet: {', '.join(sorted(missing))}; log each before the run starts")
+        self._meter = EnergyMeter() if self.world.local_rank == 0 else None
         self.world.barrier()
         self._close("init")
         self._begin("run")
+        if self._meter:
+            self._meter.__enter__()
+        self._lines.started(precision=self._logged.get("precision"), seed=self.seed, data=self._data)
         self.world.barrier()
 
     @contextmanager
@@ -196,16 +258,21 @@ class Run:
             if checkpoints is not None:
                 checkpoints.save(epoch)
         self.world.barrier()
+        self._log_energy()
         self._stop(None)
 
     @contextmanager
     def progress(self, epoch: int, num_steps: int | None = None) -> Iterator[Progress]:
         """Show the progress of training in an epoch; the throughput over all ranks is logged as tracked_stats."""
         self._require("progress()", "run", "epoch")
-        world = self.world
-        with show_progress(f"epoch {epoch}", num_steps, num_ranks=world.num_ranks, visible=world.rank == 0) as bar:
+        world, watch = self.world, self._losses
+        watch.begin(epoch)
+        with show_progress(
+            f"epoch {epoch}", num_steps, num_ranks=world.num_ranks, visible=world.rank == 0, watch=watch.add
+        ) as bar:
             yield bar
             world.watchdog.limit_collectives()
+            watch.check()
             num_samples = int(world.all_reduce_sum(bar.num_samples))
             if world.device.type == "cuda":
                 torch.cuda.synchronize(world.device)
@@ -229,6 +296,7 @@ class Run:
             self._target_met |= self._meets_target(result.value)
         finally:
             self._close("eval", epoch_num=epoch)
+        self._lines.evaluated(epoch, result.value, samples_per_s=self._throughput)
 
     def reached(self, result: Evaluation) -> bool:
         """True if training may stop because the target is met; never if the rules fix the number of epochs."""
@@ -243,31 +311,54 @@ class Run:
         self.log("submission_division", self.config.division)
         self.log("submission_status", self.config.submission.status)
         self.log("submission_platform", self.config.submission.platform)
-        dropped, how = drop_caches(self._data) if self.world.local_rank == 0 else (False, "")
-        self.log("cache_clear", dropped, how=how)
+        self.log(RULE_SET_KEY, self.config.rules.name)
+        self._drop_caches()
         self._open.clear()
         self._begin("init")
         self.log("seed", self.seed)
         if self.world.rank == 0 and (commit := source_code.current_commit()):
             self.log("code_commit", commit)
+        for key, digest in self._digests.items():
+            self.log(key, digest)
         for key, value in logged_values(self.config.hyperparameters).items():
             self.log(key, value)
         self.log("number_of_nodes", self.world.num_nodes)
         self.log("number_of_ranks", self.world.num_ranks)
         self.log("accelerators_per_node", self.world.accelerators_per_node)
 
-    def _open_log(self) -> EventLog:
-        """The log on rank 0; an error there is raised on all ranks, so that none is left waiting."""
-        events, fault = EventLog(None), None
-        if self.world.rank == 0:
-            try:
-                events = EventLog(self.output, num_bytes=self._resumed.num_log_bytes if self._resumed else 0)
-            except EventLogError as error:
-                fault = str(error)
-        fault = self.world.broadcast(fault)
-        if fault:
-            raise EventLogError(fault)
-        return events
+    def _drop_caches(self) -> None:
+        """Drop the cached pages of the data set on every node, unless an interrupted run continues."""
+        dropped = None
+        if self.world.local_rank == 0 and self._resumed is None:
+            dropped = page_cache.drop_caches(self._data, getattr(self.config.system, "drop_caches_command", None))
+        nodes = [node for node in self.world.all_gather(dropped) if node is not None]
+        failed = [node for node in nodes if not node[0]]
+        if nodes:
+            self.log("cache_clear", not failed, how=(failed or nodes)[0][1], num_nodes=len(nodes))
+
+    def _open_log(self) -> None:
+        num_bytes = self._resumed.num_log_bytes if self._resumed else 0
+
+        def open_log() -> None:
+            self._events = EventLog(self.output, num_bytes=num_bytes, uninterrupted=self._interrupts.deferred)
+            self._resources.callback(self._events.close)
+
+        self._on_first_rank(open_log)
+        self._events.muted = self._resumed is not None
+
+    def _log_energy(self) -> None:
+        """Log the energy of all nodes since run_start, if each could measure it; a collective call of all ranks."""
+        if self._stopped or "run" not in self._open:
+            return
+        record = None
+        if self._meter:
+            self._meter.__exit__(None, None, None)
+            record = self._meter.record
+        records = [node for node in self.world.all_gather(record) if node is not None]
+        total = energy.total(records)
+        if total is not None:
+            about = {"source": total.source, "scope": total.scope, "coverage": total.coverage}
+            self._events.point("energy_joules", total.joules, **about, num_nodes=len(records))
 
     def _begin_epochs(self, checkpoints: Checkpoints | None) -> None:
         """Restore a resumed run to its checkpoint; for any other run, save the state before its first epoch."""
@@ -311,7 +402,10 @@ class Run:
         if self._throughput is not None and self._open == ["run", "epoch"]:
             self._events.point("tracked_stats", {"throughput": self._throughput}, epoch_num=self._epoch)
         self._throughput = None
-        self._close("epoch", epoch_num=self._epoch)
+        with self._interrupts.deferred():
+            if self._open == ["run", "epoch"]:
+                self._close("epoch", epoch_num=self._epoch)
+                self._events.digest()
 
     def _meets_target(self, value: float) -> bool:
         """The checker's verdict: NaN, infinity and impossible values of the quality never meet the target."""
@@ -327,20 +421,34 @@ class Run:
             if self._stopped:
                 return
             epoch = {"epoch_num": self._epoch} if self._epoch else {}
-            reason = {} if error is None else {"reason": type(error).__name__}
             while self._open and self._open[-1] != "run":
                 self._close(self._open[-1], **epoch)
             self._open.clear()
-            status = "success" if self._succeeded() and error is None else "aborted"
+            succeeded = self._succeeded() and error is None
             self._events.muted = False
-            self._events.stop("run", status=status, **epoch, **reason)
+            self._events.stop("run", status="success" if succeeded else "aborted", **epoch, **_reason(error))
+            self._events.digest()
             self._stopped = True
-            if status == "success" and self.world.rank == 0:
+            if succeeded and self.world.rank == 0:
                 checkpoint.discard(self.output)
+        self._lines.closed(succeeded=succeeded, error=error, num_epochs=self._epoch)
 
     def _succeeded(self) -> bool:
         num_epochs = self.config.benchmark.num_epochs
         return self._target_met if num_epochs is None else self._num_epochs_done == num_epochs
+
+
+def _reason(error: BaseException | None) -> dict[str, str]:
+    """Metadata of run_stop: the error that ended the run, and its text if it is written for the user."""
+    if error is None:
+        return {}
+    text = {"message": str(error)} if isinstance(error, UserError) else {}
+    return {"reason": type(error).__name__, **text}
+
+
+def _num_allowed(system: Any) -> int:
+    """Steps with a NaN or infinite loss that do not end the run: only fp16 skips them."""
+    return system.nonfinite_steps_allowed if getattr(system, "precision", None) == "fp16" else 0
 
 
 def _of_interval(key: str) -> bool:

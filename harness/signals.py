@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns Ctrl-C and SIGTERM into exceptions that never split an event of the log.
+"""Turns Ctrl-C and SIGTERM into exceptions that never split an event of the log and never skip its end.
 
 Slurm and torchrun send SIGTERM. Python's default is to die without unwinding, which would leave a log without run_stop.
+Both also send it more than once. The first signal raises; while the program then unwinds, further ones are ignored for
+SECONDS_TO_UNWIND, so that they cannot interrupt the code that closes the log.
 """
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 
 
 class Terminated(KeyboardInterrupt):
@@ -16,15 +19,23 @@ class Terminated(KeyboardInterrupt):
 
 
 EXCEPTIONS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+SECONDS_TO_UNWIND = 10.0
+"""After this time a further signal raises again, because the program hangs while it unwinds."""
 
 
 class Interrupts:
-    """From `install` to `restore` both signals raise; inside a `deferred` block they raise at its end."""
+    """From `install` to `restore` both signals raise; inside a `deferred` block they raise at its end.
 
-    def __init__(self) -> None:
+    protected: functions that are never interrupted, not even by a signal that arrives at their first instruction, where
+    they cannot be in a `deferred` block yet. Such a signal raises at the next end of a `deferred` block.
+    """
+
+    def __init__(self, *protected: CodeType) -> None:
+        self._protected = frozenset(protected)
         self._former: dict[signal.Signals, signal._HANDLER] = {}
         self._depth = 0
         self._pending: type[KeyboardInterrupt] | None = None
+        self._raised_s: float | None = None
 
     def install(self) -> None:
         """Handle the signals; a thread other than the main one cannot, and is never interrupted."""
@@ -35,9 +46,10 @@ class Interrupts:
                 self._former[number] = signal.signal(number, self._interrupt)
 
     def restore(self) -> None:
-        """Put the former handlers back."""
+        """Put the former handlers back; a signal that is still held back raises."""
         while self._former:
             signal.signal(*self._former.popitem())
+        self._raise_pending()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -47,12 +59,24 @@ class Interrupts:
             yield
         finally:
             self._depth -= 1
-            if self._pending and not self._depth:
-                pending, self._pending = self._pending, None
-                raise pending
+            self._raise_pending()
+
+    def _raise_pending(self) -> None:
+        if self._pending and not self._depth and threading.current_thread() is threading.main_thread():
+            pending, self._pending = self._pending, None
+            self._raised_s = time.monotonic()
+            raise pending
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._depth:
-            self._pending = EXCEPTIONS[signal.Signals(number)]
+        if self._raised_s is not None and time.monotonic() - self._raised_s < SECONDS_TO_UNWIND:
             return
-        raise EXCEPTIONS[signal.Signals(number)]
+        self._pending = EXCEPTIONS[signal.Signals(number)]
+        if not self._is_protected(frame):
+            self._raise_pending()
+
+    def _is_protected(self, frame: FrameType | None) -> bool:
+        while frame:
+            if frame.f_code in self._protected:
+                return True
+            frame = frame.f_back
+        return False

@@ -37,6 +37,10 @@ class SystemSettings:
     """Memory order with the channels last (NHWC, NDHWC), which most convolution kernels prefer."""
     compile: bool = False
     """Compile the model with torch.compile, which needs a C++ compiler on CPU."""
+    nonfinite_steps_allowed: FromZero = 0
+    """Steps of a run whose loss may be NaN or infinite under fp16, which skips them; otherwise such a loss ends it."""
+    drop_caches_command: str | None = None
+    """Command of the site that drops this node's page cache before a run, such as "sudo /usr/local/bin/drop_caches"."""
     backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
     """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
     watchdog_minutes: Annotated[float, Meta(ge=0)] = 5.0

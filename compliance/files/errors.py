@@ -8,6 +8,9 @@ from difflib import get_close_matches
 class UserError(ValueError):
     """Base class of all such errors; command lines print the text as one line and exit with 2."""
 
+    same_on_all_ranks = False
+    """True for an error that all processes of a job raise: only the first one prints it."""
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Words for a message about an unknown name: `did you mean ...?` if a known one is close, else all known names."""

@@ -5,6 +5,7 @@ source = at_commit("cosmoflow", "HEAD")
 source.files["cosmoflow/train.py"], source.commit
 """
 
+import hashlib
 import io
 import shutil
 import subprocess
@@ -62,15 +63,29 @@ def at_commit(benchmark: str, commit: str) -> Source:
 
 def as_installed(package: str) -> Source:
     """The code that `import` finds now, changes that are not committed included."""
-    folders = [_folder(name) for name in (package, *PACKAGES)]
-    files = {name: path for folder in folders for name, path in _tree(folder)}
-    files |= {name: ROOT / name for name in PROJECT_FILES if (ROOT / name).is_file()}
-    commit = current_commit() if all(folder.parent == ROOT for folder in folders) else ""
+    is_here = all(_folder(name).parent == ROOT for name in (package, *PACKAGES))
+    commit = current_commit() if is_here else ""
     return Source(
-        files={name: path.read_bytes() for name, path in files.items()},
+        files=installed_files(package),
         commit=commit,
         changed=_changed(commit, [package, *PACKAGES, *PROJECT_FILES]) if commit else (),
     )
+
+
+def installed_files(package: str) -> dict[str, bytes]:
+    """Content by path of the code that `import` finds now. UserError if there is no such package."""
+    files = {name: path for folder in map(_folder, (package, *PACKAGES)) for name, path in _tree(folder)}
+    files |= {name: ROOT / name for name in PROJECT_FILES if (ROOT / name).is_file()}
+    return {name: path.read_bytes() for name, path in files.items()}
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """SHA-256 of a list of the files, with a line `<sha256>  <path>` for each in the order of the paths.
+
+    It is that of `find * -type f | LC_ALL=C sort | xargs sha256sum | sha256sum` in a folder that holds only them.
+    """
+    lines = (f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _folder(package: str) -> Path:

@@ -144,10 +144,6 @@ class Manifest:
         atomic_write.write(path, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
         return path
 
-    def digest(self) -> str:
-        """SHA-256 over paths, sizes and checksums of all files: the same for two copies of one data set."""
-        return hashlib.sha256(msgspec.json.encode(self.splits)).hexdigest()
-
     def split(self, name: str) -> Split:
         """The split called `name`; ManifestError names the existing splits."""
         if name not in self.splits:

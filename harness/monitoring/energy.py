@@ -13,9 +13,10 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -24,6 +25,8 @@ from harness.monitoring import nvml
 
 RAPL = Path("/sys/class/powercap")
 JOULES_A_MILLIJOULE, JOULES_A_MICROJOULE = 1e-3, 1e-6
+SECONDS_BETWEEN_READS = 60.0
+"""A RAPL counter of 262 kJ starts again from 0 after 6 minutes at 700 W, so that it is read more often than that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,37 +61,54 @@ class Counter:
     scope: str
     coverage: str
     read: Callable[[], float]
-    modulus: float | None = None
-    """Joules at which the counter starts again from 0; None if it never does within a run."""
+    seconds_between_reads: float | None = None
+    """Longest time from one read to the next, if the source starts again from 0 within hours; else None."""
 
 
 class EnergyMeter:
-    """Reads the counter at the start and at the end of a block."""
+    """Reads the counter at the start and at the end of a block; a counter that fails in between gives no figure."""
 
     def __init__(self, *, declared_watts: float | None = None, counter: Counter | None = None) -> None:
         self._counter = counter or find_counter()
         self._declared_watts = declared_watts
         self.record = NOTHING
+        self._end = threading.Event()
 
     def __enter__(self) -> "EnergyMeter":
         self._start_s = time.perf_counter()
-        self._start_joules = self._counter.read() if self._counter else 0.0
+        self._start_joules = self._read() or 0.0
+        if self._counter and self._counter.seconds_between_reads:
+            threading.Thread(target=self._keep_reading, name="energy", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._end.set()
         self.record = self._measured() or self._declared() or NOTHING
 
-    def _measured(self) -> Energy | None:
-        if self._counter is None:
+    def _read(self) -> float | None:
+        """The counter's total; None without a counter, and for good once it has failed."""
+        try:
+            return self._counter.read() if self._counter else None
+        except Exception:  # the libraries of the vendors have exceptions of their own
+            self._counter = None
             return None
-        joules = self._counter.read() - self._start_joules
-        if joules < 0 and self._counter.modulus:
-            joules += self._counter.modulus
-        counter = self._counter
+
+    def _keep_reading(self) -> None:
+        while self._counter and not self._end.wait(self._counter.seconds_between_reads):
+            self._read()
+
+    def _measured(self) -> Energy | None:
+        counter, joules = self._counter, self._read()
+        if counter is None or joules is None:
+            return None
         return Energy(
-            joules=joules, source=counter.source, scope=counter.scope, coverage=counter.coverage, interval=None
+            joules=joules - self._start_joules,
+            source=counter.source,
+            scope=counter.scope,
+            coverage=counter.coverage,
+            interval=None,
         )
 
     def _declared(self) -> Energy | None:
@@ -102,6 +122,15 @@ class EnergyMeter:
             coverage=f"estimated from a declared {self._declared_watts:g} W",
             interval=None,
         )
+
+
+def total(records: Sequence[Energy]) -> Energy | None:
+    """The energy of all nodes; None unless every node measured the same scope from the same source."""
+    first = records[0]
+    if any(record.joules is None or (record.source, record.scope) != (first.source, first.scope) for record in records):
+        return None
+    coverage = ", ".join(sorted({record.coverage for record in records}))
+    return replace(first, joules=sum(record.joules or 0.0 for record in records), coverage=coverage)
 
 
 def find_counter() -> Counter | None:
@@ -163,18 +192,32 @@ def _rapl(root: Path = RAPL) -> Counter | None:
     files = [path / "energy_uj" for path in packages if os.access(path / "energy_uj", os.R_OK)]
     if not files:
         return None
-    limits = [path.with_name("max_energy_range_uj") for path in files]
-
-    def read() -> float:
-        return sum(int(file.read_text()) for file in files) * JOULES_A_MICROJOULE
-
     return Counter(
         source="rapl",
         scope="processor packages",
         coverage=f"{len(files)} of {len(packages)} packages",
-        read=read,
-        modulus=int(limits[0].read_text()) * JOULES_A_MICROJOULE if limits[0].is_file() else None,
+        read=_RaplTotal(files).read,
+        seconds_between_reads=SECONDS_BETWEEN_READS,
     )
+
+
+class _RaplTotal:
+    """Sum over packages, continued when the counter of a package starts again from 0."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files, self._lock, self._total = files, threading.Lock(), 0
+        limits = [file.with_name("max_energy_range_uj") for file in files]
+        self._ranges = [int(limit.read_text()) if limit.is_file() else 0 for limit in limits]
+        self._last = [0] * len(files)
+
+    def read(self) -> float:
+        """Joules; OSError if a counter cannot be read any more."""
+        with self._lock:
+            now = [int(file.read_text()) for file in self._files]
+            for old, new, size in zip(self._last, now, self._ranges, strict=True):
+                self._total += new - old + (size if new < old else 0)
+            self._last = now
+            return self._total * JOULES_A_MICROJOULE
 
 
 def _slurm() -> Counter | None:

@@ -214,7 +214,7 @@ def test_resume_refuses_another_data_set_and_accepts_a_copy(configure, universes
     synthesize(other, Simulation(), {"train": 11, "validation": 4}, num_processes=1)
     arguments = ["--config", str(configure(max_epochs=2, lines=lines)), "--output", str(log), "--resume"]
     before = log.read_bytes()
-    with pytest.raises(CheckpointError, match=r"data_digest: the run began with .* and the data set"):
+    with pytest.raises(CheckpointError, match=r"data_manifest_sha256: the run began with .* and the data set"):
         train.main([*arguments, "--data", str(other)])
     assert log.read_bytes() == before
     train.main([*arguments, "--data", str(shutil.copytree(universes, tmp_path / "copy"))])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resume: a killed run continues with the same losses and a legal log, or one line tells why it cannot."""
 
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,16 +11,19 @@ from torch import nn
 
 import compliance.__main__
 from compliance import mllog
+from compliance.log_digest import broken_links
 from harness import checkpoint
 from harness.checkpoint import CheckpointError
+from harness.data.manifest import sha256
 from harness.run import Run, RunError
+from harness.signals import Terminated
 
 NUM_EPOCHS = 4
 
 
-def train(config, output: Path, *, resume: bool = False, seed: int = 3, stop_after: tuple[int, int] = (0, 0)) -> Run:
+def train(config, output: Path, *, seed: int = 3, stop_after: tuple[int, int] = (0, 0), **options) -> Run:
     """Train a network with dropout; an error in the step after `stop_after` (epoch, step) stands for a kill."""
-    with Run(config, output, seed=seed, resume=resume) as run:
+    with Run(config, output, seed=seed, **options) as run:
         run.log("train_samples", 256)
         run.log("eval_samples", 256)
         torch.manual_seed(run.seed)
@@ -71,7 +76,7 @@ def test_its_log_is_the_same_but_for_the_restart(make_config, killed, tmp_path):
     assert keys(killed) == [*expected[:third_epoch], "restart", *expected[third_epoch:]]
     restart = mllog.read(killed).first("restart")
     assert restart.metadata.epoch_num == 2
-    assert '"num_discarded_events": 3' in killed.read_text()  # epoch_start, epoch_stop, run_stop of the lost attempt
+    assert '"num_discarded_events": 5' in killed.read_text()  # epoch_start, epoch_stop, run_stop and two digests
 
 
 def test_check_names_the_restart_and_no_other_fault_of_the_log(make_config, killed, tmp_path, capsys):
@@ -120,6 +125,98 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(make_config, killed, t
     assert mllog.read(killed).first("restart").metadata.epoch_num == 1
     assert not newest.exists()
     assert losses(killed) == losses(tmp_path / "whole.txt")
+
+
+@pytest.mark.parametrize("content", ["not a checkpoint", "other keys", "a list", "a function", "a folder", "no seed"])
+def test_foreign_content_under_a_right_hash_gives_way_to_the_checkpoint_before(make_config, killed, content, capsys):
+    newest = max(checkpoint.folder_of(killed).iterdir())
+    whole = torch.load(newest, weights_only=True)
+    newest.unlink()
+    folder = checkpoint.folder_of(killed)
+    if content == "a folder":
+        newest.mkdir()
+    elif content == "not a checkpoint":
+        _write_named(folder, lambda path: path.write_bytes(b"x" * 1000))
+    else:
+        foreign = {
+            "other keys": {"weights": torch.zeros(2)},
+            "a list": [1, 2],
+            "a function": {"x": print},
+            "no seed": whole | {"identity": {}},
+        }
+        _write_named(folder, lambda path: torch.save(foreign[content], path))
+    train(make_config(), killed, resume=True)
+    printed = capsys.readouterr().err
+    assert "damaged; trying the checkpoint before it" in printed
+    assert printed.count("\n") == 1
+    assert mllog.read(killed).first("restart").metadata.epoch_num == 1
+    assert len(losses(killed)) == NUM_EPOCHS
+
+
+def _write_named(folder: Path, write) -> None:
+    """Write a file under the name that a checkpoint of the second epoch with this content has."""
+    write(folder / "new")
+    (folder / "new").rename(folder / f"epoch_000002_{sha256(folder / 'new')[:16]}.pt")
+
+
+def test_a_checkpoint_of_other_code_is_one_line(make_config, killed, monkeypatch):
+    monkeypatch.setattr(nn, "Dropout", lambda rate: nn.BatchNorm1d(8))
+    with pytest.raises(CheckpointError, match=r"network: the checkpoint does not fit this code: .*; resume with"):
+        train(make_config(), killed, resume=True)
+
+
+@pytest.mark.parametrize("edit", [lambda text: text.replace("0.", "1.", 1), lambda text: "\n" + text])
+def test_an_edited_log_is_not_continued(make_config, killed, edit):
+    killed.write_text(edit(killed.read_text()))
+    with pytest.raises(CheckpointError, match="an edited log is not continued: restore it, or move it away"):
+        train(make_config(), killed, resume=True)
+
+
+def test_another_data_set_is_not_continued_on(make_config, tmp_path):
+    log, data = tmp_path / "result_0.txt", tmp_path / "data"
+    data.mkdir()
+    (data / "manifest.json").write_text("{}")
+    with pytest.raises(InterruptedError):
+        train(make_config(), log, stop_after=(2, 0), data=data)
+    (data / "manifest.json").write_text("{} ")
+    with pytest.raises(CheckpointError, match="data_manifest_sha256: the run began with"):
+        train(make_config(), log, resume=True, data=data)
+
+
+def test_a_resumed_log_continues_its_chain_of_digests(make_config, killed):
+    train(make_config(), killed, resume=True)
+    assert list(broken_links(killed)) == []
+    assert [event.key for event in mllog.read(killed).events].count("log_digest") == NUM_EPOCHS + 1
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew_and_says_so(make_config, tmp_path, capsys):
+    log = tmp_path / "result_0.txt"
+    with suppress(InterruptedError), Run(make_config(), log, seed=5):
+        raise InterruptedError
+    former = log.read_text()
+    train(make_config(), log, resume=True)
+    kept = tmp_path / "result_0.txt.abandoned_1"
+    assert capsys.readouterr().err == (
+        f"{log}: ended before its first checkpoint; starting anew, the former log is {kept}\n"
+    )
+    assert kept.read_text() == former
+    assert len(losses(log)) == NUM_EPOCHS
+    assert "restart" not in keys(log)
+
+
+def test_a_signal_while_a_checkpoint_is_written_waits_until_it_is_whole(make_config, tmp_path, monkeypatch):
+    log, saved = tmp_path / "result_0.txt", torch.save
+
+    def save(state, file):
+        if state["num_epochs_done"] == 2:
+            signal.raise_signal(signal.SIGTERM)
+        saved(state, file)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(Terminated):
+        train(make_config(), log)
+    assert '"reason": "Terminated"' in log.read_text()
+    assert max(path.name for path in checkpoint.folder_of(log).iterdir()).startswith("epoch_000002_")
 
 
 def bytes_of_a_weight(path: Path) -> bytes:
@@ -184,7 +281,7 @@ def test_another_configuration_cannot_go_on(make_config, killed):
 def test_a_log_without_checkpoints_is_not_overwritten(make_config, tmp_path):
     log = tmp_path / "result_0.txt"
     log.write_text("something\n")
-    with pytest.raises(CheckpointError, match=r"no whole checkpoint; move .* away"):
+    with pytest.raises(CheckpointError, match="is no event log and has no checkpoint beside it; move it away"):
         train(make_config(), log, resume=True)
     assert log.read_text() == "something\n"
 

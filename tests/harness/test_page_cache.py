@@ -32,7 +32,9 @@ def test_each_file_is_dropped_elsewhere(tmp_path, monkeypatch):
     files = [tmp_path / "a", tmp_path / "train" / "b"]
     for path in files:
         path.write_bytes(b"samples")
-    assert drop_caches(tmp_path) == (True, "posix_fadvise on 2 files")
+    dropped_all, how = drop_caches(tmp_path)
+    assert dropped_all
+    assert how.startswith("posix_fadvise on 2 of 2 files in ")
     assert sorted(dropped) == sorted(path.stat().st_ino for path in files)
 
 

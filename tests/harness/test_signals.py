@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from compliance import mllog
+from compliance.log_digest import broken_links
 from harness.run import Run
 from harness.signals import Interrupts, Terminated
 
@@ -50,7 +51,9 @@ def check_aborted(path: Path) -> None:
         elif event.event_type == "INTERVAL_END":
             assert f"{stack.pop()}_stop" == event.key
     assert stack == []
-    assert (log.events[-1].key, log.events[-1].metadata.status) == ("run_stop", "aborted")
+    assert [event.key for event in log.events[-2:]] == ["run_stop", "log_digest"]
+    assert log.last("run_stop").metadata.status == "aborted"
+    assert list(broken_links(path)) == []
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])

@@ -34,5 +34,5 @@ def test_a_given_file_replaces_the_one_in_the_folder(tmp_path):
 def test_the_run_has_the_requested_seed_and_output(tmp_path):
     run = parse("--seed", "7", "--output", str(tmp_path / "log.txt")).run(World())
     assert (run.seed, run.output) == (7, tmp_path / "log.txt")
-    drawn = parse("--output", str(tmp_path / "log.txt"), "--resume").run(World())  # a new run
-    assert drawn.seed > 0
+    with parse("--output", str(tmp_path / "log.txt"), "--resume").run(World()) as drawn:  # a new run
+        assert drawn.seed > 0

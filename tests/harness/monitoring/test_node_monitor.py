@@ -4,13 +4,14 @@
 import mmap
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from harness.monitoring import energy
-from harness.monitoring.energy import NOTHING, Counter, EnergyMeter, find_counter
+from harness.monitoring.energy import NOTHING, Counter, Energy, EnergyMeter, find_counter
 from harness.monitoring.node_monitor import Accelerators, Monitor, find_accelerators
 
 
@@ -121,10 +122,23 @@ def test_joules_are_the_counters_difference():
     assert (meter.record.source, meter.record.is_estimated) == ("rapl", False)
 
 
-def test_a_counter_that_started_again_is_continued():
-    with EnergyMeter(counter=counter([990.0, 10.0], modulus=1000.0)) as meter:
+def test_a_counter_that_fails_gives_no_figure_and_no_error():
+    def read():
+        raise OSError("the counter went away")
+
+    with EnergyMeter(counter=Counter(source="rapl", scope="", coverage="", read=read)) as meter:
         pass
-    assert meter.record.joules == 20
+    assert meter.record == NOTHING
+
+
+def test_a_counter_that_starts_again_is_read_in_time():
+    reads = []
+    counting = Counter(source="rapl", scope="", coverage="", read=lambda: reads.append(1) or 0.0)
+    with EnergyMeter(counter=replace(counting, seconds_between_reads=0.01)):
+        deadline = time.monotonic() + 20
+        while len(reads) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(reads) >= 4
 
 
 def test_declared_watts_are_marked_as_an_estimate(no_counters):
@@ -147,12 +161,35 @@ def test_sources_are_tried_in_order(monkeypatch):
     assert asked == ["_nvml"]
 
 
-def test_rapl_sums_packages_and_leaves_parts_out(tmp_path):
-    for name, microjoules in (("intel-rapl:0", 5_000_000), ("intel-rapl:1", 7_000_000), ("intel-rapl:0:0", 1)):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "energy_uj").write_text(str(microjoules))
-        (folder / "max_energy_range_uj").write_text("262143328850")
+@pytest.fixture
+def rapl(tmp_path):
+    """A tree of counters; sets the microjoules of the two packages, and leaves a part of a package at 1."""
+
+    def set_counters(*microjoules):
+        for name, value in zip(("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"), (*microjoules, 1), strict=True):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "energy_uj").write_text(str(value))
+            (tmp_path / name / "max_energy_range_uj").write_text("262143328850")
+
+    return set_counters
+
+
+def test_rapl_continues_a_package_that_starts_again_from_0(rapl, tmp_path):
+    rapl(262_143_000_000, 1_000_000)
+    with EnergyMeter(counter=energy._rapl(tmp_path)) as meter:
+        rapl(671_150, 200_001_000_000)  # the other package used more than the first one lost
+    assert meter.record.joules == pytest.approx(1.0 + 200_000)
+
+
+def test_the_energy_of_nodes_adds_up_if_it_is_of_one_kind():
+    node = Energy(joules=5.0, source="nvml", scope="accelerators", coverage="4 of 4 accelerators", interval=None)
+    assert energy.total([node, replace(node, joules=6.5)]).joules == 11.5
+    assert energy.total([node, replace(node, source="rapl", scope="processor packages")]) is None
+    assert energy.total([node, NOTHING]) is None
+
+
+def test_rapl_sums_packages_and_leaves_parts_out(rapl, tmp_path):
+    rapl(5_000_000, 7_000_000)
     found = energy._rapl(tmp_path)
     assert found.read() == pytest.approx(12)
     assert found.coverage == "2 of 2 packages"
