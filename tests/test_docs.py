@@ -84,7 +84,8 @@ def is_file_of_the_repository(name: str, document: Path) -> bool:
     """A bare name in a package's README is a file of that package."""
     if (ROOT / name).exists() or (document.parent / name).exists():
         return True
-    folder = f"{document.parent.name}/" if document.parent.name in PACKAGES and "/" not in name else ""
+    is_of_a_package = document.parent != ROOT and document.parent.name in PACKAGES
+    folder = f"{document.parent.name}/" if is_of_a_package and "/" not in name else ""
     return any(path.startswith(folder) and f"/{path}".endswith(f"/{name}") for path in tracked())
 
 
