@@ -31,7 +31,7 @@ from ewa_fasterrcnn.data import open_split
 from ewa_fasterrcnn.metric import OVERLAP, average_precision, mean_average_precision
 from ewa_fasterrcnn.model import boxes
 from ewa_fasterrcnn.model.box_head import MOST_DETECTIONS, SUPPRESSION_OVERLAP, Detections
-from ewa_fasterrcnn.model.roi_ops import suppress_by_group
+from ewa_fasterrcnn.model.roi_ops import suppress
 from ewa_fasterrcnn.year_files import CLASS_NAMES, UNUSED
 
 MOST_CANDIDATES = 2000
@@ -44,16 +44,18 @@ def climatology(boxes_NB5: np.ndarray) -> Detections:
     scored = [_candidates(rows[rows[:, 4] == number], len(boxes_NB5)) for number in range(len(CLASS_NAMES))]
     classes = torch.cat([torch.full((len(part),), number) for number, (part, _) in enumerate(scored)])
     boxes_D4, scores_D = (torch.cat(parts) for parts in zip(*scored, strict=True))
-    kept = suppress_by_group(boxes_D4, scores_D, classes, threshold=SUPPRESSION_OVERLAP)[:MOST_DETECTIONS]
-    return Detections(boxes_D4[kept], scores_D[kept], classes[kept])
+    best = scores_D.argsort(descending=True, stable=True)[:MOST_DETECTIONS]
+    return Detections(boxes_D4[best], scores_D[best], classes[best])
 
 
 def _candidates(rows_G5: torch.Tensor, num_images: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Boxes of one class, and in what share of the images each would have been right."""
+    """Boxes of one class that do not overlap each other, and the share of images in which each would be right."""
     every = max(1, len(rows_G5) // MOST_CANDIDATES)
     candidates = rows_G5[::every, :4]
     right = boxes.overlaps(candidates, rows_G5[:, :4]) >= OVERLAP
-    return candidates, right.sum(dim=1) / num_images
+    scores = right.sum(dim=1) / num_images
+    stays = suppress(candidates, scores, threshold=SUPPRESSION_OVERLAP)
+    return candidates[stays], scores[stays]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -43,7 +43,7 @@ from ewa_fasterrcnn.channel_statistics import Normalise
 from ewa_fasterrcnn.config import Hyperparameters, System
 from ewa_fasterrcnn.data import open_split
 from ewa_fasterrcnn.model.backbone import read_weights
-from ewa_fasterrcnn.model.box_head import Detections
+from ewa_fasterrcnn.model.box_head import Detections, by_image
 from ewa_fasterrcnn.year_files import CHANNELS, CLASS_NAMES
 from harness import config
 from harness.config import ConfigError
@@ -113,7 +113,7 @@ def find(options: argparse.Namespace) -> list[Sample]:
     for number in range(min(options.images, len(dataset))):
         fields_CHW = dataset.read(number)
         with torch.no_grad():
-            (found,) = network.eval()(normalise(torch.from_numpy(fields_CHW[None])))
+            (found,) = by_image(network.eval()(normalise(torch.from_numpy(fields_CHW[None]))))
         samples.append((fields_CHW, dataset.boxes_NB5[number], found))
     return samples
 

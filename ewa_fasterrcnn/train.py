@@ -19,7 +19,6 @@ from harness import cli
 
 cli.answer_early(__name__, cli.parser("ewa_fasterrcnn.train", __doc__))
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -28,12 +27,13 @@ from torch.optim import Optimizer
 from compliance.files import atomic_write
 from ewa_fasterrcnn.channel_statistics import Normalise
 from ewa_fasterrcnn.config import Hyperparameters, System, check_job
-from ewa_fasterrcnn.data import Dataset, open_split
+from ewa_fasterrcnn.data import Batch, Dataset, open_split
 from ewa_fasterrcnn.gradient_exchange import GradientExchange
 from ewa_fasterrcnn.loader import loader
 from ewa_fasterrcnn.metric import average_precision, mean_average_precision
-from ewa_fasterrcnn.model.box_head import Detections, Truth
+from ewa_fasterrcnn.model.box_head import Detections, Truth, by_image
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
+from ewa_fasterrcnn.model.random_numbers import epoch_key, image_keys
 from harness.data import manifest
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
@@ -97,25 +97,40 @@ def train_epoch(
 ) -> None:
     """One pass over the training images; logs its losses, images per second and communication."""
     exchange.replica.train()
-    hyperparameters, num_epochs = run.config.hyperparameters, run.config.benchmark.num_epochs
-    sums_L, start = torch.zeros(len(LOSSES), dtype=torch.float64, device=run.world.device), time.perf_counter()
+    hyperparameters, num_epochs, device = run.config.hyperparameters, run.config.benchmark.num_epochs, run.world.device
+    sums_L, start = torch.zeros(len(LOSSES), dtype=torch.float64, device=device), time.perf_counter()
+    key_of_epoch = epoch_key(run.seed, epoch, device)
     with run.progress(epoch, len(batches)) as progress:
-        for step, (numbers_N, fields_NCHW, rows_NB5) in enumerate(batches):
+        for step, batch in enumerate(batches):
             time_epochs = epoch - 1 + (step + 0.5) / len(batches)
             set_learning_rate(optimizer, learning_rate(time_epochs, num_epochs, hyperparameters))
-            optimizer.zero_grad()
-            truths = [truth_of(rows_B5.to(run.world.device)) for rows_B5 in rows_NB5]
-            generators = [generator_of(run.seed, epoch, int(number)) for number in numbers_N]
-            losses_NL = predict(run, exchange.replica, normalise, precision, fields_NCHW, truths, generators)
-            precision.backward(losses_NL.sum(dim=1).mean())
-            exchange.finish()
-            precision.unscale(optimizer)
-            clip_gradients(exchange.replica, hyperparameters.gradient_clip_norm)
-            precision.step(optimizer)
-            sums_L += losses_NL.detach().sum(dim=0)
-            progress.update(num_samples=len(numbers_N), loss=losses_NL.detach().sum(dim=1).mean())
+            losses_NL = train_step(run, exchange, normalise, optimizer, precision, key_of_epoch, batch)
+            sums_L += losses_NL.sum(dim=0)
+            progress.update(num_samples=len(losses_NL), loss=losses_NL.sum(dim=1).mean())
     num_images = len(batches) * hyperparameters.global_batch_size
     log_epoch(run, epoch, exchange, run.world.all_reduce_sum(sums_L), num_images, start)
+
+
+def train_step(
+    run: Run,
+    exchange: GradientExchange,
+    normalise: Normalise,
+    optimizer: Optimizer,
+    precision: Precision,
+    key_of_epoch: Tensor,
+    batch: Batch,
+) -> Tensor:
+    """One optimizer step; (N, L) losses of the rank's images. Nothing in it waits for the device."""
+    numbers_N, fields_NCHW, rows_NB5 = (column.to(run.world.device, non_blocking=True) for column in batch)
+    truth, keys_N = Truth.of_rows(rows_NB5), image_keys(key_of_epoch, numbers_N)
+    optimizer.zero_grad()
+    losses_NL = predict(run, exchange.replica, normalise, precision, fields_NCHW, truth, keys_N)
+    precision.backward(losses_NL.sum(dim=1).mean())
+    exchange.finish()
+    precision.unscale(optimizer)
+    clip_gradients(exchange.replica, run.config.hyperparameters.gradient_clip_norm)
+    precision.step(optimizer)
+    return losses_NL.detach()
 
 
 @torch.no_grad()
@@ -132,8 +147,8 @@ def evaluate(
     model.eval()
     own: dict[int, Detections] = {}
     for numbers_N, fields_NCHW, _ in batches:
-        detections = predict(run, model, normalise, precision, fields_NCHW)
-        own |= {int(number): on_cpu(image) for number, image in zip(numbers_N, detections, strict=True)}
+        images = by_image(predict(run, model, normalise, precision, fields_NCHW))
+        own |= dict(zip(numbers_N.tolist(), images, strict=True))
     detections = gather(own, run.world)
     if run.world.rank != 0:
         return 0.0
@@ -148,26 +163,14 @@ def predict(
     normalise: Normalise,
     precision: Precision,
     fields_NCHW: Tensor,
-    truths: list[Truth] | None = None,
-    generators: list[torch.Generator] | None = None,
-) -> Tensor | list[Detections]:
-    """Losses of raw fields; without truths, detections."""
+    truth: Truth | None = None,
+    keys_N: Tensor | None = None,
+) -> Tensor | Detections:
+    """Losses of raw fields; without truth, detections."""
     order = data_parallel.memory_format(run.config.system)
     fields_NCHW = normalise(fields_NCHW.to(run.world.device, non_blocking=True)).contiguous(memory_format=order)
     with precision.autocast():
-        return model(fields_NCHW, truths, generators)
-
-
-def truth_of(rows_B5: Tensor) -> Truth:
-    """The storms of an image, from its rows of boxes."""
-    rows_G5 = rows_B5[rows_B5[:, 4] >= 0]
-    return Truth(rows_G5[:, :4], rows_G5[:, 4].long())
-
-
-def generator_of(seed: int, epoch: int, number: int) -> torch.Generator:
-    """The generator that draws an image's sampled anchors and regions, the same on whichever rank has the image."""
-    state = np.random.SeedSequence([seed, epoch, number]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> 1))
+        return model(fields_NCHW, truth, keys_N)
 
 
 def gather(own: dict[int, Detections], world: World) -> dict[int, Detections]:
@@ -177,10 +180,6 @@ def gather(own: dict[int, Detections], world: World) -> dict[int, Detections]:
     parts = [None] * world.num_ranks if world.rank == 0 else None
     dist.gather_object(own, parts)
     return {number: image for part in parts or () for number, image in part.items()}
-
-
-def on_cpu(image: Detections) -> Detections:
-    return Detections(*(column.float().cpu() for column in image))
 
 
 def learning_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperparameters) -> float:

@@ -35,10 +35,10 @@ class EWA(nn.Module):
         super().__init__()
         self.network = FasterRCNN(num_proposals=50, num_sampled_regions=16)
         self.fields_NCHW = torch.randn(1, 16, EWA_PIXELS, EWA_PIXELS)
-        self.truths = [Truth(torch.tensor([[10.0, 10.0, 50.0, 50.0]]), torch.tensor([1]))]
+        self.truth, self.keys_N = Truth.of_rows(torch.tensor([[[10.0, 10.0, 50.0, 50.0, 1.0]]])), torch.tensor([1])
 
     def forward(self) -> Tensor:
-        return self.network(self.fields_NCHW, self.truths, [torch.Generator().manual_seed(1)]).sum()
+        return self.network(self.fields_NCHW, self.truth, self.keys_N).sum()
 
 
 class Cosmology(nn.Module):

@@ -17,16 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ewa_fasterrcnn.model import roi_ops
 from ewa_fasterrcnn.model.box_head import Truth
 from ewa_fasterrcnn.model.boxes import overlaps
 from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN, training_flops
+from ewa_fasterrcnn.model.random_numbers import ANCHORS, REGIONS, random_numbers
 from ewa_fasterrcnn.model.region_proposals import proposal_losses
-from ewa_fasterrcnn.model.roi_ops import plain_roi_align, plain_suppress
+from ewa_fasterrcnn.model.roi_ops import roi_align, suppress
 from ewa_fasterrcnn.year_files import YearFile
 from perf import peak
 from perf.measurement import Measurement, Row
 from perf.turns import Times, in_turn, training_row
+from tests.ewa_fasterrcnn.model.plain_detector import plain_roi_align
 
 NUM_WARM_UPS = 1
 NUM_TURNS = 5
@@ -48,44 +49,30 @@ def measure() -> Measurement:
     return Measurement(
         name="ewa_fasterrcnn",
         title="Faster R-CNN (EWA): training on CPU",
-        peer=f"{_operators_peer()} for the operators; the plain step (NCHW, fp32 or bf16); plain reads of the bytes",
+        peer="plain forms of the operators; the plain step (NCHW, fp32 or bf16); plain reads of the same bytes",
         method=f"Median of {NUM_TURNS} turns of each, taken in turn in one process; the step's parts are shares of it.",
         rows=[*_operator_rows(), *_step_rows(), _reading_row()],
         versions=("torch", "h5py"),
     )
 
 
-def _operators_peer() -> str:
-    return "a loop over boxes in the same PyTorch" if roi_ops.COMPILED is None else "torchvision's compiled operators"
-
-
 def _operator_rows() -> list[Row]:
-    features = torch.randn(NUM_CHANNELS, *MAP_SIZE, requires_grad=True)
+    features = torch.randn(1, NUM_CHANNELS, *MAP_SIZE, requires_grad=True)
     regions, boxes, scores = _boxes(NUM_REGIONS), _boxes(NUM_BOXES), torch.rand(NUM_BOXES)
-    loop_align, loop_suppress = _peers()
+    level_NR = torch.zeros(1, NUM_REGIONS, dtype=torch.long)
     align = _timed(
-        lambda: plain_roi_align(features, regions, scale=1 / 4).sum().backward(),
-        lambda: loop_align(features, regions).sum().backward(),
+        lambda: roi_align([features], regions[None], level_NR, [1 / 4]).sum().backward(),
+        lambda: plain_roi_align(features[0], regions, scale=1 / 4).sum().backward(),
     )
-    suppress = _timed(lambda: plain_suppress(boxes, scores, threshold=0.7), lambda: loop_suppress(boxes, scores, 0.7))
+    thin_out = _timed(
+        lambda: suppress(boxes, scores, threshold=0.7), lambda: _loop_suppress(boxes, scores, threshold=0.7)
+    )
     size = f"{NUM_CHANNELS} x {MAP_SIZE[0]} x {MAP_SIZE[1]}"
+    what = f"RoIAlign forward and backward, {NUM_REGIONS} regions of {size}, against grid_sample"
     return [
-        _rate_row(f"RoIAlign forward and backward, {NUM_REGIONS} regions of {size}", "regions/s", NUM_REGIONS, *align),
-        _rate_row(f"suppression of {NUM_BOXES} boxes at an overlap of 0.7", "boxes/s", NUM_BOXES, *suppress),
+        _rate_row(what, "regions/s", NUM_REGIONS, *align),
+        _rate_row(f"suppression of {NUM_BOXES} boxes, against a loop over boxes", "boxes/s", NUM_BOXES, *thin_out),
     ]
-
-
-def _peers() -> tuple[Callable, Callable]:
-    if roi_ops.COMPILED is not None:
-        return (
-            lambda features, regions: roi_ops.roi_align(features, regions, scale=1 / 4),
-            lambda boxes, scores, threshold: roi_ops.suppress(boxes, scores, threshold=threshold),
-        )
-    return _loop_roi_align, _loop_suppress
-
-
-def _loop_roi_align(features: Tensor, regions: Tensor) -> Tensor:
-    return torch.cat([plain_roi_align(features, region[None], scale=1 / 4) for region in regions])
 
 
 def _loop_suppress(boxes: Tensor, scores: Tensor, threshold: float) -> list[int]:
@@ -135,21 +122,23 @@ class _Step:
     def __init__(self, model: FasterRCNN, *, layout: torch.memory_format, bf16: bool) -> None:
         self.model, self.bf16 = model.to(memory_format=layout), bf16
         self.fields = torch.randn(1, 16, *STEP_SIZE).contiguous(memory_format=layout)
-        storms = torch.tensor([[40.0, 60.0, 140.0, 180.0], [200.0, 300.0, 240.0, 350.0]])
-        self.truth = Truth(storms, torch.tensor([1, 2]))
+        storms = torch.tensor([[[40.0, 60.0, 140.0, 180.0, 1.0], [200.0, 300.0, 240.0, 350.0, 2.0]]])
+        self.truth, self.key = Truth.of_rows(storms), torch.tensor([1])
         self.seconds: dict[str, list[float]] = {part: [] for part in self.PARTS}
 
     def run(self) -> None:
-        size, generators = self.fields.shape[-2:], [torch.Generator().manual_seed(1)]
+        size = self.fields.shape[-2:]
         marks = [time.perf_counter()]
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             pyramid = self.model.pyramid(self.model.backbone(self.fields))
             marks.append(time.perf_counter())
             judged = self.model.proposals(pyramid, size)
             proposals = self.model.proposals.select(judged, size)
-            losses = [*proposal_losses(judged, [self.truth.boxes_G4], generators)]
+            random = random_numbers(self.key, len(judged.anchors_A4), purpose=ANCHORS)
+            losses = [*proposal_losses(judged, self.truth.boxes_NG4, random)]
             marks.append(time.perf_counter())
-            losses += self.model.head.losses(pyramid[:-1], proposals, [self.truth], generators, size)
+            random = random_numbers(self.key, 2 + proposals.boxes_NP4.shape[1], purpose=REGIONS)
+            losses += self.model.head.losses(pyramid[:-1], proposals, self.truth, random, size)
             marks.append(time.perf_counter())
         sum(losses).sum().backward()
         marks.append(time.perf_counter())

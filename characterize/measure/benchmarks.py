@@ -141,15 +141,12 @@ def _ewa_batch(num_samples: int, size: Size) -> Batch:
     from ewa_fasterrcnn.model.box_head import Truth
 
     height, width = size
-    box = torch.tensor([[0.2 * height, 0.2 * width, 0.5 * height, 0.4 * width]])
-    truths = [Truth(boxes_G4=box, classes_G=torch.tensor([1])) for _ in range(num_samples)]
-    return torch.rand(num_samples, 16, *size), truths
+    box = torch.tensor([0.2 * height, 0.2 * width, 0.5 * height, 0.4 * width, 1])
+    return torch.rand(num_samples, 16, *size), Truth.of_rows(box.expand(num_samples, 1, 5)), torch.arange(num_samples)
 
 
 def _ewa_loss(model: nn.Module, batch: Batch) -> Tensor:
-    fields_NCHW, truths = batch
-    generators = [torch.Generator().manual_seed(number) for number in range(len(truths))]
-    return model(fields_NCHW, truths, generators).float().mean(dim=0).sum()
+    return model(*batch).float().mean(dim=0).sum()
 
 
 def _ewa_forward(model: nn.Module, batch: Batch) -> Tensor:

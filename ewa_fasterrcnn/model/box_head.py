@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The box head: what kind of storm is in each proposed region, and where exactly are its edges?
 
-Shape legend: N images, R regions, C channels, K classes with background (0), D detections, G true boxes.
+Shape legend: N images, R regions, C channels, K classes with background (0), D detections, G rows of true boxes,
+P proposals, X any leading dimensions.
 Sources: Girshick, "Fast R-CNN" (2015); the two-layer head and the choice of levels of Lin et al. (2017), section 4.2.
 """
 
@@ -12,33 +13,41 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ewa_fasterrcnn.model import boxes
-from ewa_fasterrcnn.model.matching import match, sample
-from ewa_fasterrcnn.model.roi_ops import CROP_SIZE, roi_align, suppress_by_group
+from ewa_fasterrcnn.model.matching import IGNORED, Sample, match, move_losses, sample
+from ewa_fasterrcnn.model.region_proposals import Proposals
+from ewa_fasterrcnn.model.roi_ops import CROP_SIZE, roi_align, suppress
 
 CODE_WEIGHTS = (10.0, 5.0)
 FOREGROUND_OVERLAP = 0.5
 FOREGROUND_SHARE = 0.25
 SUPPRESSION_OVERLAP = 0.5
 LEAST_SCORE = 0.05
+NO_DETECTION = 0.0
 MOST_DETECTIONS = 100
-SMOOTH_L1_BETA = 1 / 9
 CANONICAL_SIDE = 7
 """Sides of the finest anchor that a region has which belongs to the third level: 224 pixels where the anchor has 32."""
 
 
 class Truth(NamedTuple):
-    """The storms of one image."""
+    """The storms of a batch, as the data set has them: a fixed number of rows for each image."""
 
-    boxes_G4: Tensor
-    classes_G: Tensor
-    """From 0, without background, as in the data set."""
+    boxes_NG4: Tensor
+    """An unused row is -1 throughout, a box without area."""
+    classes_NG: Tensor
+    """From 0, without background; -1 in unused rows."""
+
+    @classmethod
+    def of_rows(cls, rows_NB5: Tensor) -> "Truth":
+        """From rows of ymin, xmin, ymax, xmax, class."""
+        return cls(rows_NB5[..., :4], rows_NB5[..., 4].long())
 
 
 class Detections(NamedTuple):
-    """What was found in one image, the best score first."""
+    """What was found, the best score first: in each image of a batch, with dimension N in front, or in one image."""
 
     boxes_D4: Tensor
     scores_D: Tensor
+    """NO_DETECTION in the empty rows of a batch."""
     classes_D: Tensor
     """From 0, without background, as in the data set."""
 
@@ -46,7 +55,7 @@ class Detections(NamedTuple):
 class BoxHead(nn.Module):
     """RoIAlign, two dense layers, then a class and class-specific edges for every region.
 
-    num_classes: with background.  num_sampled: regions of an image that training takes.  finest_anchor: pixels.
+    num_classes: with background.  num_sampled: regions of an image that training uses.  finest_anchor: pixels.
     """
 
     def __init__(
@@ -73,105 +82,88 @@ class BoxHead(nn.Module):
             nn.init.normal_(layer.weight, std=deviation)
             nn.init.zeros_(layer.bias)
 
-    def forward(
-        self, pyramid: list[Tensor], regions: list[Tensor], image_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """(R, K) logits and (R, K, 4) deltas of the regions of all images, one after another."""
-        crops = [
-            crop([level_NCHW[number] for level_NCHW in pyramid], boxes_R4, image_size, self.finest_anchor)
-            for number, boxes_R4 in enumerate(regions)
-        ]
-        return self.judge(torch.cat(crops))
+    def forward(self, pyramid: list[Tensor], regions_NR4: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """(N, R, K) logits and (N, R, K, 4) deltas of the regions of each image."""
+        level_NR = level_of(regions_NR4, self.finest_anchor, len(pyramid))
+        scales = [level_NCHW.shape[-1] / image_size[1] for level_NCHW in pyramid]
+        judged = self.judge(roi_align(pyramid, regions_NR4, level_NR, scales))
+        return tuple(column.unflatten(0, regions_NR4.shape[:2]) for column in judged)
 
     def judge(self, crops_RC77: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, K) logits and (R, K, 4) deltas of crops, in the crops' type whatever autocast computes in."""
         features_RF = self.layers(crops_RC77)
         logits_RK, deltas_R4K = self.classes(features_RF), self.deltas(features_RF)
-        return logits_RK.float(), deltas_R4K.float().reshape(-1, self.num_classes, 4)
+        deltas_RK4 = deltas_R4K.reshape(-1, self.num_classes, 4)
+        return logits_RK.to(crops_RC77.dtype), deltas_RK4.to(crops_RC77.dtype)
 
     def losses(
         self,
         pyramid: list[Tensor],
-        proposals: list[Tensor],
-        truths: list[Truth],
-        generators: list[torch.Generator],
+        proposals: Proposals,
+        truth: Truth,
+        random_NP: Tensor,
         image_size: tuple[int, int],
     ) -> tuple[Tensor, Tensor]:
-        """(N,) losses of classes and of deltas, each over the sampled regions of its image."""
-        images = zip(proposals, truths, generators, strict=True)
-        samples = [sample_regions(*image, num=self.num_sampled) for image in images]
-        regions, labels, matched = zip(*samples, strict=True)
-        logits_RK, deltas_RK4 = self(pyramid, list(regions), image_size)
-        sizes = [len(boxes_R4) for boxes_R4 in regions]
-        parts = zip(logits_RK.split(sizes), deltas_RK4.split(sizes), regions, labels, matched, strict=True)
-        classes, deltas = zip(*(region_losses(*part) for part in parts), strict=True)
-        return torch.stack(classes), torch.stack(deltas)
+        """(N,) losses of classes and of deltas, each over the sampled regions of its image.
+
+        random_NP: integers for the rows of true boxes, then for the proposals; those with the largest are sampled.
+        """
+        candidates_NP4, matches_NP = match_regions(proposals, truth)
+        sampled = sample(matches_NP, random_NP, num=self.num_sampled, foreground_share=FOREGROUND_SHARE)
+        regions_NR4 = boxes.choose(candidates_NP4, sampled.indices_NS)
+        logits_NRK, deltas_NRK4 = self(pyramid, regions_NR4, image_size)
+        labels_NR = labels_of(truth, matches_NP, sampled)
+        deltas_NR4 = deltas_NRK4.gather(2, labels_NR[..., None, None].expand(-1, -1, 1, 4)).squeeze(2)
+        classes_NR = functional.cross_entropy(logits_NRK.transpose(1, 2), labels_NR, reduction="none")
+        return (
+            (classes_NR * sampled.is_filled_NS).sum(dim=1) / sampled.num_filled_N(),
+            move_losses(deltas_NR4, regions_NR4, truth.boxes_NG4, matches_NP, sampled, CODE_WEIGHTS),
+        )
 
     @torch.no_grad()
-    def detect(self, pyramid: list[Tensor], proposals: list[Tensor], image_size: tuple[int, int]) -> list[Detections]:
-        logits_RK, deltas_RK4 = self(pyramid, proposals, image_size)
-        sizes = [len(boxes_R4) for boxes_R4 in proposals]
-        parts = zip(logits_RK.softmax(dim=1).split(sizes), deltas_RK4.split(sizes), proposals, strict=True)
-        return [detections(*part, image_size) for part in parts]
+    def detect(self, pyramid: list[Tensor], proposals: Proposals, image_size: tuple[int, int]) -> Detections:
+        """What the head finds in the proposals of each image."""
+        logits_NRK, deltas_NRK4 = self(pyramid, proposals.boxes_NP4, image_size)
+        return detections(logits_NRK.softmax(dim=-1), deltas_NRK4, proposals, image_size)
 
 
-def crop(levels: list[Tensor], boxes_R4: Tensor, image_size: tuple[int, int], finest_anchor: float) -> Tensor:
-    """(R, C, 7, 7) of the feature maps P2 to P5 of one image, each region from the level of its size."""
-    numbers_R = level_of(boxes_R4, finest_anchor, len(levels))
-    crops, places = [], []
-    for number, level_CHW in enumerate(levels):
-        rows = (numbers_R == number).nonzero()[:, 0]
-        scale = level_CHW.shape[-1] / image_size[1]
-        crops.append(roi_align(level_CHW.float(), boxes_R4[rows], scale=scale))
-        places.append(rows)
-    return torch.cat(crops)[torch.cat(places).argsort()]
-
-
-def level_of(boxes_R4: Tensor, finest_anchor: float, num_levels: int) -> Tensor:
-    """(R,) number of each region's level, from 0: a region of double the side belongs one level higher."""
-    sides = boxes.areas(boxes_R4).clamp(min=1e-6).sqrt()
+def level_of(boxes_XR4: Tensor, finest_anchor: float, num_levels: int) -> Tensor:
+    """(X, R) number of each region's level, from 0: a region of double the side belongs one level higher."""
+    sides = boxes.areas(boxes_XR4).clamp(min=1e-6).sqrt()
     level = torch.floor(2 + torch.log2(sides / (CANONICAL_SIDE * finest_anchor)) + 1e-6)
     return level.clamp(0, num_levels - 1).long()
 
 
-def sample_regions(
-    proposals_P4: Tensor, truth: Truth, generator: torch.Generator, *, num: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Regions to learn from: their boxes (R, 4), labels (R,) with 0 for background, and true boxes (of the foreground).
-
-    The true boxes stand among the candidates; the foreground comes first.
-    """
-    candidates_P4 = torch.cat([truth.boxes_G4, proposals_P4])
-    matches_P = match(
-        boxes.overlaps(truth.boxes_G4, candidates_P4),
-        foreground=FOREGROUND_OVERLAP,
-        background=FOREGROUND_OVERLAP,
-        rescue=False,
-    )
-    foreground, background = sample(matches_P, num=num, foreground_share=FOREGROUND_SHARE, generator=generator)
-    chosen, matched = torch.cat([foreground, background]), matches_P[foreground]
-    labels = torch.zeros_like(chosen)
-    labels[: len(foreground)] = truth.classes_G[matched] + 1
-    return candidates_P4[chosen], labels, truth.boxes_G4[matched]
+def match_regions(proposals: Proposals, truth: Truth) -> tuple[Tensor, Tensor]:
+    """Candidates to learn from, (N, G + P, 4) and their matches: the true boxes are among them."""
+    candidates_NP4 = torch.cat([truth.boxes_NG4, proposals.boxes_NP4], dim=1)
+    is_filled_NP = torch.cat([truth.classes_NG >= 0, proposals.is_filled_NP], dim=1)
+    overlaps_NGP = boxes.overlaps(truth.boxes_NG4, candidates_NP4)
+    matches_NP = match(overlaps_NGP, foreground=FOREGROUND_OVERLAP, background=FOREGROUND_OVERLAP, rescue=False)
+    return candidates_NP4, torch.where(is_filled_NP, matches_NP, IGNORED)
 
 
-def region_losses(
-    logits_RK: Tensor, deltas_RK4: Tensor, regions_R4: Tensor, labels_R: Tensor, matched_F4: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Cross entropy, and smooth L1 of the foreground's deltas for its class, both divided by the number of regions."""
-    num_sampled, num_foreground = max(len(labels_R), 1), len(matched_F4)
-    wanted = boxes.encode(matched_F4, regions_R4[:num_foreground], CODE_WEIGHTS)
-    rows = torch.arange(num_foreground, device=labels_R.device)
-    found = deltas_RK4[rows, labels_R[:num_foreground]]
-    return (
-        functional.cross_entropy(logits_RK, labels_R, reduction="sum") / num_sampled,
-        functional.smooth_l1_loss(found, wanted, beta=SMOOTH_L1_BETA, reduction="sum") / num_sampled,
-    )
+def labels_of(truth: Truth, matches_NP: Tensor, sampled: Sample) -> Tensor:
+    """(N, R) class of each sampled region: 0 for background."""
+    matches_NR = matches_NP.gather(1, sampled.indices_NS).clamp(min=0)
+    return torch.where(sampled.is_foreground_NS, truth.classes_NG.gather(1, matches_NR) + 1, 0)
 
 
-def detections(scores_RK: Tensor, deltas_RK4: Tensor, regions_R4: Tensor, image_size: tuple[int, int]) -> Detections:
-    """One image's findings: every class of every region with a score, thinned out class by class."""
-    regions, classes = (scores_RK[:, 1:] > LEAST_SCORE).nonzero().unbind(dim=1)
-    boxes_D4 = boxes.decode(deltas_RK4[regions, classes + 1], regions_R4[regions], CODE_WEIGHTS)
-    boxes_D4, scores_D = boxes.clip(boxes_D4, image_size), scores_RK[regions, classes + 1]
-    kept = suppress_by_group(boxes_D4, scores_D, classes, threshold=SUPPRESSION_OVERLAP)[:MOST_DETECTIONS]
-    return Detections(boxes_D4[kept], scores_D[kept], classes[kept])
+def detections(scores_NRK: Tensor, deltas_NRK4: Tensor, regions: Proposals, image_size: tuple[int, int]) -> Detections:
+    """Every class of every region with a score, thinned out class by class, the best first."""
+    scores_NKR, deltas_NKR4 = scores_NRK[..., 1:].transpose(1, 2), deltas_NRK4[:, :, 1:].transpose(1, 2)
+    boxes_NKR4 = boxes.clip(boxes.decode(deltas_NKR4, regions.boxes_NP4[:, None], CODE_WEIGHTS), image_size)
+    is_found_NKR = (scores_NKR > LEAST_SCORE) & regions.is_filled_NP[:, None]
+    stays_NKR = suppress(boxes_NKR4, torch.where(is_found_NKR, scores_NKR, -torch.inf), threshold=SUPPRESSION_OVERLAP)
+    scores_ND = torch.where(stays_NKR, scores_NKR, NO_DETECTION).flatten(1)
+    scores_ND, best_ND = (column[:, :MOST_DETECTIONS] for column in scores_ND.sort(dim=1, descending=True, stable=True))
+    return Detections(boxes.choose(boxes_NKR4.flatten(1, 2), best_ND), scores_ND, best_ND // scores_NKR.shape[2])
+
+
+def by_image(batch: Detections) -> list[Detections]:
+    """The detections of each image of a batch, in memory and without empty rows."""
+    columns = zip(*(column.cpu() for column in batch), strict=True)
+    return [
+        Detections(*(column[scores_D != NO_DETECTION] for column in (boxes_D4, scores_D, classes_D)))
+        for boxes_D4, scores_D, classes_D in columns
+    ]

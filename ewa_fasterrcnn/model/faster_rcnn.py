@@ -2,7 +2,7 @@
 """The Faster R-CNN of Extreme Weather Analytics; the default arguments are the reference.
 
     model = FasterRCNN()                                        # 41,408,424 parameters
-    losses_NL = model(fields_NCHW, truths, generators)          # training: LOSSES of each image
+    losses_NL = model(fields_NCHW, truth, keys_N)               # training: LOSSES of each image
     detections = model.eval()(fields_NCHW)                      # boxes, scores and classes of each image
 
 Fields are normalised: zero mean and unit variance a channel. Boxes are ymin, xmin, ymax, xmax in pixels.
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ewa_fasterrcnn.model.backbone import FeaturePyramid, ResNet50
 from ewa_fasterrcnn.model.box_head import BoxHead, Detections, Truth
+from ewa_fasterrcnn.model.random_numbers import ANCHORS, REGIONS, random_numbers
 from ewa_fasterrcnn.model.region_proposals import RegionProposals, proposal_losses
 from ewa_fasterrcnn.model.roi_ops import CROP_SIZE
 from harness import flops
@@ -63,26 +64,27 @@ class FasterRCNN(nn.Module):
         )
 
     def forward(
-        self,
-        fields_NCHW: Tensor,
-        truths: list[Truth] | None = None,
-        generators: list[torch.Generator] | None = None,
-    ) -> Tensor | list[Detections]:
-        """With truths, (N, L) losses; without, the detections of each image.
+        self, fields_NCHW: Tensor, truth: Truth | None = None, keys_N: Tensor | None = None
+    ) -> Tensor | Detections:
+        """With truth, (N, L) losses; without, the detections of each image.
 
-        generators: one an image, on the CPU, which draws the sampled anchors and regions. That an image has its own
-        makes its losses the same whichever rank computes them.
+        keys_N: random keys of the images (random_numbers.image_keys), which decide the sampled anchors and regions.
+        That an image has its own makes its losses the same whichever rank computes them. All shapes are fixed by the
+        arguments' shapes, and no operation waits for the device.
         """
         image_size = fields_NCHW.shape[-2:]
         pyramid = self.pyramid(self.backbone(fields_NCHW))
         judged = self.proposals(pyramid, image_size)
         proposals = self.proposals.select(judged, image_size)
         # The coarsest level proposes only: RoIAlign reads P2 to P5.
-        if truths is None:
+        if truth is None:
             return self.head.detect(pyramid[:-1], proposals, image_size)
+        num_anchors, num_regions = len(judged.anchors_A4), truth.classes_NG.shape[1] + proposals.boxes_NP4.shape[1]
+        random_NA = random_numbers(keys_N, num_anchors, purpose=ANCHORS)
+        random_NR = random_numbers(keys_N, num_regions, purpose=REGIONS)
         losses = (
-            *proposal_losses(judged, [truth.boxes_G4 for truth in truths], generators),
-            *self.head.losses(pyramid[:-1], proposals, truths, generators, image_size),
+            *proposal_losses(judged, truth.boxes_NG4, random_NA),
+            *self.head.losses(pyramid[:-1], proposals, truth, random_NR, image_size),
         )
         return torch.stack(losses, dim=1)
 

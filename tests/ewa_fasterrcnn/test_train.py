@@ -2,6 +2,7 @@
 """The train command on a handful of storms, in one process and in two."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,19 @@ import torch
 import ewa_fasterrcnn
 from compliance import mllog
 from ewa_fasterrcnn import train
+from ewa_fasterrcnn.channel_statistics import Normalise
 from ewa_fasterrcnn.config import Hyperparameters, System, check_job
+from ewa_fasterrcnn.data import open_split
 from ewa_fasterrcnn.model.backbone import ResNet50
 from ewa_fasterrcnn.model.faster_rcnn import FasterRCNN
+from ewa_fasterrcnn.model.random_numbers import epoch_key
 from harness import config
 from harness.config import ConfigError
 from harness.optim.optimizers import LAMB, LARS
+from harness.precision import Precision
+from harness.run import Run
 from tests import commands
+from tests.host_synchronization import no_host_synchronization
 
 CONFIGS = Path(ewa_fasterrcnn.__file__).parent / "configs"
 
@@ -150,20 +157,29 @@ def test_tf32_is_for_accelerators():
         check_job(settings(precision="tf32"), num_ranks=1, device_type="cpu")
 
 
-def test_what_draws_depends_on_seed_epoch_and_image():
-    draws = {
-        torch.rand(1, generator=train.generator_of(*key)).item()
-        for key in [(1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (1, 1, 1)]
-    }
-    assert len(draws) == 4
+@pytest.fixture
+def started(configure, storms, tmp_path):
+    """Everything that a training step needs, after one step: (step, batch)."""
+    loaded = config.load(configure(), hyperparameters_type=Hyperparameters, system_type=System)
+    train_set = open_split(storms, "train")
+    with Run(loaded, tmp_path / "result_0.txt", seed=1) as run:
+        model = train.build_model(run)
+        optimizer, precision = (
+            train.build_optimizer(model, loaded.hyperparameters),
+            Precision.start("fp32", run.world.device),
+        )
+        exchange, normalise = train.build_exchange(run, model), Normalise(train_set.statistics)
+        step = partial(train.train_step, run, exchange, normalise, optimizer, precision, epoch_key(1, 1))
+        batches = iter(train.build_loader(run, train_set, 2, shuffle=True))
+        step(next(batches))
+        yield step, next(batches)
 
 
-def test_unused_rows_are_no_storms():
-    rows = torch.full((15, 5), -1.0)
-    rows[0] = torch.tensor([1.0, 2.0, 3.0, 4.0, 0.0])
-    truth = train.truth_of(rows)
-    assert truth.boxes_G4.tolist() == [[1, 2, 3, 4]]
-    assert truth.classes_G.tolist() == [0]
+def test_no_operation_of_a_step_waits_for_the_device(started):
+    step, batch = started
+    with no_host_synchronization():
+        losses_NL = step(batch)
+    assert losses_NL.isfinite().all()
 
 
 # --- learning rate and optimizer, worked by hand

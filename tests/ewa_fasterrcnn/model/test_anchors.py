@@ -17,7 +17,7 @@ def test_anchors_of_a_cell_have_one_area_and_three_shapes():
 
 
 def test_anchors_of_a_level_are_centred_on_its_cells_row_by_row():
-    anchors = level_anchors((2, 3), (8, 24), 4)  # strides of 4 rows and 8 columns
+    anchors = level_anchors((2, 3), (8, 24), cell_anchors(4))  # strides of 4 rows and 8 columns
     assert anchors.shape == (2 * 3 * 3, 4)
     centres = (anchors[:, :2] + anchors[:, 2:]) / 2
     assert centres[::3].tolist() == [[2, 4], [2, 12], [2, 20], [6, 4], [6, 12], [6, 20]]
@@ -26,7 +26,8 @@ def test_anchors_of_a_level_are_centred_on_its_cells_row_by_row():
 
 
 def test_a_level_covers_the_image_whatever_its_rounding():
-    centres = level_anchors((5, 7), (33, 50), 8)[:, :2] + level_anchors((5, 7), (33, 50), 8)[:, 2:]
+    anchors = level_anchors((5, 7), (33, 50), cell_anchors(8))
+    centres = anchors[:, :2] + anchors[:, 2:]
     assert (centres / 2).min().item() > 0
     assert (centres[:, 0] / 2).max().item() < 33
     assert (centres[:, 1] / 2).max().item() < 50
