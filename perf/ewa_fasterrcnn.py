@@ -50,10 +50,21 @@ def measure() -> Measurement:
         name="ewa_fasterrcnn",
         title="Faster R-CNN (EWA): training on CPU",
         peer="plain forms of the operators; the plain step (NCHW, fp32 or bf16); plain reads of the same bytes",
-        method=f"Median of {NUM_TURNS} turns of each, taken in turn in one process; the step's parts are shares of it.",
-        rows=[*_operator_rows(), *_step_rows(), _reading_row()],
+        method=f"Median of {NUM_TURNS} turns of each, taken in turn in one process, operators on one thread; the "
+        "step's parts are shares of it.",
+        rows=[*_on_one_thread(_operator_rows), *_step_rows(), _reading_row()],
         versions=("torch", "h5py"),
     )
+
+
+def _on_one_thread(rows: Callable[[], list[Row]]) -> list[Row]:
+    """Threads of one process that wait for each other distort times of milliseconds, if other jobs are running."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return rows()
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _operator_rows() -> list[Row]:
