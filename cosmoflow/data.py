@@ -19,8 +19,9 @@ import torch
 from cosmoflow import sample_files
 from cosmoflow.sample_files import FORMATS, SampleError, SampleFormat
 from harness.archive import archive
-from harness.data import checks, manifest, node_memory
+from harness.data import checks, listings, manifest, node_memory
 from harness.data.checks import DataError
+from harness.data.listings import Listings
 from harness.data.manifest import Manifest, ManifestError
 from harness.data.node_parts import NodePart
 from harness.distributed.node_group import NodeGroup
@@ -28,7 +29,9 @@ from harness.distributed.node_group import NodeGroup
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int = 1) -> "Dataset":
+def open_split(
+    folder: Path | str, split: str, *, listed_by: Listings | None = None, rank: int = 0, num_ranks: int = 1
+) -> "Dataset":
     """The samples of one split ("train" or "validation"), checked as far as it is cheap.
 
     With a manifest: every file is there with its size, each rank looking at its share. Without: the files found have
@@ -37,20 +40,20 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
     """
     folder = Path(folder)
     try:
-        with archive.opened(folder, split) as here:
-            dataset = _open(here, split, part=slice(rank, None, num_ranks) if here == folder else slice(1))
+        listed_by = listed_by or listings.read(folder)
+        with archive.opened(folder, split, listed_by) as here:
+            listed = listed_by.parsed(folder)
+            dataset = _open(here, split, listed, part=slice(rank, None, num_ranks) if here == folder else slice(1))
             if here != folder:
-                dataset.move(folder)
+                dataset.move(folder, listed)
             return dataset
     except (ManifestError, SampleError) as error:
         raise DataError(str(error)) from None
 
 
-def _open(folder: Path, split: str, *, part: slice) -> "Dataset":
+def _open(folder: Path, split: str, listed: Manifest | None, *, part: slice) -> "Dataset":
     checks.check_split(folder, split)
-    listed = None
-    if (folder / manifest.FILE_NAME).exists():
-        listed = Manifest.load(folder)
+    if listed:
         listed.verify(folder, split=split, part=slice(None) if NodePart.of(listed) else part)
         sample_format, stems = _listed_stems(folder, split, listed)
     else:
@@ -113,9 +116,9 @@ class Dataset:
                 raise SampleError(f"{path}: shape: found {volume_CDHW.shape}, expected {self.sample_shape}")
             volume_NCDHW[row] = volume_CDHW
 
-    def move(self, folder: Path) -> None:
-        """Read from a copy of the data set, or from a node part of it, from now on."""
-        self.folder, self.manifest = folder, Manifest.load(folder)
+    def move(self, folder: Path, listed: Manifest | None = None) -> None:
+        """Read from a copy of the data set, or from a node part of it, from now on. `listed`: its manifest, if read."""
+        self.folder, self.manifest = folder, listed or Manifest.load(folder)
         _, self.stems = _listed_stems(folder, self.split, self.manifest)
 
     def fill_cache(self, node: NodeGroup) -> None:

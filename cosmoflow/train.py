@@ -28,6 +28,7 @@ from cosmoflow.loader import loader
 from cosmoflow.model import CosmoFlow, log_counts
 from harness import local_copy
 from harness.data import node_parts
+from harness.data.listings import read_for_all
 from harness.data.loader import Loader
 from harness.data.node_parts import NodePart, NodePartError
 from harness.distributed import data_parallel, spatial
@@ -51,8 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
         grid = spatial.grid(request.settings.system.spatial_parts, world)
         check_job(request.settings, num_ranks=world.num_ranks, device_type=world.device.type)
         precision = Precision.start(request.settings.system.precision, world.device)
-        train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
-        validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        opening = {"listed_by": read_for_all(request.data, world), "rank": world.rank, "num_ranks": world.num_ranks}
+        train_set, validation_set = (open_split(request.data, split, **opening) for split in ("train", "validation"))
         check_holdings(train_set, grid, world)
         with request.run(world) as run:
             train(run, grid, precision, train_set, validation_set)

@@ -22,8 +22,9 @@ from deepcam.channel_statistics import SPLIT as STATISTICS_SPLIT
 from deepcam.channel_statistics import Statistics, StatisticsError
 from deepcam.sample_files import FORMATS, Sample, SampleError, SampleFormat
 from harness.archive import archive
-from harness.data import checks, manifest, node_memory
+from harness.data import checks, listings, manifest, node_memory
 from harness.data.checks import DataError
+from harness.data.listings import Listings
 from harness.data.manifest import Manifest, ManifestError
 from harness.data.node_parts import NodePart
 from harness.distributed.node_group import NodeGroup
@@ -34,7 +35,9 @@ TOLERANCE = {"train": 0.01, "validation": 10.0}
 tail: among few training samples the next storm can be several times as wet as all before."""
 
 
-def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int = 1) -> "Dataset":
+def open_split(
+    folder: Path | str, split: str, *, listed_by: Listings | None = None, rank: int = 0, num_ranks: int = 1
+) -> "Dataset":
     """The samples of one split ("train" or "validation"), checked as far as it is cheap.
 
     With a manifest: every file is there with its size, each rank looking at its share, and stats.h5 is the one that was
@@ -44,17 +47,18 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
     """
     folder = Path(folder)
     try:
-        with archive.opened(folder, split) as here:
-            dataset = _open(here, split, part=slice(rank, None, num_ranks) if here == folder else slice(1))
-            dataset.move(folder)
+        listed_by = listed_by or listings.read(folder)
+        with archive.opened(folder, split, listed_by) as here:
+            listed = listed_by.parsed(folder)
+            dataset = _open(here, split, listed, part=slice(rank, None, num_ranks) if here == folder else slice(1))
+            dataset.folder = folder
             return dataset
     except (ManifestError, SampleError, StatisticsError) as error:
         raise DataError(str(error)) from None
 
 
-def _open(folder: Path, split: str, *, part: slice) -> "Dataset":
+def _open(folder: Path, split: str, listed: Manifest | None, *, part: slice) -> "Dataset":
     checks.check_split(folder, split)
-    listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
     if listed:
         listed.verify(folder, split=split, part=slice(None) if NodePart.of(listed) else part)
         listed.verify(folder, split=STATISTICS_SPLIT, checksums=True)

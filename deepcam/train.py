@@ -31,6 +31,7 @@ from deepcam.model import DeepCAM
 from deepcam.schedule import learning_rate
 from harness import local_copy
 from harness.data import node_parts
+from harness.data.listings import read_for_all
 from harness.data.loader import Loader
 from harness.data.node_parts import NodePart
 from harness.distributed import batch_norm, data_parallel
@@ -46,8 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
     with request.launch() as world:
         check_job(request.settings, num_ranks=world.num_ranks, device_type=world.device.type)
         precision = Precision.start(request.settings.system.precision, world.device)
-        train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
-        validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        opening = {"listed_by": read_for_all(request.data, world), "rank": world.rank, "num_ranks": world.num_ranks}
+        train_set, validation_set = (open_split(request.data, split, **opening) for split in ("train", "validation"))
         node_parts.check_complete(world, train_set.manifest)
         with request.run(world) as run:
             train(run, precision, train_set, validation_set)

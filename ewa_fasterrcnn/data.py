@@ -23,13 +23,16 @@ from ewa_fasterrcnn.channel_statistics import Statistics, StatisticsError
 from ewa_fasterrcnn.year_files import UNUSED, YearError, YearFile
 from harness.data import checks, manifest
 from harness.data.checks import DataError
+from harness.data.listings import Listings
 from harness.data.manifest import Manifest, ManifestError
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """(N,) numbers of the images in their split, (N, C, H, W) fields in the units of the files, (N, B, 5) rows of boxes."""
 
 
-def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int = 1) -> "Dataset":
+def open_split(
+    folder: Path | str, split: str, *, listed_by: Listings | None = None, rank: int = 0, num_ranks: int = 1
+) -> "Dataset":
     """The images of one split ("train" or "validation"), checked as far as it is cheap.
 
     Every year file is there with its size (each rank looks at its share), is whole, and every box in it is a storm's.
@@ -38,7 +41,9 @@ def open_split(folder: Path | str, split: str, *, rank: int = 0, num_ranks: int 
     folder = Path(folder)
     checks.check_split(folder, split)
     try:
-        listed = Manifest.load(folder)
+        listed = listed_by.parsed(folder) if listed_by else None
+        listed = listed or Manifest.load(folder)
+        checks.check_whole(folder, listed)
         checks.check_form(folder, listed, "ewa_fasterrcnn", ["hdf5"])
         listed.verify(folder, split=split, part=slice(rank, None, num_ranks))
         _check_statistics_file(folder / STATISTICS_NAME, listed)

@@ -35,6 +35,7 @@ from ewa_fasterrcnn.model.box_head import Detections, Truth, by_image
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
 from ewa_fasterrcnn.model.random_numbers import epoch_key, image_keys
 from harness.data import manifest
+from harness.data.listings import read_for_all
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.world import World
@@ -53,8 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
         check_job(request.settings, num_ranks=world.num_ranks, device_type=world.device.type)
         request = request.staged(world)
         precision = Precision.start(request.settings.system.precision, world.device)
-        train_set = open_split(request.data, "train", rank=world.rank, num_ranks=world.num_ranks)
-        validation_set = open_split(request.data, "validation", rank=world.rank, num_ranks=world.num_ranks)
+        opening = {"listed_by": read_for_all(request.data, world), "rank": world.rank, "num_ranks": world.num_ranks}
+        train_set, validation_set = (open_split(request.data, split, **opening) for split in ("train", "validation"))
         with request.run(world) as run:
             model = train(run, precision, train_set, validation_set)
         if world.rank == 0 and request.settings.system.trained_weights:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
-from harness.data import checks, manifest, node_parts
+from harness.data import checks, listings, node_parts
 from harness.data.checks import DataError
-from harness.data.manifest import Manifest, ManifestError
+from harness.data.listings import Listings
+from harness.data.manifest import ManifestError
 from harness.data.node_parts import NodePart
 from imagenet_resnet.dataset import Dataset
 from imagenet_resnet.image_folder import PictureFolder
@@ -24,7 +25,15 @@ FORMATS = {"jpeg": "image folders", "webdataset": "tar shards"}
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 0, num_ranks: int = 1) -> Dataset:
+def open_split(
+    folder: Path | str,
+    split: str,
+    *,
+    num_classes: int,
+    listed_by: Listings | None = None,
+    rank: int = 0,
+    num_ranks: int = 1,
+) -> Dataset:
     """One split ("train" or "validation"), checked as far as it is cheap; DataError.
 
     With a manifest every file is there with its size, each rank looking at its share.
@@ -33,7 +42,7 @@ def open_split(folder: Path | str, split: str, *, num_classes: int, rank: int = 
     for needed in ("train", split):
         checks.check_split(folder, needed)
     try:
-        listed = Manifest.load(folder) if (folder / manifest.FILE_NAME).exists() else None
+        listed = (listed_by or listings.read(folder)).parsed(folder)
         if listed:
             part = slice(None) if NodePart.of(listed) else slice(rank, None, num_ranks)
             listed.verify(folder, split=split, part=part)

@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from harness.data import node_parts
+from harness.data.listings import read_for_all
 from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.gradient_compression import compress_gradients
@@ -51,9 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
         precision = Precision.start(request.settings.system.precision, world.device)
         if request.settings.system.num_compute_threads:
             torch.set_num_threads(request.settings.system.num_compute_threads)
+        opening = {"listed_by": read_for_all(request.data, world), "rank": world.rank, "num_ranks": world.num_ranks}
         train_set, validation_set = (
-            open_split(request.data, split, num_classes=num_classes, rank=world.rank, num_ranks=world.num_ranks)
-            for split in ("train", "validation")
+            open_split(request.data, split, num_classes=num_classes, **opening) for split in ("train", "validation")
         )
         node_parts.check_complete(world, train_set.manifest)
         with request.run(world) as run:

@@ -31,7 +31,8 @@ from compliance import command_line
 from compliance.files import atomic_write, regular_file
 from compliance.files.errors import UserError
 from harness import progress
-from harness.data import manifest
+from harness.data import listings, manifest
+from harness.data.listings import Listings
 from harness.data.manifest import INDEX_NAME, Count, DataFile, Manifest
 
 FRAME_BYTES = 1 << 20
@@ -175,10 +176,13 @@ def contents(frame: Frame, payload: bytes | memoryview) -> Iterator[memoryview]:
         yield content[member.offset : member.offset + member.bytes]
 
 
-def extract(folder: Path, paths: Iterable[str], target: Path) -> None:
-    """Unpack the given files and read only the frames that hold them; ArchiveError if one is missing."""
+def extract(folder: Path, paths: Iterable[str], target: Path, *, index: Index | None = None) -> None:
+    """Unpack the given files and read only the frames that hold them; ArchiveError if one is missing.
+
+    index: that of the folder, if it has been read.
+    """
     missing = set(paths)
-    for frame in Index.load(folder).frames:
+    for frame in (index or Index.load(folder)).frames:
         if missing.isdisjoint(member.path for member in frame.members):
             continue
         for member, content in zip(frame.members, contents(frame, _read(folder, frame)), strict=True):
@@ -191,21 +195,24 @@ def extract(folder: Path, paths: Iterable[str], target: Path) -> None:
 
 
 @contextmanager
-def opened(folder: Path, split: str) -> Iterator[Path]:
+def opened(folder: Path, split: str, listed_by: Listings | None = None) -> Iterator[Path]:
     """A folder with the manifest, the first sample of a split, and the files that belong to no sample.
 
     This is `folder` itself, or, if that is packed, a temporary folder into which these files are unpacked.
+    listed_by: manifest and index, if they have been read.
     """
-    if not is_packed(folder):
+    listed_by = listed_by or listings.read(folder)
+    listed = listed_by.parsed(folder)
+    if listed is None or listed_by.index is None:
         yield folder
         return
-    listed = Manifest.load(folder)
     shared = [file for other in listed.splits.values() if not other.num_samples for file in other.files]
     files_per_sample = -(-len(listed.split(split).files) // max(1, listed.split(split).num_samples))
     with tempfile.TemporaryDirectory(prefix="opened_") as name:
         listed.save(Path(name))
         first = listed.split(split).files[:files_per_sample]
-        extract(folder, [file.path for file in (*first, *shared)], Path(name))
+        index = Index.parse(folder, listed_by.index)
+        extract(folder, [file.path for file in (*first, *shared)], Path(name), index=index)
         yield Path(name)
 
 

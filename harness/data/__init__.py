@@ -2,6 +2,7 @@
 """Data sets on disk, and the batches that a rank reads from them.
 
 manifest.py      the description of a data set, manifest.json
+listings.py      manifest and index, read by one rank for all
 checks.py        checks before a data set is read
 node_parts.py    the part of a data set that one node holds
 node_memory.py   memory that the ranks of a node share, for cached data

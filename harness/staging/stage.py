@@ -22,13 +22,15 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal
 
+from harness.data import listings
+from harness.data.listings import Listings
 from harness.data.node_parts import NodePart
 from harness.distributed.node_group import NodeGroup
 from harness.distributed.world import World
 from harness.staging import staging_progress
 from harness.staging.node_exchange import Nodes
 from harness.staging.partial_copy import PartialCopy
-from harness.staging.units import UNIT_BYTES, Listings, Source, StagingError, read_listings
+from harness.staging.units import UNIT_BYTES, Source, StagingError
 
 Form = Literal["replica", "node_part"]
 """Data that each node gets: the whole data set, or its part of the samples."""
@@ -62,19 +64,19 @@ def stage(source: Path, target: Path, *, world: World | None = None, form: Form 
 
 
 def _stage_node(source: Path, target: Path, nodes: Nodes, *, form: Form, visible: bool) -> None:
-    listings = nodes.from_first(lambda: read_listings(source))
+    listed_by = nodes.from_first(lambda: listings.read(source))
     with nodes.agreed():
-        partial_copy = _partial_copy(source, listings, target, nodes, form)
+        partial_copy = _partial_copy(source, listed_by, target, nodes, form)
     with partial_copy:
         _transfer(partial_copy, nodes, visible=visible)
         partial_copy.complete()
 
 
-def _partial_copy(source: Path, listings: Listings, target: Path, nodes: Nodes, form: Form) -> PartialCopy:
+def _partial_copy(source: Path, listed_by: Listings, target: Path, nodes: Nodes, form: Form) -> PartialCopy:
     """What this node has and misses of the data set or of its node part. UserError."""
     count = nodes.count if form == "node_part" else 1
     opened = Source.open(
-        source, listings=listings, max_unit_bytes=UNIT_BYTES, num_nodes=nodes.count, num_node_parts=count
+        source, listed_by=listed_by, max_unit_bytes=UNIT_BYTES, num_nodes=nodes.count, num_node_parts=count
     )
     part = NodePart(index=nodes.index, count=count).cut(opened.manifest) if form == "node_part" else None
     return PartialCopy(opened, target, part)

@@ -18,7 +18,8 @@ from pathlib import Path
 from compliance.files.errors import UserError
 from harness.archive import archive
 from harness.archive.archive import Frame, Index
-from harness.data import manifest, node_parts
+from harness.data import listings, manifest, node_parts
+from harness.data.listings import Listings
 from harness.data.manifest import DataFile, Manifest
 from harness.data.node_parts import NodePart
 from harness.staging import direct_io
@@ -67,22 +68,6 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listings:
-    """The files that describe a data set, as they are read."""
-
-    manifest: bytes
-    """Content of manifest.json."""
-    index: bytes | None
-    """Content of archives.json; None if the data set is not packed."""
-
-
-def read_listings(folder: Path) -> Listings:
-    """Read manifest and index of the data set in `folder`; the only part of Source.open that reads. ManifestError."""
-    index = manifest.read(folder, manifest.INDEX_NAME) if archive.is_packed(folder) else None
-    return Listings(manifest=manifest.read(folder), index=index)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Source:
     """A data set and its units."""
 
@@ -98,25 +83,27 @@ class Source:
         cls,
         folder: Path,
         *,
-        listings: Listings | None = None,
+        listed_by: Listings | None = None,
         max_unit_bytes: int = UNIT_BYTES,
         num_nodes: int = 1,
         num_node_parts: int = 1,
     ) -> "Source":
         """Cut the data set in `folder`. UserError if its manifest or its archives cannot be read or disagree.
 
-        listings: what read_listings() has found; read here by default.  num_nodes: number of nodes that share the
+        listed_by: manifest and index, if they have been read.  num_nodes: number of nodes that share the
         units.  Plain files of different node parts are never in one unit.
         """
-        listings = listings or read_listings(folder)
-        listed = Manifest.parse(folder, listings.manifest)
+        listed_by = listed_by or listings.read(folder)
+        listed = listed_by.parsed(folder)
+        if listed is None:
+            raise StagingError(f"{folder / manifest.FILE_NAME}: no manifest; prepare the data set first")
         NodePart.of(listed)  # refuses impossible numbers
         parts = [
             part for name, split in listed.splits.items() for part in node_parts.parts_of(name, split, num_node_parts)
         ]
-        if listings.index is not None:
+        if listed_by.index is not None:
             files = chain.from_iterable(part.files for part in parts)
-            units = tuple(_frames(files, Index.parse(folder, listings.index)))
+            units = tuple(_frames(files, Index.parse(folder, listed_by.index)))
         else:
             num_bytes = sum(file.bytes for part in parts for file in part.files)
             unit_bytes = min(max(num_bytes // (num_nodes * UNITS_PER_NODE), MIN_UNIT_BYTES), max_unit_bytes)
