@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever stands in PATH: exit code 0, 1 or 2, and no traceback.
+"""For any content of PATH: exit code 0, 1 or 2, no traceback, no escape code, no hang.
 
-python -m pytest tests/compliance/test_fuzz.py --hypothesis-profile=long      # docs/fuzzing.md tells what it found
+FUZZ_EXAMPLES=2500 python -m pytest tests/compliance/test_fuzz.py      # docs/fuzzing.md says what it found
 """
 
 import io
 import json
 import os
+import signal
 import tempfile
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,15 @@ KEYS = [
     "tracked_stats",
     "throughput",
     "flops_per_sample",
+    "log_digest",
+    "rule_set",
+    "checkpoint",
+    "restart",
+    "train_loss",
+    "target_accuracy",
 ]
+NESTED = json.loads("[" * 40 + "]" * 40)
+WIDE = [[]] * 1000
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -75,7 +85,9 @@ JSON = st.recursive(
     max_leaves=6,
 )
 WORDS = st.sampled_from(["cosmoflow", "deepcam", "openfold", "imagenet_resnet", "closed", "open", "success", "aborted"])
-VALUES = JSON | WORDS | st.integers(0, 70_000) | st.floats(0, 1)
+VALUES = (
+    JSON | WORDS | st.sampled_from([NESTED, WIDE, "x" * 4000, "\x1b[2J"]) | st.integers(0, 70_000) | st.floats(0, 1)
+)
 METADATA = st.fixed_dictionaries(
     {},
     optional={
@@ -84,6 +96,9 @@ METADATA = st.fixed_dictionaries(
         "epoch_count": st.integers(0, 5) | JSON,
         "status": WORDS | JSON,
         "staging_duration": JSON,
+        "step_num": st.integers(0, 5000) | JSON,
+        "training_epoch_latency": st.floats(0, 1e5) | JSON,
+        "file": JSON | st.just("/opt/\x1b[2J/train.py"),
     },
 )
 EVENTS = st.fixed_dictionaries(
@@ -99,13 +114,34 @@ LOG_LINES = st.lists(EVENTS.map(lambda event: f":::MLLOG {json.dumps(event)}") |
 LOGS = LOG_LINES.map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
-def run(path: Path, verb: str, rules: str | None) -> int:
+LIMIT_S = 60
+
+
+@contextmanager
+def time_limit() -> Iterator[None]:
+    """TimeoutError if the block takes longer than any of these small inputs should."""
+
+    def expired(*_: object) -> None:
+        raise TimeoutError(f"more than {LIMIT_S} s")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run(path: Path, verb: str, rules: str | None, *options: str) -> int:
     """The command's exit code; anything that it raises fails the test."""
-    arguments = [verb, str(path), *(["--rules", rules] if rules else [])]
+    arguments = [verb, str(path), *(["--rules", rules] if rules else []), *options]
     arguments += ["--output", str(path.parent / "report.html")] if verb == "report" else []
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as complaints:
+    with redirect_stdout(io.StringIO()) as printed, redirect_stderr(io.StringIO()) as complaints, time_limit():
         code = main(arguments)
     assert "Traceback" not in complaints.getvalue()
+    assert "\x1b" not in printed.getvalue() + complaints.getvalue()
+    assert SECRET not in printed.getvalue() + complaints.getvalue()
     return code
 
 
@@ -157,6 +193,10 @@ NAMES = st.sampled_from(
         "borrowed.toml",
         "hyperparameters.toml",
         "layers.toml",
+        "log_digests.txt",
+        "log_digests.txt.sig",
+        "scaling.json",
+        "evil\x1b[2J",
         "README.md",
         "run_and_time.sh",
         "node_0.txt",
@@ -172,12 +212,23 @@ TEXTS = st.sampled_from(
         '{"division": "open"}',
         '{"number_of_nodes": "64"}',
         "[[waiver]]",
+        '[[waiver]]\nrule = "L101"\npath = "."\nreason = "none"\napprover = "me"',
+        '[borrowed]\nlender = "acme"\npath = "acme/results/box/strong/cosmoflow/result_0.txt"\nsha256 = "0"',
+        '[borrowed]\nlender = "acme"\npath = "acme/../../../../etc/passwd/a/b"\nsha256 = "0"',
+        '{"scaling_factor": 1e999}',
+        '{"submitter": "a", "submitter": "\x1b[2J"}',
+        "0" * 64 + "  results/box/strong/cosmoflow/result_0.txt",
+        "0" * 64 + "  ../../../etc/passwd",
+        "-----BEGIN SSH SIGNATURE-----",
+        json.dumps({"key": WIDE}),
+        "[" * 2000,
         "{",
         "",
     ]
 ).map(str.encode)
-LINK = "a link"
-CONTENTS = LOGS | TEXTS | st.binary(max_size=60) | st.just(LINK)
+SECRET = "content of a file outside"
+SPECIAL = ("a link", "a link outside", "/dev/zero", "a pipe", "unreadable")
+CONTENTS = LOGS | TEXTS | st.binary(max_size=60) | st.sampled_from(SPECIAL)
 TREES = st.recursive(
     st.dictionaries(NAMES, CONTENTS, max_size=4),
     lambda inner: st.dictionaries(NAMES, inner | CONTENTS, max_size=4),
@@ -193,10 +244,27 @@ def grow(folder: Path, tree: dict) -> None:
             continue
         if isinstance(content, dict):
             grow(path, content)
-        elif content is LINK:
-            path.symlink_to(folder)
+        elif isinstance(content, str):
+            make_special(path, content)
         else:
             path.write_bytes(content)
+
+
+def make_special(path: Path, kind: str) -> None:
+    """A file that must not be opened or followed."""
+    if kind == "a link":
+        path.symlink_to(path.parent)
+    elif kind == "a link outside":
+        secret = Path(tempfile.gettempdir()) / "hpc_ai_bench_fuzz_secret"
+        secret.write_text(f'{{"submitter": "{SECRET}"}}\n:::MLLOG {{"key": "{SECRET}"}}\n')
+        path.symlink_to(secret)
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "unreadable":
+        path.write_bytes(b":::MLLOG {}\n")
+        path.chmod(0)
+    else:
+        path.symlink_to(kind)
 
 
 @given(tree=TREES, verb=VERBS, rules=RULES)
@@ -221,6 +289,15 @@ def test_any_content_of_a_submission(tree, logs, scaling, verb):
         for place in (results, root / "systems", root / "benchmarks", root):
             grow(place, tree)
         assert run(root, verb, "mlperf_hpc_2.0") in (0, 1, 2)
+
+
+@given(content=st.binary(max_size=200) | TEXTS, option=st.sampled_from(["--waivers", "--allowed-signers"]))
+@FUZZ
+def test_any_file_of_the_reviewer(content, option, pristine_round):
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "file"
+        file.write_bytes(content)
+        assert run(pristine_round / "beta", "check", "mlperf_hpc_2.0", option, str(file)) in (0, 1, 2)
 
 
 @pytest.mark.parametrize("digits", [30, 400, 5000])
