@@ -9,13 +9,11 @@ Options are never abbreviated. A mistake is one line with the nearest option or 
 """
 
 import argparse
-import ast
 import os
 import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
@@ -75,11 +73,19 @@ class Parser(argparse.ArgumentParser):
         return ""
 
 
+class Version(argparse.Action):
+    """Print the version of the installation and exit. It is looked up only then: that takes longer than a parser."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(DISTRIBUTION, _version())
+        parser.exit()
+
+
 def command(module: str, description: str | None) -> Parser:
     """The parser of `python -m MODULE`, or of the console script that runs the module."""
     script = Path(sys.argv[0]).name
     parser = Parser(prog=script if script.startswith("hpc-") else f"python -m {module}", description=description)
-    parser.add_argument("--version", action="version", version=f"{DISTRIBUTION} {_version()}", help="print the version")
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version")
     return parser
 
 
@@ -101,6 +107,8 @@ def positive(text: str) -> int:
 
 def docstring(module: str) -> str | None:
     """The head of a module, which describes its command, read without importing the module."""
+    import ast  # only commands that ask for it
+
     package, _, name = module.rpartition(".")
     (folder, *_) = import_module(package).__path__
     return ast.get_docstring(ast.parse(Path(folder, f"{name}.py").read_text(encoding="utf-8")))
@@ -117,6 +125,8 @@ def require(*extras: str) -> None:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

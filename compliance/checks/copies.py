@@ -214,8 +214,12 @@ class _Known:
                 known.append(place)
 
 
-def _edited_copies(submission: Submission) -> Iterator[_Pair]:
-    """Each log that shares numbers with an earlier one, but is not an exact copy of it."""
+def _edited_copies(submission: Submission) -> Sequence[_Pair]:
+    """Each log that shares numbers with an earlier one, but is not an exact copy of it; several rules need them."""
+    return submission.remembered("edited copies", lambda: list(_each_edited_copy(submission)))
+
+
+def _each_edited_copy(submission: Submission) -> Iterator[_Pair]:
     known, logs = _Known(), _logs(submission)
     for place in logs:
         signature = place[1].signature if place[1].num_events else None

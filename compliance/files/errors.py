@@ -2,7 +2,6 @@
 """UserError: a mistake that the user can fix. Its text names the file, the key, what was found and what is expected."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class UserError(ValueError):
@@ -14,6 +13,8 @@ class UserError(ValueError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Words for a message about an unknown name: `did you mean ...?` if a known one is close, else all known names."""
+    from difflib import get_close_matches  # only after a mistake
+
     known = sorted(known)
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

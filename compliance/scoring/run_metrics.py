@@ -128,6 +128,8 @@ def _by_number(log: RunLog, key: str) -> Mapping[int | None, list[Event]]:
 
 def _after(start: Event, events: Sequence[Event]) -> Event | None:
     """The first of the events, which are in file order, after `start`."""
+    if len(events) == 1:  # the usual case
+        return events[0] if events[0].line > start.line else None
     index = bisect_right(events, start.line, key=attrgetter("line"))
     return events[index] if index < len(events) else None
 

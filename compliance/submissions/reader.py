@@ -12,11 +12,11 @@ A file that cannot be read never ends the reading of the others.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from compliance import mllog
 from compliance.files import json_file, toml
@@ -26,6 +26,7 @@ from compliance.mllog import ReadBudget, UnreadLog
 from compliance.run_log import RunLog
 from compliance.submissions.layout import DECLARATION
 
+T = TypeVar("T")
 SCALINGS = ("strong", "weak")
 DIVISIONS = ("closed", "open", "hardware", "system", "free")
 RESULT_NAME = re.compile(r"result_([0-9]{1,9})\.txt")
@@ -140,6 +141,14 @@ class Submission:
     oddities: list[Oddity] = field(default_factory=list)
     declaration: Declaration = field(default_factory=lambda: Declaration(path=Path(DECLARATION)))
     """The submission.toml at PATH's root."""
+    memory: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Results that several rules need, by name."""
+
+    def remembered(self, key: str, compute: Callable[[], T]) -> T:
+        """The result of `compute`, which is called only the first time that this submission is asked for `key`."""
+        if key not in self.memory:
+            self.memory[key] = compute()
+        return self.memory[key]
 
     @property
     def entries(self) -> list[Entry]:
