@@ -6,6 +6,7 @@ python -m perf compliance           only this one; the other sections keep their
 """
 
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -41,12 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no measurement {', '.join(unknown)}; known: {', '.join(NAMES)}")
     for name in options.names or NAMES:
+        load_per_core = round(os.getloadavg()[0] / len(os.sched_getaffinity(0)), 2)
         try:
             measurement = import_module(f"perf.{name}").measure()
         except MISSING as reason:
             print(f"not measured: {explain(name, reason)}", file=sys.stderr)
             continue
-        print(page.table(json.loads(measurement.write(options.output).read_text())), flush=True)
+        print(page.table(json.loads(measurement.write(options.output, load_per_core).read_text())), flush=True)
     page.write(options.output, ROOT / "docs" / "performance.md")
     return 0
 

@@ -53,11 +53,15 @@ class Measurement:
     machine: str = field(default_factory=lambda: machine())
     date: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 
-    def write(self, folder: Path) -> Path:
-        """Write the record into the machine's own folder below `folder`; figures of other machines stay."""
+    def write(self, folder: Path, load_per_core: float | None = None) -> Path:
+        """Write the record into the machine's own folder below `folder`; figures of other machines stay.
+
+        `load_per_core` is the load average before the measurement; with other jobs rates are lower bounds.
+        """
         path = folder / folder_name(self.machine) / f"{self.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        record = asdict(self) | {"versions": {name: version(name) for name in self.versions}}
+        record = asdict(self) | {"load_per_core": load_per_core}
+        record |= {"versions": {name: version(name) for name in self.versions}}
         atomic_write.write(path, json.dumps(record, indent=2) + "\n")
         return path
 

@@ -17,6 +17,8 @@ above 1 means that this project is faster. Earlier figures of other machines sta
 """
 EQUAL = 0.05
 """Ratios this close to 1 count as equal; runs of the same code differ by as much."""
+BUSY = 0.5
+"""Load per core before a measurement above which other jobs were running."""
 WIN, EQUALS, LOSE, DEPENDS = VERDICTS = ("win", "equal", "lose", "depends on the machine")
 
 Record = Mapping
@@ -45,13 +47,19 @@ def verdict(ratios: Iterable[float]) -> str:
 def table(record: Record) -> str:
     """One machine's figures."""
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    busy = f" Load before: {record['load_per_core']} per core; rates are lower bounds." if _was_busy(record) else ""
     lines = [
-        f"{record['machine']}, {record['date']}; {versions}.",
+        f"{record['machine']}, {record['date']}; {versions}.{busy}",
         "",
         "| what | unit | ours | peer | ratio | of peak | note |",
         "|---|---|---:|---:|---:|---:|---|",
     ]
     return "\n".join([*lines, *map(_row, record["rows"])]) + "\n"
+
+
+def _was_busy(record: Record) -> bool:
+    """True if other jobs were running; earlier records do not state the load."""
+    return (record.get("load_per_core") or 0.0) > BUSY
 
 
 def _row(row: Mapping) -> str:

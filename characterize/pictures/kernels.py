@@ -6,6 +6,16 @@ from matplotlib.figure import Figure
 from characterize.pictures.style import COLORS, MARKERS, QUIET, count_axis, footnote, new_figure
 from characterize.results.result import Result
 
+TITLES = {
+    "attention": "attention",
+    "conv2d": "2D convolution",
+    "conv3d": "3D convolution",
+    "gemm": "GEMM",
+    "gru": "GRU",
+    "lstm": "LSTM",
+    "rnn": "RNN",
+}
+
 
 def draw(result: Result) -> Figure:
     precisions = result.settings["precisions"]
@@ -24,7 +34,7 @@ def draw(result: Result) -> Figure:
                     markersize=6,
                     color=COLORS[index % len(COLORS)],
                     markerfacecolor=COLORS[index % len(COLORS)] if direction == "forward" else "white",
-                    label=family if direction == "forward" else None,
+                    label=TITLES[family] if direction == "forward" else None,
                 )
         if rows:
             _mark_best(panel, max(row["flops_per_s"] for row in rows))
@@ -33,7 +43,11 @@ def draw(result: Result) -> Figure:
     count_axis(axes[0][0].yaxis, "FLOP/s")
     for panel in axes[0]:
         count_axis(panel.xaxis)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside right upper", title="filled: forward")
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(),
+        loc="outside right upper",
+        title="filled: forward\nhollow: backward\ndashed: fastest",
+    )
     footnote(figure, f"Median, cold inputs; {result.machine.describe()}; {result.written_at[:10]}")
     return figure
 

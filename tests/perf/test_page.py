@@ -43,11 +43,12 @@ def test_machines_stand_beside_each_other_and_keep_their_figures(tmp_path):
     assert summary.index("| win") < summary.index("| equal") < summary.index("| depends")
     assert text.index(f"{NEW}, 2026-11-25") < text.index(f"{OLD}, 2026-11-21")
     assert "| row 0 | s | 1 | 1.5 | **1.5x** | 50% |  |" in text
-    measured(NEW, "2026-11-26", 3.0).write(tmp_path)
+    measured(NEW, "2026-11-26", 3.0).write(tmp_path, load_per_core=2.5)
     page.write(tmp_path, tmp_path / "performance.md")
     text = (tmp_path / "performance.md").read_text()
     assert "| win | Toy: row 0 | 3x | 2x |" in text
     assert "2026-11-25" not in text
+    assert text.count("Load before: 2.5 per core; rates are lower bounds.") == 1
 
 
 def test_folders_of_machines():
