@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be configured; the defaults are the MLPerf HPC reference at its batch of 64.
+"""All that can be configured; the defaults are the MLPerf HPC reference at its batch of 64.
 
 A field of Hyperparameters is at once the TOML key, the rules' key and the event log's key. The reference scales its
 rates linearly: at a global batch of B the peak is 0.001 * B / 64 and the warm-up factor B / 64.
@@ -17,7 +17,7 @@ from harness.system_settings import FromOne, SystemSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """What decides how training converges; logged with every run, and what a reviewer may borrow."""
+    """Settings that decide how training converges; logged with every run, and borrowed as a group."""
 
     global_batch_size: int = 64
     """Samples of an optimizer step over all ranks."""

@@ -22,12 +22,12 @@ from harness.data.preparation import PrepareError
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What is made of each universe."""
+    """Options of the conversion, the same for each universe."""
 
     format: str
     """A name of samples.FORMATS."""
     compress: bool = False
-    """Whether TFRecord files are gzipped as a whole."""
+    """True if TFRecord files are gzipped as a whole."""
     crop: int = 128
     """Voxels along each edge of a sample."""
     validation_fraction: float = 1 / 9
@@ -45,10 +45,10 @@ class Conversion:
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """What was made of one universe."""
+    """Result of the conversion of one universe."""
 
     synthetic: bool
-    """Whether the universe was simulated by synthesize.py."""
+    """True if the universe was simulated by synthesize.py."""
     files: tuple[DataFile, ...]
     """In sample order."""
 

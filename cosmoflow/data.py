@@ -85,7 +85,7 @@ class Dataset:
 
     @property
     def cached(self) -> bool:
-        """Whether every sample is in memory."""
+        """True if every sample is in memory."""
         return self._cache is not None
 
     def __len__(self) -> int:

@@ -46,7 +46,7 @@ from harness.data.manifest import Array, DataFile, Manifest, ManifestError, Spli
 from harness.data.preparation import SPLITS, PrepareError
 
 ASSUMED_GZIP_RATIO = 3
-"""What the disk-space check counts on; the original data and the simulated reach 5.5 to 5.9."""
+"""Compression ratio that the disk-space check counts on; the original data and the simulated reach 5.5 to 5.9."""
 
 
 def prepare(raw: Path, out: Path, conversion: Conversion, *, num_workers: int) -> Manifest:

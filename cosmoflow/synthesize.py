@@ -60,7 +60,7 @@ class SynthesizeError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """What all universes of a data set share."""
+    """Settings that all universes of a data set share."""
 
     size: int = 32
     """Voxels along each edge."""

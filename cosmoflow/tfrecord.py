@@ -63,7 +63,7 @@ def write_index(path: Path, index_path: Path) -> None:
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether the file is compressed as a whole: told by its first bytes, since both forms are called `.tfrecord`."""
+    """True if the file is compressed as a whole: its first bytes tell, since both forms are called `.tfrecord`."""
     with path.open("rb") as stream:
         return stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
 
@@ -166,7 +166,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _extent(message: memoryview, position: int, *, wire_type: int) -> tuple[int, int]:
-    """Where the value of a field starts and stops."""
+    """Byte range of a field's value."""
     if wire_type == DELIMITED:
         num_bytes, start = _varint(message, position)
         return start, start + num_bytes

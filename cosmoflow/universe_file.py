@@ -37,7 +37,7 @@ class Universe:
     redshifts: np.ndarray
     """(4,) redshifts of the last axis of `full`."""
     synthetic: bool
-    """Whether it was simulated by synthesize.py."""
+    """True if it was simulated by synthesize.py."""
 
 
 def write(path: Path, universe: Universe) -> None:
@@ -80,7 +80,7 @@ class UniverseFile:
 
     @property
     def synthetic(self) -> bool:
-        """Whether it was simulated by synthesize.py."""
+        """True if it was simulated by synthesize.py."""
         return bool(self._file.attrs.get("synthetic", False))
 
     @property

@@ -22,7 +22,7 @@ from deepcam.sample_files import CHANNELS, NUM_CHANNELS
 
 FILE_NAME = "stats.h5"
 SPLIT = "statistics"
-"""Where a manifest lists the file: among the splits, without samples, so that it is verified and staged as they are."""
+"""Name of the file among a manifest's splits: without samples, so that it is verified and staged as they are."""
 MOMENTS = ("mean", "sqmean", "minval", "maxval")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be configured; the defaults are the MLPerf HPC reference at its batch of 2048.
+"""All that can be configured; the defaults are the MLPerf HPC reference at its batch of 2048.
 
 A field of Hyperparameters is at once the TOML key, the rules' key and the event log's key. configs/closed holds the
 reference at other batches.
@@ -22,7 +22,7 @@ SCHEDULE_FIELDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """What decides how training converges; logged with every run, and what a reviewer may borrow.
+    """Settings that decide how training converges; logged with every run, and borrowed as a group.
 
     A field that belongs to another optimizer or schedule than the chosen one is None, and is not logged.
     """

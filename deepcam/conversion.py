@@ -17,7 +17,7 @@ from harness.data import manifest
 from harness.data.manifest import Array, DataFile, Manifest, Split
 
 SHARE_KEYS = tuple(f"share_{name.replace(' ', '_')}" for name in CLASS_NAMES)
-"""What the manifest calls the classes' shares of all pixels."""
+"""Name in the manifest of the classes' shares of all pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class WrittenSample:
     shape: tuple[int, int]
     """Height and width."""
     statistics: Statistics
-    """Of this sample alone."""
+    """Statistics of this sample alone."""
     pixels: np.ndarray
     """Pixels of each class."""
 
@@ -90,7 +90,7 @@ def summary(described: Manifest) -> str:
 
 
 def _arrays(shape: tuple[int, int]) -> dict[str, Array]:
-    """What a sample gives its reader, whatever the form on disk."""
+    """Arrays that a reader gets of a sample, whatever the form on disk."""
     return {
         "fields": Array(dtype="float32", shape=(*shape, NUM_CHANNELS)),
         "labels": Array(dtype="uint8", shape=shape),

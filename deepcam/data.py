@@ -98,7 +98,7 @@ class Dataset(torch.utils.data.Dataset):
 
     @property
     def cached(self) -> bool:
-        """Whether samples come from memory rather than from files."""
+        """True if samples come from memory rather than from files."""
         return self._cache is not None
 
     def __len__(self) -> int:

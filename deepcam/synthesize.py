@@ -59,7 +59,7 @@ class SynthesizeError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What all samples of a data set share."""
+    """Settings that all samples of a data set share."""
 
     height: int = 96
     """Pixels from pole to pole, a multiple of 16."""

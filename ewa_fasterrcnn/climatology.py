@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a forecaster without eyes would score: the same boxes for every image, those that fit the training years best.
+"""Score of a forecaster without eyes: the same boxes for every image, those that fit the training years best.
 
     python -m ewa_fasterrcnn.climatology output/ewa/data
 
@@ -35,7 +35,7 @@ from ewa_fasterrcnn.model.roi_ops import suppress
 from ewa_fasterrcnn.year_files import CLASS_NAMES, UNUSED
 
 MOST_CANDIDATES = 2000
-"""Of a class; enough to cover the map, few enough to compare each with all."""
+"""Boxes per class; enough to cover the map, few enough to compare each with all."""
 
 
 def climatology(boxes_NB5: np.ndarray) -> Detections:

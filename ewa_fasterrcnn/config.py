@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be configured; the defaults are the reference at its batch of 8.
+"""All that can be configured; the defaults are the reference at its batch of 8.
 
 A field of Hyperparameters is at once the TOML key, the rules' key and the event log's key. The learning rate scales
 linearly: at a global batch of B the peak is 0.01 * B / 8, reached after a warm-up.
@@ -17,7 +17,7 @@ from harness.system_settings import FromOne, Positive, SystemSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """What decides how training converges; logged with every run, and what a reviewer may borrow."""
+    """Settings that decide how training converges; logged with every run, and borrowed as a group."""
 
     global_batch_size: int = 8
     """Images of an optimizer step over all ranks: one a rank, as in the reference, where there are as many ranks."""
@@ -38,7 +38,7 @@ class Hyperparameters:
     opt_weight_decay: float = 1e-4
     """torch's weight decay, on all parameters."""
     opt_weight_decay_on_batch_norm: bool = True
-    """Whether scales and shifts of norms decay too; section 6.4 forbids to leave them out."""
+    """True if scales and shifts of norms decay too; section 6.4 forbids to leave them out."""
 
     # The procedure and the network. Only the free level, and the demo's rules, let a file set them.
     gradient_clip_norm: float | None = 10.0

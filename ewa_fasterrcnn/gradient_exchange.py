@@ -30,14 +30,14 @@ BYTES_PER_MEBIBYTE = 2**20
 
 @dataclass
 class Traffic:
-    """What this rank gives to the all-reduces, counted. Apart from the model, which would hold itself by its hook."""
+    """Counts of this rank's all-reduces. Not a part of the model, which would hold itself by its hook."""
 
     dtype: torch.dtype | None
     """In which the gradients travel; None: their own."""
     num_all_reduces: int = 0
-    """Of the last step."""
+    """All-reduces of the last step."""
     num_bytes: int = 0
-    """Of the last step."""
+    """Bytes sent in the last step."""
     step_is_over: bool = True
 
     def count(self, gradients: Tensor) -> None:

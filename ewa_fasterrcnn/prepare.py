@@ -138,7 +138,7 @@ def _receipt_path(out: Path, target: Path) -> Path:
 
 
 def _receipt(out: Path, target: Path) -> Moments | None:
-    """What an earlier, interrupted call found in a year, where the year is still there."""
+    """Record that an earlier, interrupted call made of a year, if the year is still there."""
     path = _receipt_path(out, target)
     if not (path.exists() and target.exists()):
         return None

@@ -52,7 +52,7 @@ class SynthesizeError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What all images of a data set share."""
+    """Settings that all images of a data set share."""
 
     height: int = 96
     """Pixels from pole to pole."""

@@ -75,7 +75,7 @@ class YearFile:
 
     @property
     def synthetic(self) -> bool:
-        """Whether synthesize.py made the file up."""
+        """True if synthesize.py made the file."""
         return bool(self._file.attrs.get(SYNTHETIC, False))
 
     def read_boxes(self) -> np.ndarray:

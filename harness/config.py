@@ -96,7 +96,7 @@ class Config:
     system_path: Path
     """File that the system settings were read from."""
     layers: Mapping[str, str] = field(default_factory=dict)
-    """What each layer of HPC AI500's model was; empty in the other suite."""
+    """Description of each layer of HPC AI500's model; empty in the other suite."""
 
 
 @dataclass(frozen=True, kw_only=True)

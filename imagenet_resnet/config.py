@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be configured; the defaults are the recipe of the public HPC AI500 code at a batch of 256.
+"""All that can be configured; the defaults are the recipe of the public HPC AI500 code at a batch of 256.
 
 A field of Hyperparameters is at once the TOML key, the rules' key and the event log's key. The default learning-rate
 policy scales linearly: at a global batch of B the peak is 0.256 * B / 256. At hardware level (section 6.1 of HPC AI500
@@ -18,7 +18,7 @@ from imagenet_resnet.model import BLOCKS
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """What decides how training converges; logged with every run, and what a reviewer may borrow."""
+    """Settings that decide how training converges; logged with every run, and borrowed as a group."""
 
     global_batch_size: int = 256
     """Pictures of an optimizer step over all ranks."""
@@ -33,13 +33,13 @@ class Hyperparameters:
     opt_learning_rate_decay_boundary_epochs: tuple[float, ...] | None = None
     """Epochs, counted from 0, at which schedule "step" drops the rate."""
     opt_learning_rate_decay_factor: float | None = None
-    """What the rate is multiplied with at each boundary."""
+    """Factor of the rate at each boundary."""
     opt_momentum: float = 0.875
     """Momentum; of LAMB the decay of the first moment."""
     opt_weight_decay: float = 1 / 32768
     """torch's weight decay."""
     opt_weight_decay_on_batch_norm: bool = True
-    """Whether gamma and beta of the batch norms decay too: section 6.4 forbids to leave them out at hardware level."""
+    """True if gamma and beta of the batch norms decay too: section 6.4 forbids to leave them out at hardware level."""
     label_smoothing: float = 0.1
     """Share of the target that is spread evenly over all classes."""
     batch_norm_decay: float = 0.9

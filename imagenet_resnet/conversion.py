@@ -17,10 +17,10 @@ CONVERTED_QUALITY = 100
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTask:
-    """What is to be written into one shard."""
+    """Pictures to be written into one shard."""
 
     folder: Path
-    """Of the data set."""
+    """Folder of the data set."""
     name: str
     """Path of the shard below it."""
     first: int
@@ -33,7 +33,7 @@ class ShardTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What became of a task."""
+    """Result of a task."""
 
     files: tuple[DataFile, ...]
     """The shard and its index."""

@@ -47,7 +47,7 @@ class Reader:
                 raise DataError(f"DALI could not decode a picture: {error}") from None
 
     def _feed(self, pool: ThreadPoolExecutor) -> Iterator[tuple]:
-        """What DALI is handed for each batch: files, corner and extent of the part to show, mirroring, labels."""
+        """Inputs of DALI for each batch: files, corner and extent of the part to show, mirroring, labels."""
         order = self.batches.indices()
         for indices, encoded in zip(order, self.dataset.fetch(order), strict=True):
             samples = list(pool.map(self._sample, indices.tolist(), [encoded] * len(indices), range(len(indices))))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both forms of the data set, image folders and tar shards, hand on: pictures still encoded, with their labels."""
+"""Interface of both forms of the data set, image folders and tar shards: encoded pictures with their labels."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Encoded:
     labels: np.ndarray
     """int64, from 0."""
     name: Callable[[int], str]
-    """What sample i of these is called in an error."""
+    """Name of sample i in an error."""
 
 
 class Dataset(Protocol):

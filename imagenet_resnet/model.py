@@ -26,7 +26,7 @@ CLASSIFIER_DEVIATION = math.sqrt(2 / 1001)
 """Standard deviation of the classifier's initial weights in the public HPC AI500 code."""
 MEAN_C = (123.675, 116.28, 103.53)
 DEVIATION_C = (58.395, 57.12, 57.375)
-"""Of the training pictures' red, green and blue, from 0 to 255."""
+"""Means and deviations of the training pictures' red, green and blue, from 0 to 255."""
 
 
 def normalised(image_NCHW: Tensor) -> Tensor:

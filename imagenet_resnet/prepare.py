@@ -54,9 +54,9 @@ class Sharding:
     samples_per_shard: int = 1024
     """Pictures in a file: about 110 MB of ImageNet."""
     seed: int = 1
-    """Of the order in which training pictures stand."""
+    """Seed of the order of training pictures in the shards."""
     broken: str = "error"
-    """What becomes of a picture that cannot be decoded: "error" or "skip"."""
+    """Treatment of a picture that cannot be decoded: "error" or "skip"."""
 
     def __post_init__(self):
         if self.samples_per_shard < 1 or self.seed < 0:

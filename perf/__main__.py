@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def explain(name: str, reason: Exception) -> str:
-    """What a measurement needs that this machine does not have, or which command of it failed."""
+    """A missing need of a measurement on this machine, or the command of it that failed."""
     if isinstance(reason, NotMeasurable):
         return str(reason)
     if isinstance(reason, ModuleNotFoundError):

@@ -43,7 +43,7 @@ def modules(root: Path, packages: Iterable[str]) -> dict[str, Path]:
 
 
 def imports(root: Path, packages: Iterable[str]) -> Graph:
-    """What each module imports, wherever in the module the import is; modules of ours, else the library's name."""
+    """Imports of each module, wherever in the module they are; modules of ours, else the library's name."""
     known = modules(root, packages)
     return {name: set(_imported(file, known)) - {name} for name, file in known.items()}
 

@@ -117,7 +117,7 @@ def question_about(
     devices: Sequence[Device],
     reference: Mapping[float, float],
 ) -> Wanted:
-    """What the question grants of an entry; its minutes are never part of it."""
+    """The facts of an entry that the question grants; its minutes are never among them."""
     return Wanted(
         setting=setting_of(entry, entries, devices),
         train_samples=entry.train_samples,

@@ -39,7 +39,7 @@ def draw(result: Result) -> Figure:
 
 
 def _curve(row: dict) -> tuple[str, str, str]:
-    """What distinguishes a curve: library, collective and data type."""
+    """The keys that distinguish curves: library, collective and data type."""
     return row["library"], row["collective"].replace("_", " "), row["data_type"]
 
 

@@ -70,7 +70,7 @@ class Comparison:
 
     @property
     def rate_cause(self) -> str:
-        """What a change of the rate per unit is due to."""
+        """Causes of a change of the rate per unit."""
         if self.is_same_result:
             return "submitted again"
         return "software" if self.same_device else "hardware and software"

@@ -135,7 +135,7 @@ class EntryFigures:
 
     @cached_property
     def train_samples(self) -> int | None:
-        """Of the first run that tells."""
+        """Value of the first run that logs it."""
         return next((run.train_samples for run in self.runs if run.train_samples is not None), None)
 
     def _spread(self, value: Callable[[RunFigures], float | None]) -> Spread | None:

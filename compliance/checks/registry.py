@@ -43,7 +43,7 @@ class EntryRules:
 
 @dataclass(frozen=True)
 class Fault:
-    """What a rule yields: the place and the message. The engine adds rule, severity and fix."""
+    """A breach, as a rule yields it: the place and the message. The engine adds rule, severity and fix."""
 
     path: Path
     message: str

@@ -65,7 +65,7 @@ def render(review: Review, page_folder: Path) -> str:
 
 
 def _facts(review: Review) -> dict[str, Any]:
-    """What the page says of the submission as a whole."""
+    """Values of the page that concern the submission as a whole."""
     entries = review.submission.entries
     values = review.ruleset.values
     return {

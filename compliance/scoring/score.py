@@ -67,7 +67,7 @@ class Score:
 
     @property
     def result(self) -> float | None:
-        """What entries are ranked by: scaled minutes, models per minute, or VFLOPS; None without a score."""
+        """The figure that ranks entries: scaled minutes, models per minute, or VFLOPS; None without a score."""
         if not self.scored or not self.minutes:
             return None
         if self.metric == "throughput":

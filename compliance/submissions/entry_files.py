@@ -23,7 +23,7 @@ from compliance.submissions.source_code import Source
 
 @dataclass(frozen=True, kw_only=True)
 class EntryFiles:
-    """What is known of an entry besides its results."""
+    """Facts of an entry besides its results."""
 
     tree: EntryTree
     rules: RuleSet

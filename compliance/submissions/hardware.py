@@ -25,9 +25,9 @@ class Hardware:
     """Framework with its version."""
     num_nodes: float | None
     num_processors: float | None
-    """Of all nodes."""
+    """Number over all nodes."""
     num_accelerators: float | None
-    """Of all nodes; None if the system has none or does not say."""
+    """Number over all nodes; None if the system has none or does not say."""
 
     @property
     def device(self) -> str:

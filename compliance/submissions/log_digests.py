@@ -81,7 +81,7 @@ class AllowedSigners:
     file: Path | None = None
     """None if the reviewer gave none."""
     known: dict[Path, Verification] = field(default_factory=dict)
-    """What was verified already."""
+    """Verdicts that were verified already."""
 
     def verification(self, organization: Path) -> Verification:
         """Verify an organization's signature, the first time that it is asked for."""

@@ -38,7 +38,7 @@ FROM_LOGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the logs do not tell."""
+    """Facts that the logs do not hold."""
 
     rules: str | None = None
     """Rule set; None: implied by the logs."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What DeepCAM is to find, and what it must not mistake for it, as changes to the fields of a climate.
+"""Storms that DeepCAM is to find, and others that it must not mistake for them, as changes to a climate's fields.
 
 Tropical cyclones: Holland's pressure profile, winds that turn with the hemisphere, a warm core, moist air, a rain ring.
 Atmospheric rivers: curved filaments of moisture over 1500 km long, with winds along them.
@@ -29,7 +29,7 @@ class Vortex:
     latitude: float
     longitude: float
     radius_km: float
-    """Where the wind is strongest."""
+    """Distance from the center at which the wind is strongest."""
     depth_pa: float
     """Fall of the pressure at its centre."""
     warmth_k: float

@@ -48,7 +48,7 @@ NORMS = {
     "batch": nn.BatchNorm2d,
     "frozen": FrozenBatchNorm2d,
 }
-"""What follows each convolution of the backbone; README.md says when which."""
+"""The norm after each convolution of the backbone; README.md says when to use which."""
 
 
 class ResNet50(nn.Module):

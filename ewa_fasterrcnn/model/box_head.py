@@ -43,7 +43,7 @@ class Truth(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """What was found, the best score first: in each image of a batch, with dimension N in front, or in one image."""
+    """Boxes found, the best score first: in each image of a batch, with dimension N in front, or in one image."""
 
     boxes_D4: Tensor
     scores_D: Tensor
@@ -122,7 +122,7 @@ class BoxHead(nn.Module):
 
     @torch.no_grad()
     def detect(self, pyramid: list[Tensor], proposals: Proposals, image_size: tuple[int, int]) -> Detections:
-        """What the head finds in the proposals of each image."""
+        """Detections of the head in the proposals of each image."""
         logits_NRK, deltas_NRK4 = self(pyramid, proposals.boxes_NP4, image_size)
         return detections(logits_NRK.softmax(dim=-1), deltas_NRK4, proposals, image_size)
 

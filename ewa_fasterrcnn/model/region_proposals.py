@@ -32,7 +32,7 @@ SMALLEST_SIDE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What the network says of every anchor of a batch."""
+    """Outputs of the network for every anchor of a batch."""
 
     anchors_A4: Tensor
     """The anchors, which all images share."""

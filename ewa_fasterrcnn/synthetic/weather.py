@@ -37,7 +37,7 @@ CLIMATE = {
     "Z200": (12_350, 10_900, 60),
     "ZBOT": (65, 55, 0.6),
 }
-"""Of each channel: mean at the equator, mean at the poles, standard deviation of the weather; SI units."""
+"""For each channel: mean at the equator, mean at the poles, standard deviation of the weather; SI units."""
 LARGEST_WAVE = 6.0
 """Waves around the globe below which the noise has no more power."""
 MOST_TRIES = 20
@@ -46,7 +46,7 @@ MOST_TRIES = 20
 Fields = dict[str, np.ndarray]
 Box = tuple[float, float, float, float]
 Storm = tuple[Callable[[Fields], None], Box]
-"""What draws a storm into the fields, and its box: ymin, xmin, ymax, xmax."""
+"""Function that draws a storm into the fields, and its box: ymin, xmin, ymax, xmax."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def _stage_node(source: Path, target: Path, nodes: Nodes, *, form: Form, visible
 
 
 def _partial_copy(source: Path, listed_by: Listings, target: Path, nodes: Nodes, form: Form) -> PartialCopy:
-    """What this node has and misses of the data set or of its node part. UserError."""
+    """Files of the data set, or of its node part, that this node has and misses. Raises UserError."""
     count = nodes.count if form == "node_part" else 1
     opened = Source.open(
         source, listed_by=listed_by, max_unit_bytes=UNIT_BYTES, num_nodes=nodes.count, num_node_parts=count

@@ -31,7 +31,7 @@ class GratingError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """What all pictures of a data set share."""
+    """Settings that all pictures of a data set share."""
 
     num_classes: int = 8
     """Classes, from 2 on: the more, the closer their tilts."""

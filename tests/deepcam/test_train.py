@@ -86,7 +86,7 @@ def run_here(folder: Path, data: Path, output: Path, seed: int = 3) -> mllog.Run
 
 
 def losses(log: mllog.RunLog) -> list[float]:
-    """What moves with every weight: losses of training and evaluation, epoch by epoch."""
+    """Values that move with every weight: losses of training and evaluation, epoch by epoch."""
     return [event.value for key in ("train_loss", "eval_loss") for event in log.all(key)]
 
 

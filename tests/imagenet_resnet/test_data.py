@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the loaders deliver: every sample once, the same order and crops for the same seed, and faults by name."""
+"""The loaders deliver every sample once, the same order and crops for the same seed, and faults by name."""
 
 import shutil
 from pathlib import Path

@@ -10,7 +10,7 @@ from compliance import mllog
 from tests.demos import COSMOFLOW, DEMOS, IMAGENET
 
 SMALL = {"H101", "Q503"}
-"""What so few samples cost: the rules say how many there are, and a fixed number of epochs teaches little."""
+"""Rules that so few samples break: the rules say how many there are, and a fixed number of epochs teaches little."""
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ SLURMD_TIMEOUT_S = 5
 SECONDS_TO_REQUEUE = 90
 """Slurm looks at its nodes every half a minute."""
 SECONDS_TO_END = 20
-"""Of a surviving rank, on two loaded cores: Slurm has nothing to do with it, the ranks' connection is lost."""
+"""Time for a surviving rank to end, on two loaded cores, because its connection to the other rank is lost."""
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +54,6 @@ def ranks(slurm: Slurm) -> list[psutil.Process]:
 
 
 def status(log: Path) -> str | None:
-    """Of a run that closed its log."""
+    """Last status of a run that closed its log."""
     stop = mllog.read(log).last("run_stop")
     return stop and stop.metadata.status

@@ -34,7 +34,7 @@ class FindingRow:
     title: str
     """Entry, organization or submission."""
     anchor: str
-    """Of the entry's section; empty for an organization or the submission."""
+    """Anchor of the entry's section; empty for an organization or the submission."""
     message: str
     expected: str
     fix: str

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
-    """Where the page stands and what it is about."""
+    """Folder of the page and root of the submission that it shows."""
 
     page_folder: Path
     root: Path

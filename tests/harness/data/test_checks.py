@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a data set is said before it is read, with the folder's name."""
+"""Faults of a data set are named before it is read, with its folder."""
 
 from types import SimpleNamespace
 

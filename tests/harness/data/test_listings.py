@@ -30,7 +30,7 @@ def make(tmp_path):
 
 
 def ranks(store: Path, *folders: Path) -> list[dict]:
-    """What the ranks of two nodes print, in their order."""
+    """Lines that the ranks of two nodes print, in their order."""
     line = [sys.executable, "-m", "tests.harness.data.listing_ranks", str(store), *map(str, folders)]
     finished = subprocess.run(line, capture_output=True, text=True, timeout=100)
     assert finished.returncode == 0, finished.stderr

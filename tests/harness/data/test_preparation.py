@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What prepare commands share: tasks in processes, receipts to go on from, room on the disk."""
+"""The parts that prepare commands share: tasks in processes, receipts to go on from, room on the disk."""
 
 import os
 from dataclasses import dataclass, replace

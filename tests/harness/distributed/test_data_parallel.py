@@ -39,7 +39,7 @@ def own_samples(world: World) -> torch.Tensor:
 
 
 def largest_error(found: list[torch.Tensor]) -> float:
-    """Of a gradient, relative to the largest one of its parameter."""
+    """Tolerance of a gradient, relative to the largest one of its parameter."""
     pairs = zip(found, gradients_alone(), strict=True)
     return max(float((one - expected).abs().max() / expected.abs().max()) for one, expected in pairs)
 

@@ -17,7 +17,7 @@ MICROBATCH = torch.empty(2, 3, 32, 32, dtype=torch.float64)
 
 
 class Head(nn.Module):
-    """What ResNet50 does after its stages."""
+    """The layers of ResNet50 after its stages."""
 
     def __init__(self, classify: nn.Linear) -> None:
         super().__init__()

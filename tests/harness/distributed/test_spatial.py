@@ -75,7 +75,7 @@ def test_four_ranks_in_one_and_two_dimensions_equal_one_process(tmp_path):
 
 
 def saved_bytes(blocks: nn.Module, part: torch.Tensor) -> int:
-    """What a forward pass keeps for the backward pass, without the weights."""
+    """Bytes that a forward pass keeps for the backward pass, without the weights."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in blocks.parameters()}
     storages: dict[int, torch.UntypedStorage] = {}
 

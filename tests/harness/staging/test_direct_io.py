@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written is read again, whatever the size, the place in the file, and where its memory begins."""
+"""Written bytes are read again, whatever the size, the place in the file, and where its memory begins."""
 
 import os
 
