@@ -32,7 +32,12 @@ class MetricError(UserError):
 
 
 def average_precision(detections: Mapping[int, Detections], boxes_NB5: np.ndarray) -> dict[str, float]:
-    """By class name, for the classes that have boxes. detections: by the number of their image, from 0."""
+    """By class name, for the classes that have boxes. detections: by the number of their image, from 0.
+
+    MetricError naming the image of a box or score that is no finite number: pycocotools matches it with every true box.
+    """
+    for image, found in detections.items():
+        _check(image, found)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells of every step
         evaluation = COCOeval(
             _index(_true_boxes(boxes_NB5), len(boxes_NB5)), _index(_found_boxes(detections), len(boxes_NB5)), "bbox"
@@ -52,6 +57,14 @@ def mean_average_precision(precision: Mapping[str, float]) -> float:
     if not precision:
         raise MetricError("average precision: found no box in any image, expected at least one to be found")
     return sum(precision.values()) / len(precision)
+
+
+def _check(image: int, found: Detections) -> None:
+    unsound_D = ~(found.boxes_D4.isfinite().all(dim=1) & found.scores_D.isfinite())
+    if unsound_D.any():
+        number = int(unsound_D.nonzero()[0])
+        values = f"box {found.boxes_D4[number].tolist()}, score {found.scores_D[number].item()}"
+        raise MetricError(f"image {image}: detection {number}: found {values}, expected finite numbers")
 
 
 def _true_boxes(boxes_NB5: np.ndarray) -> Iterator[dict[str, Any]]:

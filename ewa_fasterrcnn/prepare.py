@@ -4,6 +4,7 @@
     python -m ewa_fasterrcnn.prepare RAW OUT                       # links to RAW's climo_1979.h5 to climo_1987.h5
     python -m ewa_fasterrcnn.prepare RAW OUT --copy --train-years 1979-1986 --validation-years 1987
     python -m ewa_fasterrcnn.prepare --verify OUT                  # every byte against the manifest
+    python -m ewa_fasterrcnn.prepare --describe FOLDER             # years that are in train/ and validation/ already
 
 The split is by year, so that no storm is in both parts: of the nine years 1979 to 1987 the first eight train (11,680
 images) and the last one evaluates (1,460). The report names nine years and no split; this one is the rules'.
@@ -14,6 +15,7 @@ Every image is read once for the statistics. Interrupted, the same command goes 
 import argparse
 import shutil
 import sys
+from collections.abc import Container, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -38,6 +40,7 @@ def options() -> Parser:
     add = parser.add_argument
     add("--train-years", type=year_range, default="1979-1986", metavar="YEARS", help="to train on (%(default)s)")
     add("--validation-years", type=year_range, default="1987", metavar="YEARS", help="to evaluate on (%(default)s)")
+    add("--describe", type=Path, metavar="FOLDER", help="write statistics and manifest of years in their place instead")
     add("--copy", action="store_true", help="copy the files instead of linking to them")
     return parser
 
@@ -50,7 +53,7 @@ import numpy as np
 from compliance.files import atomic_write
 from ewa_fasterrcnn import channel_statistics, conversion
 from ewa_fasterrcnn.channel_statistics import Moments
-from ewa_fasterrcnn.year_files import CHANNELS, YearError, YearFile, year_of
+from ewa_fasterrcnn.year_files import YearFile, year_of
 from harness import progress
 from harness.data import manifest, preparation
 from harness.data.manifest import Manifest
@@ -68,13 +71,15 @@ def prepare(raw: Path, out: Path, years: dict[str, list[int]], *, copy: bool, nu
         moments = _bring_all(out, targets, copy, num_workers)
         training = (moments[out / path] for path in paths["train"])
         channel_statistics.join(training).statistics().save(out / channel_statistics.FILE_NAME)
-        described = _described(raw, out, years, paths, copy)
+        described = _described(raw, out, years, paths, copied=copy)
         preparation.finish(out, described)
     return described
 
 
-def _described(raw: Path, out: Path, years: dict[str, list[int]], paths: dict[str, list[str]], copy: bool) -> Manifest:
-    provenance: dict[str, str | bool] = {"source": str(raw), "copied": copy}
+def _described(
+    source: Path, out: Path, years: dict[str, list[int]], paths: dict[str, list[str]], **provenance: str | bool
+) -> Manifest:
+    provenance["source"] = str(source)
     provenance |= {f"{split}_years": ", ".join(map(str, years[split])) for split in years}
     with progress.counted("computing checksums", sum(map(len, paths.values()))) as advance:
         return conversion.data_set(out, paths, provenance=provenance, tool="ewa_fasterrcnn.prepare", advance=advance)
@@ -82,9 +87,7 @@ def _described(raw: Path, out: Path, years: dict[str, list[int]], paths: dict[st
 
 def bring(source: Path, target: Path, *, copy: bool) -> Moments:
     """Check one year, link or copy it, and take the moments of all its images."""
-    with YearFile(source) as year:
-        year.read_boxes()  # which checks each of them
-        moments = channel_statistics.join(_checked_moments(year, number) for number in range(year.num_images))
+    moments = read_all(source)
     temporary = target.with_name(f".{target.name}")
     temporary.unlink(missing_ok=True)
     if copy:
@@ -95,12 +98,44 @@ def bring(source: Path, target: Path, *, copy: bool) -> Moments:
     return moments
 
 
-def _checked_moments(year: YearFile, number: int) -> Moments:
-    moments = Moments.of(year.read(number))
-    unsound = np.flatnonzero(~np.isfinite(moments.mean_C))
-    if unsound.size:
-        raise YearError(f"{year.path}: image {number}: {CHANNELS[unsound[0]]}: found values that are no finite numbers")
-    return moments
+def read_all(path: Path) -> Moments:
+    """The moments of all images of a year; YearError for the first box or value that cannot be."""
+    with YearFile(path) as year:
+        year.read_boxes()  # which checks each of them
+        return channel_statistics.join(Moments.of(year.read(number)) for number in range(year.num_images))
+
+
+def describe(folder: Path, *, num_workers: int) -> Manifest:
+    """Write statistics and manifest of years that are in train/ and validation/ already; reads every image."""
+    if (folder / manifest.FILE_NAME).exists():
+        raise PrepareError(f"{folder / manifest.FILE_NAME}: found a manifest; --verify checks the data against it")
+    years = {split: {year_of(path): path for path in _year_paths(folder / split)} for split in ("train", "validation")}
+    _check_apart(years)
+    tasks = {path: partial(read_all, path) for split in years.values() for path in split.values()}
+    with progress.counted("reading years", len(tasks)) as advance:
+        moments = {}
+        for path, found in preparation.in_processes(tasks, num_workers):
+            moments[path] = found
+            advance()
+    training = [moments[path] for path in years["train"].values()]
+    channel_statistics.join(training).statistics().save(folder / channel_statistics.FILE_NAME)
+    paths = {split: [f"{split}/{path.name}" for _, path in sorted(years[split].items())] for split in years}
+    described = _described(Path("prepared elsewhere"), folder, {split: sorted(years[split]) for split in years}, paths)
+    described.save(folder)
+    return described
+
+
+def _year_paths(folder: Path) -> list[Path]:
+    """Year files of a folder; PrepareError if there is none."""
+    paths = [path for ending in ("h5", "hdf5") for path in sorted(folder.glob(f"climo_*.{ending}"))]
+    if not paths:
+        raise PrepareError(f"{folder}: found no climo_YYYY.h5; expected at least one year")
+    return paths
+
+
+def _check_apart(years: Mapping[str, Container[int]]) -> None:
+    if twice := sorted(set(years["train"]) & set(years["validation"])):
+        raise PrepareError(f"years: found {twice[0]} to train and to evaluate on, expected each in one split only")
 
 
 def _bring_all(out: Path, sources: dict[Path, Path], copy: bool, num_workers: int) -> dict[Path, Moments]:
@@ -121,11 +156,8 @@ def _sources(raw: Path, years: dict[str, list[int]]) -> dict[int, Path]:
     """The file of each year that was asked for."""
     if not raw.is_dir():
         raise PrepareError(f"{raw}: no such folder; expected one with climo_1979.h5 and further years")
-    files = [path for ending in ("h5", "hdf5") for path in sorted(raw.glob(f"climo_*.{ending}"))]
-    found = {year_of(path): path for path in files}
-    twice = set(years["train"]) & set(years["validation"])
-    if twice:
-        raise PrepareError(f"years: found {min(twice)} to train and to evaluate on, expected each in one split only")
+    found = {year_of(path): path for path in _year_paths(raw)}
+    _check_apart(years)
     for year in (*years["train"], *years["validation"]):
         if year not in found:
             there = ", ".join(map(str, sorted(found))) or "none"
@@ -157,14 +189,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; 0, or 2 with one line on stderr."""
     parser = options()
     given = parser.parse_args(arguments)
-    if not given.verify and not given.out:
-        parser.error("expected RAW and OUT, or --verify FOLDER")
+    if not (given.verify or given.describe or given.out):
+        parser.error("expected RAW and OUT, or --verify FOLDER, or --describe FOLDER")
     return cli.report("prepare", lambda: _run(given), resumes=True)
 
 
 def _run(given: argparse.Namespace) -> str:
     if given.verify:
         folder, described = given.verify, manifest.verify_whole(given.verify)
+    elif given.describe:
+        folder, described = given.describe, describe(given.describe, num_workers=given.workers)
     else:
         years = {"train": given.train_years, "validation": given.validation_years}
         folder = given.out

@@ -34,6 +34,8 @@ SYNTHETIC = "synthetic"
 """Attribute of a file that was made up here: whatever is trained on it is marked so."""
 EDGE_TOLERANCE = 1.0
 """Pixels by which a box may leave the image: boxes were rounded to whole pixels."""
+MISSING_FROM = 1e15
+"""No field comes near; netCDF marks missing values with 1e20 or 9.97e36."""
 FILE_NAME = re.compile(r"climo_(\d{4})\.(?:h5|hdf5)")
 
 
@@ -85,18 +87,30 @@ class YearFile:
         return boxes_NB5
 
     def read(self, number: int, out_CHW: np.ndarray | None = None) -> np.ndarray:
-        """One image; YearError where its bytes cannot be read."""
+        """One image; YearError if its bytes cannot be read, or if a value is missing or no finite number."""
         image_CHW = np.empty(self.image_shape, dtype=np.float32) if out_CHW is None else out_CHW
         try:
             self._images.read_direct(image_CHW, np.s_[number])
         except OSError as error:
             raise YearError(f"{self.path}: image {number}: cannot be read: {error}") from None
+        if fault := image_fault(image_CHW):
+            raise YearError(f"{self.path}: image {number}: {fault}")
         return image_CHW
+
+    def _check_array(self, name: str) -> None:
+        """Raise YearError unless the file itself holds the data set: links could read any file of the machine."""
+        is_link = isinstance(self._file.get(name, getlink=True), h5py.ExternalLink | h5py.SoftLink)
+        array = None if is_link else self._file.get(name)
+        if is_link or (isinstance(array, h5py.Dataset) and (array.external or array.is_virtual)):
+            raise YearError(
+                f"{self.path}: {name}: found data outside of the file, expected them in it; copy them there"
+            )
+        if not isinstance(array, h5py.Dataset):
+            raise YearError(f"{self.path}: found no data set {name!r}, only {sorted(self._file)}")
 
     def _checked_arrays(self) -> tuple[h5py.Dataset, int]:
         for name in ("images", "boxes"):
-            if not isinstance(self._file.get(name), h5py.Dataset):
-                raise YearError(f"{self.path}: found no data set {name!r}, only {sorted(self._file)}")
+            self._check_array(name)
         images, boxes = self._file["images"], self._file["boxes"]
         if images.ndim != 4 or images.shape[1] != len(CHANNELS) or images.dtype.kind != "f":
             found = f"found {images.dtype} of shape {images.shape}"
@@ -105,6 +119,21 @@ class YearFile:
             expected = (len(images), MOST_BOXES, 5)
             raise YearError(f"{self.path}: boxes: found shape {boxes.shape}, expected {expected} beside the images")
         return images, len(images)
+
+
+def image_fault(image_CHW: np.ndarray) -> str | None:
+    """The first value of an image that no field can have, in words."""
+    flat = image_CHW.reshape(-1)
+    # The dot product with itself, the cheapest pass over memory, is as large for one missing value, and NaN for a NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.dot(flat, flat) < MISSING_FROM**2:
+            return None
+    wrong = np.argwhere(~(np.abs(image_CHW) < MISSING_FROM))
+    if not len(wrong):
+        return None
+    channel, row, column = wrong[0]
+    expected = f"expected finite numbers below {MISSING_FROM:g}; netCDF marks missing values with 1e20 or 9.97e36"
+    return f"{CHANNELS[channel]}: found {image_CHW[channel, row, column]:g} at row {row}, column {column}, {expected}"
 
 
 def check_boxes(boxes_NB5: np.ndarray, image_size: tuple[int, int], path: Path) -> None:

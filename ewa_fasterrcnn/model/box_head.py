@@ -150,10 +150,13 @@ def labels_of(truth: Truth, matches_NP: Tensor, sampled: Sample) -> Tensor:
 
 
 def detections(scores_NRK: Tensor, deltas_NRK4: Tensor, regions: Proposals, image_size: tuple[int, int]) -> Detections:
-    """Every class of every region with a score, thinned out class by class, the best first."""
+    """Every class of every region with a score, thinned out class by class, the best first.
+
+    A box of a diverged network that is no number is no detection.
+    """
     scores_NKR, deltas_NKR4 = scores_NRK[..., 1:].transpose(1, 2), deltas_NRK4[:, :, 1:].transpose(1, 2)
     boxes_NKR4 = boxes.clip(boxes.decode(deltas_NKR4, regions.boxes_NP4[:, None], CODE_WEIGHTS), image_size)
-    is_found_NKR = (scores_NKR > LEAST_SCORE) & regions.is_filled_NP[:, None]
+    is_found_NKR = (scores_NKR > LEAST_SCORE) & regions.is_filled_NP[:, None] & boxes_NKR4.isfinite().all(dim=-1)
     stays_NKR = suppress(boxes_NKR4, torch.where(is_found_NKR, scores_NKR, -torch.inf), threshold=SUPPRESSION_OVERLAP)
     scores_ND = torch.where(stays_NKR, scores_NKR, NO_DETECTION).flatten(1)
     scores_ND, best_ND = (column[:, :MOST_DETECTIONS] for column in scores_ND.sort(dim=1, descending=True, stable=True))

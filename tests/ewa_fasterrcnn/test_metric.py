@@ -95,3 +95,12 @@ def test_no_box_in_any_image_is_no_quality():
 def test_pycocotools_prints_nothing(capsys):
     average_precision({0: found((*SQUARE, 0.9, 1))}, truths([(*SQUARE, 1)]))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("column", [0, 4])
+def test_a_box_or_score_that_is_no_number_is_refused_by_name(column):
+    """pycocotools matches NaN boxes with every true box: they would have an average precision of 1."""
+    rows = [(*FAR, 0.9, 1), (*FAR, 0.8, 1)]
+    rows[1] = tuple(float("nan") if number == column else value for number, value in enumerate(rows[1]))
+    with pytest.raises(MetricError, match=r"image 3: detection 1: found box \[.*expected finite numbers"):
+        average_precision({3: found(*rows)}, truths([], [], [], [(*SQUARE, 1)]))

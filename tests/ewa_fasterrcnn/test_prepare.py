@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Preparation of downloaded years: split, statistics, manifest, resumption, bad input."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -102,12 +103,10 @@ def test_bad_input_is_one_line(raw, tmp_path, write_year, capsys):
 
 
 def test_values_that_are_no_numbers_are_named(raw, tmp_path, capsys):
-    import h5py
-
     with h5py.File(raw / "climo_1980.h5", "r+") as file:
         file["images"][1, 6, 2, 3] = np.nan
     assert call(raw, tmp_path / "out") == 2
-    assert "climo_1980.h5: image 1: TMQ: found values that are no finite numbers" in capsys.readouterr().err
+    assert "climo_1980.h5: image 1: TMQ: found nan at row 2, column 3, expected finite numbers" in capsys.readouterr().err
 
 
 def test_ranges_of_years():
@@ -116,3 +115,47 @@ def test_ranges_of_years():
         year_range("all")
     with pytest.raises(SystemExit):
         prepare.main(["raw", "out", "--train-years", "1981-1979"])
+
+
+# --- years that are in their place already
+
+
+@pytest.fixture
+def placed(write_year, tmp_path):
+    """Two years to train on and one to evaluate on, without statistics and manifest."""
+    folder = tmp_path / "placed"
+    for name in ("train/climo_1979.h5", "train/climo_1980.h5", "validation/climo_1987.h5"):
+        write_year(name.split("/")[1], boxes=([STORM], []), folder=folder / name.split("/")[0])
+    return folder
+
+
+def describe(folder, capsys) -> tuple[int, str]:
+    code = prepare.main(["--describe", str(folder), "--workers", "1"])
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err
+
+
+def test_years_in_their_place_are_described_as_they_are(placed, raw, tmp_path, capsys):
+    code, text = describe(placed, capsys)
+    assert code == 0, text
+    call(raw, tmp_path / "out")
+    assert Statistics.load(placed / "statistics.json") == Statistics.load(tmp_path / "out" / "statistics.json")
+    assert len(open_split(placed, "train")) == 4
+    assert prepare.main(["--verify", str(placed)]) == 0
+    assert describe(placed, capsys)[0] == 2
+
+
+def test_describing_finds_missing_values(placed, capsys):
+    with h5py.File(placed / "validation" / "climo_1987.h5", "r+") as file:
+        file["images"][1, 15, 0, 0] = 9.96921e36
+    code, text = describe(placed, capsys)
+    assert code == 2
+    assert "climo_1987.h5: image 1: ZBOT: found 9.96921e+36 at row 0, column 0" in text
+    assert not (placed / "manifest.json").exists()
+
+
+def test_describing_needs_years_in_both_splits_and_each_in_one(placed, capsys):
+    (placed / "validation" / "climo_1987.h5").rename(placed / "validation" / "climo_1980.h5")
+    assert "found 1980 to train and to evaluate on" in describe(placed, capsys)[1]
+    (placed / "validation" / "climo_1980.h5").unlink()
+    assert "validation: found no climo_YYYY.h5" in describe(placed, capsys)[1]

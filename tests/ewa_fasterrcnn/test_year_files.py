@@ -98,6 +98,50 @@ def test_arrays_of_another_form_are_named(tmp_path, images, boxes, fault):
         YearFile(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e20, 9.96921e36, -2e15])
+def test_missing_values_and_infinite_ones_are_named_with_image_and_channel(write_year, value):
+    path = write_year(boxes=([STORM], [STORM]))
+    with h5py.File(path, "r+") as file:
+        file["images"][1, 2, 3, 4] = value
+    with YearFile(path) as year:
+        year.read(0)
+        with pytest.raises(
+            YearError, match=r"climo_1979\.h5: image 1: PSL: found .* at row 3, column 4, expected finite"
+        ):
+            year.read(1)
+
+
+def test_large_fields_are_no_fault(write_year):
+    path = write_year(boxes=([STORM],))
+    with h5py.File(path, "r+") as file:
+        file["images"][:] = 9e14
+    with YearFile(path) as year:
+        assert year.read(0).max() == np.float32(9e14)
+
+
+def outside(file: h5py.File, kind: str, folder: Path) -> None:
+    """Put the array "images" of a file where other files of the machine are."""
+    shape = file["images"].shape
+    del file["images"]
+    if kind == "external link":
+        file["images"] = h5py.ExternalLink(str(folder / "other.h5"), "images")
+    elif kind == "external storage":
+        file.create_dataset("images", shape, dtype=np.float32, external=str(folder / "other.raw"))
+    else:
+        layout = h5py.VirtualLayout(shape, dtype=np.float32)
+        layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "images", shape)
+        file.create_virtual_dataset("images", layout)
+
+
+@pytest.mark.parametrize("kind", ["external link", "external storage", "virtual"])
+def test_data_in_other_files_are_not_read(write_year, tmp_path, kind):
+    path = write_year(boxes=([STORM],))
+    with h5py.File(path, "r+") as file:
+        outside(file, kind, tmp_path)
+    with pytest.raises(YearError, match=r"climo_1979\.h5: images: found data outside of the file"):
+        YearFile(path)
+
+
 def test_the_name_tells_the_year():
     assert year_of(Path("raw/climo_1984.h5")) == 1984
     with pytest.raises(YearError, match=r"expected a name such as climo_1979\.h5"):

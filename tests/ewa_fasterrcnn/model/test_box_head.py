@@ -139,6 +139,14 @@ def test_a_score_that_is_no_number_is_no_detection():
     assert [len(column) for column in found_in([[1.0, math.nan]], [square(4.0)], (8, 8))] == [0, 0, 0]
 
 
+def test_a_box_that_is_no_number_is_no_detection():
+    deltas_NRK4 = torch.full((1, 2, 2, 4), math.nan)
+    deltas_NRK4[0, 1] = 0.0
+    regions = proposals_of(square(4.0), [5.0, 5.0, 8.0, 8.0])
+    (found,) = by_image(detections(torch.tensor([[[0.1, 0.9]] * 2]), deltas_NRK4, regions, (8, 8)))
+    assert found.boxes_D4.tolist() == [[5, 5, 8, 8]]
+
+
 def test_the_head_judges_the_regions_of_each_image():
     torch.manual_seed(0)
     head = BoxHead(num_channels=2, num_features=8, num_classes=3, finest_anchor=8)
