@@ -99,13 +99,17 @@ def _lines(review: Review, group: list[Finding], is_short: bool, show_all: bool,
 
 
 def _places(review: Review, group: Iterable[Finding], show_all: bool, paint: Paint) -> Iterator[str]:
-    """A line for each finding, up to NUM_SHOWN in an entry."""
+    """A line for each finding, up to NUM_SHOWN in an entry; of several entries, the first finding in each."""
     for _, same in groupby(group, key=review.label_of):
         findings = list(same)
-        shown = findings if show_all else findings[:NUM_SHOWN]
-        yield from (_line(review, finding, paint) for finding in shown)
-        if num_more := len(findings) - len(shown):
-            yield f"    ... {shown[0].rule} {num_more} times more (--all shows them)"
+        first, *rest = [_line(review, finding, paint) for finding in findings[: None if show_all else NUM_SHOWN]]
+        num_more = len(findings) - len(rest) - 1
+        if rest and not show_all and len(review.entries) > 1:
+            yield f"{first} (and {len(findings) - 1} more in the entry)"
+            continue
+        yield from (first, *rest)
+        if num_more:
+            yield f"    ... {findings[0].rule} {num_more} times more (--all shows them)"
 
 
 def _line(review: Review, finding: Finding, paint: Paint) -> str:
