@@ -36,6 +36,8 @@ Copy = Callable[[Path], object]
 
 
 def measure() -> Measurement:
+    if not shutil.which("rsync"):
+        print("not measured: staging beside rsync: rsync not found", file=sys.stderr)
     Path("output").mkdir(exist_ok=True)  # on the disk of the checkout: /tmp may be memory
     with tempfile.TemporaryDirectory(prefix="staging_", dir="output") as name:
         folder = Path(name).absolute()
