@@ -53,7 +53,7 @@ class _Lines:
         """Count bytes that have been written."""
         self._num_written += num_more
         now = time.monotonic()
-        if now - self._printed >= SECONDS_BETWEEN_LINES:
+        if self._num_written and now - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = now
             print(self._line(now - self._start), file=sys.stderr, flush=True)
 
