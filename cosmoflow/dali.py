@@ -26,8 +26,6 @@ from harness.data import dali
 from harness.data.checks import DataError
 from harness.data.sampler import EpochBatches
 
-CHANNELS_FIRST = (3, 0, 1, 2)
-
 
 class Reader:
     """Batches of one rank's current epoch, as cosmoflow.loader hands them on. DataError where DALI cannot."""
@@ -40,11 +38,11 @@ class Reader:
         indices = self.batches.indices()
         stream = self._samples([self.dataset.stems[index] for batch in indices for index in batch])
         for batch in indices:
-            volume_NCDHW = np.empty((len(batch), *self.dataset.sample_shape), dtype=np.int16)
-            target_N4 = np.empty((len(batch), sample_files.NUM_TARGETS), dtype=np.float32)
+            volume_NCDHW, target_N4 = self.dataset.empty_batch(len(batch), pin_memory=torch.cuda.is_available())
             for row in range(len(batch)):
-                volume_NCDHW[row], target_N4[row] = next(stream)
-            yield torch.from_numpy(volume_NCDHW), torch.from_numpy(target_N4)
+                volume, target_N4.numpy()[row] = next(stream)
+                volume_NCDHW.numpy()[row] = sample_files.channels_first(Path(self.dataset.stems[batch[row]]), volume)
+            yield volume_NCDHW, target_N4
 
     def _samples(self, stems: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The samples in order, each only until the next one: DALI's batches are all of one size and reuse buffers."""
@@ -55,14 +53,10 @@ class Reader:
             raise DataError(f"{Path(stems[0]).parent}: DALI could not read a sample: {error}") from None
 
     def _pipeline(self, stems: Sequence[str]):
-        build = {"numpy": _numpy_pipeline, "tfrecord": _tfrecord_pipeline}[self.dataset.sample_format.name]
-        return build(
-            stems,
-            sample_shape=self.dataset.sample_shape,
-            batch_size=self.batches.batch_size,
-            num_threads=self.num_threads,
-            device_id=None,
-        )
+        options = {"batch_size": self.batches.batch_size, "num_threads": self.num_threads, "device_id": None}
+        if self.dataset.sample_format.name == "numpy":
+            return _numpy_pipeline(stems, **options)
+        return _tfrecord_pipeline(stems, edge=self.dataset.sample_shape[-1], **options)
 
 
 def _check_readable(dataset: Dataset) -> None:
@@ -84,26 +78,21 @@ def _check_readable(dataset: Dataset) -> None:
         )
 
 
-def _numpy_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **options):
+def _numpy_pipeline(stems: Sequence[str], **options):
     data, labels = ([stem + suffix for stem in stems] for suffix in sample_files.FORMATS["numpy"].suffixes)
-    stored_channels_first = np.load(data[0], mmap_mode="r").shape == tuple(sample_shape)
 
     @pipeline_def(**options)
     def pipeline():
-        volume = fn.readers.numpy(files=data)
-        if not stored_channels_first:
-            volume = fn.transpose(volume, perm=CHANNELS_FIRST)
-        return volume, fn.readers.numpy(files=labels)
+        return fn.readers.numpy(files=data), fn.readers.numpy(files=labels)
 
     return pipeline()
 
 
-def _tfrecord_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **options):
+def _tfrecord_pipeline(stems: Sequence[str], *, edge: int, **options):
     features = {
         "x": dali_tfrecord.FixedLenFeature([], dali_tfrecord.string, ""),
         "y": dali_tfrecord.FixedLenFeature([sample_files.NUM_TARGETS], dali_tfrecord.float32, 0.0),
     }
-    shape_DHWC = [*sample_shape[1:], sample_shape[0]]
 
     @pipeline_def(**options)
     def pipeline():
@@ -112,7 +101,7 @@ def _tfrecord_pipeline(stems: Sequence[str], *, sample_shape: Sequence[int], **o
             index_path=[f"{stem}{tfrecord.INDEX_SUFFIX}" for stem in stems],
             features=features,
         )
-        volume_DHWC = fn.reinterpret(sample["x"], dtype=types.INT16, shape=shape_DHWC)
-        return fn.transpose(volume_DHWC, perm=CHANNELS_FIRST), sample["y"]
+        shape_DHWC = [edge, edge, edge, sample_files.NUM_REDSHIFTS]
+        return fn.reinterpret(sample["x"], dtype=types.INT16, shape=shape_DHWC), sample["y"]
 
     return pipeline()

@@ -6,6 +6,9 @@
 A data set is a folder with `train/` and `validation/`, and the `manifest.json` that prepare.py and synthesize.py write;
 without a manifest the files found are the data set.
 
+Volumes keep the order of their files in memory: a batch of files with the redshifts last is what PyTorch calls
+channels_last_3d, and is transposed on the device if the model wants another order.
+
 Shape legend: N samples, C = 4 redshifts, D = H = W voxels along each edge.
 """
 
@@ -79,8 +82,11 @@ class Dataset:
         self.manifest = manifest
         self.folder, self.split = folder, split
         """The data set, and which of its splits this is."""
-        self.sample_shape: tuple[int, ...] = sample_files.read(sample_format, Path(stems[0]))[0].shape
+        first_CDHW = sample_files.read(sample_format, Path(stems[0]))[0]
+        self.sample_shape: tuple[int, ...] = first_CDHW.shape
         """(4, D, D, D)."""
+        self.channels_last = not first_CDHW.flags.c_contiguous
+        """True if the files hold the redshifts last."""
         self._cache: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
@@ -97,17 +103,26 @@ class Dataset:
 
     def batch(self, indices: np.ndarray) -> Batch:
         """(volume_NCDHW int16, target_N4 float32) of the given samples; in pinned memory where there is a GPU."""
-        pinned = torch.cuda.is_available()
-        volume_NCDHW = torch.empty((len(indices), *self.sample_shape), dtype=torch.int16, pin_memory=pinned)
-        target_N4 = torch.empty((len(indices), sample_files.NUM_TARGETS), dtype=torch.float32, pin_memory=pinned)
+        volume_NCDHW, target_N4 = self.empty_batch(len(indices), pin_memory=torch.cuda.is_available())
         self._read(indices, volume_NCDHW.numpy(), target_N4.numpy())
         return volume_NCDHW, target_N4
+
+    def empty_batch(self, num_samples: int, *, pin_memory: bool = False) -> Batch:
+        """Memory for a batch, with the volumes in the order of their files."""
+        volume_NCDHW = torch.empty(
+            (num_samples, *self.sample_shape),
+            dtype=torch.int16,
+            pin_memory=pin_memory,
+            memory_format=torch.channels_last_3d if self.channels_last else torch.contiguous_format,
+        )
+        return volume_NCDHW, torch.empty((num_samples, sample_files.NUM_TARGETS), pin_memory=pin_memory)
 
     def _read(self, indices: Iterable[int], volume_NCDHW: np.ndarray, target_N4: np.ndarray) -> None:
         """Fill the arrays with the given samples."""
         if self.cached:
-            for cached, out in zip(self._cache, (volume_NCDHW, target_N4), strict=True):
-                np.take(cached, indices, axis=0, out=out, mode="clip")  # clip: numpy buffers the result otherwise
+            volumes_NCDHW, targets_N4 = self._cache
+            for row, index in enumerate(indices):
+                volume_NCDHW[row], target_N4[row] = volumes_NCDHW[index], targets_N4[index]
             return
         for row, index in enumerate(indices):
             volume_CDHW, target_N4[row] = sample_files.read(self.sample_format, Path(self.stems[index]))
@@ -128,7 +143,11 @@ class Dataset:
         """
         with node.agreed():
             checks.check_memory(Path(self.stems[0]).parent, len(self) * int(np.prod(self.sample_shape)) * 2)
-        volume_NCDHW = node_memory.array(node, (len(self), *self.sample_shape), np.int16)
+        num_channels, *edges = self.sample_shape
+        shape = (len(self), *edges, num_channels) if self.channels_last else (len(self), *self.sample_shape)
+        volume_NCDHW = node_memory.array(node, shape, np.int16)
+        if self.channels_last:
+            volume_NCDHW = np.moveaxis(volume_NCDHW, -1, 1)
         target_N4 = node_memory.array(node, (len(self), sample_files.NUM_TARGETS), np.float32)
         own = slice(node.index, len(self), node.count)
         with node.agreed():

@@ -10,6 +10,7 @@ Shapes: N samples of a rank's batch, C = 4 redshifts, D H W voxels, T = 4 target
 """
 
 import sys
+from functools import partial
 
 from harness import cli
 
@@ -23,13 +24,13 @@ from torch.optim import Optimizer
 
 from cosmoflow.augmentation import random_cube_symmetry
 from cosmoflow.config import Hyperparameters, System, check_job
-from cosmoflow.data import Dataset, open_split
+from cosmoflow.data import Batch, Dataset, open_split
 from cosmoflow.loader import loader
 from cosmoflow.model import CosmoFlow, log_counts
-from harness import local_copy
+from harness import local_copy, ranges
 from harness.data import node_parts
+from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
-from harness.data.loader import Loader
 from harness.data.node_parts import NodePart, NodePartError
 from harness.distributed import data_parallel, spatial
 from harness.distributed.spatial import Grid
@@ -39,6 +40,7 @@ from harness.optim.optimizers import KerasSGD, device_rate, set_learning_rate
 from harness.optim.parameter_groups import decay_groups
 from harness.precision import Precision
 from harness.run import Run
+from harness.step import Step, warm_up
 from harness.train_command import TrainCommand
 
 KERNEL_SIZES = {"mlperf_hpc_0.7": 2}
@@ -67,71 +69,92 @@ def train(run: Run, grid: Grid, precision: Precision, train_set: Dataset, valida
     run.log("spatial_parts", system.spatial_parts)
     run.log("staging_form", "node_part" if NodePart.of(train_set.manifest) else system.staging_form)
     model = build_model(run, grid, input_size=train_set.sample_shape[-1])
-    replica = data_parallel.replicate(model, run.world)
+    replica = data_parallel.replicate(model, run.world, **data_parallel.exchange_settings(system))
     optimizer = build_optimizer(model, hyperparameters)
     seed_replica(run, grid)
     parts = {"model": model, "optimizer": optimizer, "precision": precision}
     checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
+    batch_size = hyperparameters.global_batch_size // grid.num_replicas
+    step = Step(partial(training_step, replica, optimizer, precision), replica, training=True)
+    measure = Step(partial(absolute_errors, model, precision), model, training=False)
+    sizes = {step: batch_size, measure: system.evaluation_batch_size}
+    synthetic = [(each, synthetic_batch(run, grid, train_set, size)) for each, size in sizes.items()]
+    warm_up(synthetic, run, **parts)
 
     run.start()
     if system.staging_folder or system.cache:
         with run.staging():
             local_copy.stage_and_cache(run, train_set, validation_set)
-    batch_size = hyperparameters.global_batch_size // grid.num_replicas
     train_batches = build_loader(run, grid, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, grid, validation_set, system.evaluation_batch_size, shuffle=False)
     for epoch in run.epochs(system.max_epochs, checkpoints):
         set_learning_rate(optimizer, learning_rate(epoch - 1, hyperparameters))
         train_batches.set_epoch(epoch)
-        train_epoch(run, grid, epoch, replica, optimizer, precision, train_batches)
-        with run.evaluation(epoch) as result:
-            result.value = mean_absolute_error(run, grid, model, precision, validation_batches)
+        train_epoch(run, grid, epoch, step, train_batches)
+        with run.evaluation(epoch) as result, ranges.named("evaluation"):
+            result.value = mean_absolute_error(run, measure, validation_batches)
         if run.reached(result):
             break
 
 
-def train_epoch(
-    run: Run,
-    grid: Grid,
-    epoch: int,
-    replica: nn.Module,
-    optimizer: Optimizer,
-    precision: Precision,
-    batches: Loader,
-) -> None:
+def train_epoch(run: Run, grid: Grid, epoch: int, step: Step, batches: DeviceBatches) -> None:
     """One pass over the training samples."""
-    replica.train()
-    augmented = run.config.hyperparameters.augmentation is not None
+    step.model.train()
     with run.progress(epoch, len(batches)) as progress:
-        for counts_NCDHW, target_NT in batches:
-            if augmented:
-                counts_NCDHW = random_cube_symmetry(counts_NCDHW)
-            prediction_NT = predict(run, replica, precision, grid.part(counts_NCDHW))
-            loss = mse_loss(prediction_NT, target_NT.to(run.world.device))
-            optimizer.zero_grad()
-            precision.backward(loss)
-            precision.step(optimizer)
+        for counts_NCDHW, target_NT in ranges.traced(batches, run, epoch):
+            loss = step(counts_NCDHW, target_NT)
             progress.update(num_samples=len(target_NT) / grid.num_parts, loss=loss)
 
 
-@torch.no_grad()
-def mean_absolute_error(run: Run, grid: Grid, model: nn.Module, precision: Precision, batches: Loader) -> float:
+def training_step(
+    replica: nn.Module, optimizer: Optimizer, precision: Precision, counts_NCDHW: Tensor, target_NT: Tensor
+) -> Tensor:
+    """One update of the weights; returns the loss."""
+    optimizer.zero_grad()
+    with ranges.named("forward"):
+        loss = mse_loss(predict(replica, precision, counts_NCDHW), target_NT)
+    with ranges.named("backward"):
+        precision.backward(loss)
+    with ranges.named("optimizer"):
+        precision.step(optimizer)
+    return loss.detach()
+
+
+def mean_absolute_error(run: Run, measure: Step, batches: DeviceBatches) -> float:
     """The quality metric: over all validation samples of all ranks and their four normalized targets."""
-    model.eval()
+    measure.model.eval()
     total, num_values = torch.zeros((), dtype=torch.float64, device=run.world.device), 0
     for counts_NCDHW, target_NT in batches:
-        error_NT = predict(run, model, precision, grid.part(counts_NCDHW)) - target_NT.to(run.world.device)
-        total += error_NT.abs().sum()
-        num_values += error_NT.numel()
+        total += measure(counts_NCDHW, target_NT)
+        num_values += target_NT.numel()
     return run.world.mean(total, num_values)
 
 
-def predict(run: Run, model: nn.Module, precision: Precision, counts_NCDHW: Tensor) -> Tensor:
+@torch.no_grad()
+def absolute_errors(model: nn.Module, precision: Precision, counts_NCDHW: Tensor, target_NT: Tensor) -> Tensor:
+    """The sum of the absolute errors of a batch."""
+    return (predict(model, precision, counts_NCDHW) - target_NT).abs().sum()
+
+
+def predict(model: nn.Module, precision: Precision, counts_NCDHW: Tensor) -> Tensor:
     """int16 particle counts -> (N, T) in fp32."""
-    order = data_parallel.memory_format(run.config.system, num_dimensions=3)
-    counts_NCDHW = counts_NCDHW.to(run.world.device, non_blocking=True).contiguous(memory_format=order)
     with precision.autocast():
         return model(log_counts(counts_NCDHW))
+
+
+def prepare(system: System, grid: Grid, augmented: bool, counts_NCDHW: Tensor, target_NT: Tensor) -> Batch:
+    """A batch on the device as the model takes it: turned if augmented, this rank's part, in the system's order."""
+    if augmented:
+        counts_NCDHW = random_cube_symmetry(counts_NCDHW)
+    order = data_parallel.memory_format(system, num_dimensions=3)
+    return grid.part(counts_NCDHW).contiguous(memory_format=order), target_NT
+
+
+def synthetic_batch(run: Run, grid: Grid, dataset: Dataset, num_samples: int) -> Batch:
+    """A batch of empty universes on the device, for the warm-up."""
+    counts_NCDHW, target_NT = (torch.zeros_like(tensor) for tensor in dataset.empty_batch(num_samples))
+    batch = counts_NCDHW.to(run.world.device), target_NT.to(run.world.device)
+    return prepare(run.config.system, grid, False, *batch)
 
 
 def learning_rate(epoch: int, hyperparameters: Hyperparameters) -> float:
@@ -175,23 +198,25 @@ def check_holdings(dataset: Dataset, grid: Grid, world: World) -> None:
         )
 
 
-def build_loader(run: Run, grid: Grid, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
-    """This rank's batches of `batch_size` whole samples; the ranks of a grid have the same ones."""
-    world = run.world
+def build_loader(run: Run, grid: Grid, dataset: Dataset, batch_size: int, *, shuffle: bool) -> DeviceBatches:
+    """This rank's batches of `batch_size` samples on its device; the ranks of a grid have the same samples."""
+    world, system = run.world, run.config.system
     if NodePart.of(dataset.manifest):
         num_takers, taker = world.ranks_per_node, world.local_rank
     else:
         num_takers, taker = grid.num_replicas, grid.replica
-    return loader(
+    batches = loader(
         dataset,
         batch_size=batch_size,
         num_ranks=num_takers,
         rank=taker,
         seed=run.seed,
         shuffle=shuffle,
-        num_workers=run.config.system.num_workers,
-        kind=run.config.system.loader,
+        num_workers=system.num_workers,
+        kind=system.loader,
     )
+    augmented = shuffle and run.config.hyperparameters.augmentation is not None
+    return DeviceBatches(batches, world.device, partial(prepare, system, grid, augmented))
 
 
 def build_model(run: Run, grid: Grid, *, input_size: int) -> CosmoFlow:

@@ -116,3 +116,8 @@ def check_job(settings: Config, *, num_ranks: int, device_type: str) -> None:
             f"{settings.hyperparameters_path}: batchnorm_group_size: found {hyperparameters.batchnorm_group_size}, "
             f"expected a divisor of the number of ranks, {num_ranks}"
         )
+    if settings.system.cuda_graph and hyperparameters.gradient_skipping_threshold is not None:
+        raise ConfigError(
+            f"{settings.system_path}: [system] cuda_graph: cannot be used with gradient_skipping_threshold, which "
+            "changes the step between epochs; set one of them"
+        )

@@ -8,6 +8,9 @@ the number of pixels, not by the sum of the weights as PyTorch's "mean" does (ML
 Shapes: N samples, K classes, H x W pixels.
 """
 
+from functools import cache
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,6 +29,12 @@ def weighted_cross_entropy(
     Labels are integers of any width; they are widened here, on the device, so that a byte a pixel travels.
     """
     logits_NKHW = logits_NKHW.float()
-    weights_K = logits_NKHW.new_tensor(class_weights)
+    weights_K = _on_device(class_weights, logits_NKHW.device)
     total = functional.cross_entropy(logits_NKHW, labels_NHW.long(), weight=weights_K, reduction="sum")
     return total / labels_NHW.numel()
+
+
+@cache
+def _on_device(class_weights: tuple[float, ...], device: torch.device) -> Tensor:
+    """The weights as a tensor, copied to the device once."""
+    return torch.tensor(class_weights, device=device)

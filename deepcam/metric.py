@@ -3,7 +3,7 @@
 
     accuracy = MeanIoU(device)
     for fields, labels in loader:
-        accuracy.update(model(fields), labels)
+        accuracy.update(sample_iou(confusion(model(fields), labels)))
     eval_accuracy = accuracy.value(world.all_reduce_sum)
 
 The IoU of a class in one sample is pixels(predicted and labelled) / pixels(predicted or labelled), and 1 where nobody
@@ -47,8 +47,8 @@ class MeanIoU:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.sum_and_count = torch.zeros(2, dtype=torch.float64, device=device)
 
-    def update(self, logits_NKHW: Tensor, labels_NHW: Tensor) -> None:
-        scores_N = sample_iou(confusion(logits_NKHW, labels_NHW))
+    def update(self, scores_N: Tensor) -> None:
+        """Take in the scores of some samples, as sample_iou gives them."""
         self.sum_and_count[0] += scores_N.sum()
         self.sum_and_count[1] += scores_N.numel()
 

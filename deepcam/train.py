@@ -11,6 +11,7 @@ Shapes: N samples of a rank's batch, C = 16 channels, H x W pixels, K = 3 classe
 
 import sys
 from contextlib import nullcontext
+from functools import partial
 
 from harness import cli
 
@@ -26,18 +27,19 @@ from deepcam.data import Batch, Dataset, open_split
 from deepcam.gradient_skipping import GradientSkipping
 from deepcam.loader import loader
 from deepcam.loss import weighted_cross_entropy
-from deepcam.metric import MeanIoU
+from deepcam.metric import MeanIoU, confusion, sample_iou
 from deepcam.model import DeepCAM
 from deepcam.schedule import learning_rate
-from harness import local_copy
+from harness import local_copy, ranges
 from harness.data import node_parts
+from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
-from harness.data.loader import Loader
 from harness.data.node_parts import NodePart
 from harness.distributed import batch_norm, data_parallel
 from harness.optim.optimizers import LAMB, device_rate, set_learning_rate
 from harness.precision import Precision
 from harness.run import Run
+from harness.step import Step, warm_up
 from harness.train_command import TrainCommand
 
 
@@ -62,12 +64,15 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     run.log("staging_form", "node_part" if NodePart.of(train_set.manifest) else system.staging_form)
     train_batches, validation_batches = build_loaders(run, train_set, validation_set)
     model = build_model(run)
-    replica = data_parallel.replicate(model, run.world)
-    optimizer = build_optimizer(model, hyperparameters)
+    optimizer = build_optimizer(model, hyperparameters, capturable=system.cuda_graph)
     normalise = Normalise(train_set.statistics).to(run.world.device)
+    step = build_step(run, model, normalise, optimizer, precision)
+    measure = Step(partial(scores, run, model, normalise, precision), model, training=False)
     skipping = GradientSkipping(model, hyperparameters.gradient_skipping_threshold)
-    parts = {"model": model, "optimizer": optimizer, "precision": precision, "skipping": skipping}
-    checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
+    parts = {"model": model, "optimizer": optimizer, "precision": precision}
+    checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts, skipping=skipping)
+    sizes = {step: hyperparameters.global_batch_size // run.world.num_ranks, measure: system.evaluation_batch_size}
+    warm_up([(each, synthetic_batch(run, train_set, size)) for each, size in sizes.items()], run, **parts)
 
     run.start()
     if system.staging_folder or system.cache:
@@ -76,43 +81,50 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
             train_batches, validation_batches = build_loaders(run, train_set, validation_set)  # maybe of a node part
     for epoch in run.epochs(system.max_epochs, checkpoints):
         train_batches.set_epoch(epoch)
-        if skipping.num_skipped:
-            replica = data_parallel.replicate(model, run.world)  # buckets for the gradients that are still computed
-        train_epoch(run, epoch, replica, normalise, optimizer, precision, train_batches)
+        if skipping.num_skipped:  # buckets for the gradients that are still computed
+            step = build_step(run, model, normalise, optimizer, precision)
+        train_epoch(run, epoch, step, optimizer, train_batches)
         batch_norm.average_running_statistics(model)
-        with run.evaluation(epoch) as result:
-            result.value = evaluate(run, epoch, model, normalise, precision, validation_batches)
+        with run.evaluation(epoch) as result, ranges.named("evaluation"):
+            result.value = evaluate(run, epoch, measure, validation_batches)
         if run.reached(result):
             break
         if skipping.threshold is not None:
             run.log("gradient_skipping_stages", skipping.update(), epoch_num=epoch)
 
 
-def train_epoch(
+def train_epoch(run: Run, epoch: int, step: Step, optimizer: Optimizer, batches: DeviceBatches) -> None:
+    """One pass over the training samples."""
+    step.model.train()
+    first_step = (epoch - 1) * len(batches)
+    total = torch.zeros((), dtype=torch.float64, device=run.world.device)
+    with run.progress(epoch, len(batches)) as progress:
+        for number, batch in enumerate(ranges.traced(batches, run, epoch), first_step):
+            rate = learning_rate(number, run.config.hyperparameters)
+            set_learning_rate(optimizer, rate)
+            loss = step(*batch)
+            total += loss
+            progress.update(num_samples=len(batch[0]), loss=loss)
+    last_step = first_step + len(batches)
+    run.log("learning_rate", rate, epoch_num=epoch, step_num=last_step)
+    run.log("train_loss", run.world.mean(total, len(batches)), epoch_num=epoch, step_num=last_step)
+
+
+def training_step(
     run: Run,
-    epoch: int,
     replica: nn.Module,
     normalise: Normalise,
     optimizer: Optimizer,
     precision: Precision,
-    batches: Loader,
-) -> None:
-    """One pass over the training samples."""
-    replica.train()
-    first_step, losses = (epoch - 1) * len(batches), []
-    with run.progress(epoch, len(batches)) as progress:
-        for step, batch in enumerate(batches, first_step):
-            rate = learning_rate(step, run.config.hyperparameters)
-            set_learning_rate(optimizer, rate)
-            optimizer.zero_grad()
-            loss = accumulate_gradients(run, replica, normalise, precision, batch)
-            precision.step(optimizer)
-            losses.append(loss)
-            progress.update(num_samples=len(batch[0]), loss=loss)
-    last_step = first_step + len(losses)
-    train_loss = run.world.mean(torch.stack(losses).sum(), len(losses))
-    run.log("learning_rate", rate, epoch_num=epoch, step_num=last_step)
-    run.log("train_loss", train_loss, epoch_num=epoch, step_num=last_step)
+    fields_NHWC: Tensor,
+    labels_NHW: Tensor,
+) -> Tensor:
+    """One update of the weights; returns the loss."""
+    optimizer.zero_grad()
+    loss = accumulate_gradients(run, replica, normalise, precision, (fields_NHWC, labels_NHW))
+    with ranges.named("optimizer"):
+        precision.step(optimizer)
+    return loss
 
 
 def accumulate_gradients(
@@ -127,38 +139,43 @@ def accumulate_gradients(
     for number, (fields_NHWC, labels_NHW) in enumerate(split(batch, num_passes), start=1):
         last = number == num_passes
         with nullcontext() if last or run.world.num_ranks == 1 else replica.no_sync():
-            logits_NKHW, labels_NHW = predict(run, replica, normalise, precision, fields_NHWC, labels_NHW)
-            part = weighted_cross_entropy(logits_NKHW, labels_NHW) / num_passes
-            precision.backward(part)
+            with ranges.named("forward"):
+                logits_NKHW = predict(run, replica, normalise, precision, fields_NHWC)
+                part = weighted_cross_entropy(logits_NKHW, labels_NHW) / num_passes
+            with ranges.named("backward"):
+                precision.backward(part)
         total += part.detach()
     return total
 
 
-@torch.no_grad()
-def evaluate(
-    run: Run, epoch: int, model: nn.Module, normalise: Normalise, precision: Precision, batches: Loader
-) -> float:
+def evaluate(run: Run, epoch: int, measure: Step, batches: DeviceBatches) -> float:
     """The quality metric, the mean IoU over the validation samples of all ranks; their loss is logged too."""
-    model.eval()
+    measure.model.eval()
     accuracy = MeanIoU(run.world.device)
     total_loss, num_samples = torch.zeros((), dtype=torch.float64, device=run.world.device), 0
     for fields_NHWC, labels_NHW in batches:
-        logits_NKHW, labels_NHW = predict(run, model, normalise, precision, fields_NHWC, labels_NHW)
-        accuracy.update(logits_NKHW, labels_NHW)
-        total_loss += weighted_cross_entropy(logits_NKHW, labels_NHW) * len(labels_NHW)
+        scores_N, loss = measure(fields_NHWC, labels_NHW)
+        accuracy.update(scores_N)
+        total_loss += loss * len(labels_NHW)
         num_samples += len(labels_NHW)
     run.log("eval_loss", run.world.mean(total_loss, num_samples), epoch_num=epoch)
     return accuracy.value(run.world.all_reduce_sum)
 
 
-def predict(
+@torch.no_grad()
+def scores(
     run: Run, model: nn.Module, normalise: Normalise, precision: Precision, fields_NHWC: Tensor, labels_NHW: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Logits of raw fields, and their labels, both on the device."""
-    device, order = run.world.device, data_parallel.memory_format(run.config.system)
-    fields_NCHW = normalise(fields_NHWC.to(device, non_blocking=True)).contiguous(memory_format=order)
+    """The IoU of each sample, and the mean loss."""
+    logits_NKHW = predict(run, model, normalise, precision, fields_NHWC)
+    return sample_iou(confusion(logits_NKHW, labels_NHW)), weighted_cross_entropy(logits_NKHW, labels_NHW)
+
+
+def predict(run: Run, model: nn.Module, normalise: Normalise, precision: Precision, fields_NHWC: Tensor) -> Tensor:
+    """Logits of raw fields."""
+    order = data_parallel.memory_format(run.config.system)
     with precision.autocast():
-        return model(fields_NCHW), labels_NHW.to(device, non_blocking=True)
+        return model(normalise(fields_NHWC).contiguous(memory_format=order))
 
 
 def split(batch: Batch, num_parts: int) -> list[Batch]:
@@ -166,7 +183,7 @@ def split(batch: Batch, num_parts: int) -> list[Batch]:
     return list(zip(*(part.tensor_split(num_parts) for part in batch), strict=True))
 
 
-def build_loaders(run: Run, train_set: Dataset, validation_set: Dataset) -> tuple[Loader, Loader]:
+def build_loaders(run: Run, train_set: Dataset, validation_set: Dataset) -> tuple[DeviceBatches, DeviceBatches]:
     """This rank's batches for training and for evaluation. Raises DataError."""
     batch_size = run.config.hyperparameters.global_batch_size // run.world.num_ranks
     return (
@@ -175,9 +192,22 @@ def build_loaders(run: Run, train_set: Dataset, validation_set: Dataset) -> tupl
     )
 
 
-def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
-    """This rank's batches of `batch_size` samples; the order of training follows the run's seed."""
-    return loader(
+def build_step(run: Run, model: nn.Module, normalise: Normalise, optimizer: Optimizer, precision: Precision) -> Step:
+    """A step of training on a new replica of the model."""
+    replica = data_parallel.replicate(model, run.world, **data_parallel.exchange_settings(run.config.system))
+    return Step(partial(training_step, run, replica, normalise, optimizer, precision), replica, training=True)
+
+
+def synthetic_batch(run: Run, dataset: Dataset, num_samples: int) -> Batch:
+    """A batch of empty fields on the device, for the warm-up."""
+    height, width, num_channels = dataset.sample_shape
+    fields_NHWC = torch.zeros(num_samples, height, width, num_channels, device=run.world.device)
+    return fields_NHWC, torch.zeros(num_samples, height, width, dtype=torch.uint8, device=run.world.device)
+
+
+def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> DeviceBatches:
+    """This rank's batches of `batch_size` samples on its device; the order of training follows the run's seed."""
+    batches = loader(
         dataset,
         batch_size=batch_size,
         **node_parts.takers(run.world, dataset.manifest),
@@ -186,6 +216,7 @@ def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) 
         num_workers=run.config.system.num_workers,
         kind=run.config.system.loader,
     )
+    return DeviceBatches(batches, run.world.device)
 
 
 def build_model(run: Run) -> DeepCAM:
@@ -196,8 +227,8 @@ def build_model(run: Run) -> DeepCAM:
     return data_parallel.place(model, run.config.system, run.world.device)
 
 
-def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters) -> Optimizer:
-    """One parameter group: weight decay is on all parameters."""
+def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters, *, capturable: bool = False) -> Optimizer:
+    """One parameter group: weight decay is on all parameters. `capturable`: a CUDA graph is to hold its step."""
     common = {
         "lr": device_rate(hyperparameters.opt_lr, model),
         "betas": tuple(hyperparameters.opt_betas),
@@ -205,7 +236,8 @@ def build_optimizer(model: nn.Module, hyperparameters: Hyperparameters) -> Optim
         "weight_decay": hyperparameters.opt_weight_decay,
     }
     if hyperparameters.opt_name != "LAMB":
-        return {"Adam": Adam, "AdamW": AdamW}[hyperparameters.opt_name](model.parameters(), fused=True, **common)
+        kind = {"Adam": Adam, "AdamW": AdamW}[hyperparameters.opt_name]
+        return kind(model.parameters(), fused=True, capturable=capturable, **common)
     return LAMB(
         model.parameters(),
         bias_correction=hyperparameters.opt_bias_correction,

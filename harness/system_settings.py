@@ -41,6 +41,20 @@ class SystemSettings:
     """Steps of a run whose loss may be NaN or infinite under fp16, which skips them; otherwise such a loss ends it."""
     drop_caches_command: str | None = None
     """Command of the site that drops this node's page cache before a run, such as "sudo /usr/local/bin/drop_caches"."""
+    warm_up_steps: FromZero = 0
+    """Steps on synthetic tensors before the clock starts, which choose, load and compile the kernels."""
+    cuda_graph: bool = False
+    """Capture the whole step as a CUDA graph, all-reduces and optimizer included, and replay it."""
+    cudnn_benchmark: bool = False
+    """Let cuDNN time its algorithms for each shape of a convolution and take the fastest; no effect on a CPU."""
+    bucket_mebibytes: Positive = 25.0
+    """Gradients that the ranks exchange in one all-reduce, while the gradients of other layers are computed."""
+    gradient_as_bucket_view: bool = True
+    """Keep the gradients in the buckets of their exchange, which saves a copy of them."""
+    static_graph: bool = False
+    """Let the exchange rely on every step using the same parameters in the same order."""
+    profile: Annotated[str, Meta(pattern=r"^(|[1-9]\d*:[1-9]\d*)$")] = ""
+    """Epoch and number of steps of a trace by torch.profiler, such as "2:10"; it is written beside the event log."""
     backend: Literal["auto", "nccl", "gloo", "mpi"] = "auto"
     """Library for the communication between ranks; "auto" is NCCL on GPUs, on CPUs gloo or, with many ranks, MPI."""
     watchdog_minutes: Annotated[float, Meta(ge=0)] = 5.0
@@ -49,5 +63,5 @@ class SystemSettings:
     """Epochs from one checkpoint to the next, for --resume; 0: none is saved."""
 
 
-ACCELERATOR_ONLY: dict[str, tuple[object, ...]] = {"precision": ("tf32", "fp16")}
+ACCELERATOR_ONLY: dict[str, tuple[object, ...]] = {"precision": ("tf32", "fp16"), "cuda_graph": (True,)}
 """Values that a CPU cannot offer, by setting."""

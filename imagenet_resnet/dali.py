@@ -42,7 +42,11 @@ class Reader:
         with ThreadPoolExecutor(self.num_threads) as pool:
             try:
                 for image_NHWC, label_N in dali.outputs(partial(self._pipeline, self._feed(pool)), len(self.batches)):
-                    yield self._tensor(image_NHWC), torch.tensor(label_N.as_array())
+                    copied = self._tensor(image_NHWC)
+                    done = None if self.gpu is None else torch.cuda.current_stream(self.gpu).record_event()
+                    yield copied, torch.tensor(label_N.as_array())
+                    if done is not None:
+                        done.synchronize()  # DALI fills the buffer anew in its next run, and the copy must have read it
             except RuntimeError as error:
                 raise DataError(f"DALI could not decode a picture: {error}") from None
 

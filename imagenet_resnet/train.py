@@ -13,6 +13,7 @@ Shapes: N samples of a rank's batch, H W pixels, C channels, K classes.
 import math
 import sys
 import time
+from functools import partial
 
 from harness import cli
 
@@ -23,9 +24,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
+from harness import ranges
 from harness.data import node_parts
+from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
-from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.gradient_compression import compress_gradients
 from harness.flops import training_flops
@@ -34,9 +36,10 @@ from harness.optim.optimizers import device_rate, hpc_ai500_optimizer, set_learn
 from harness.optim.parameter_groups import all_but_norms, decay_groups
 from harness.precision import Precision
 from harness.run import Run
+from harness.step import Step, warm_up
 from harness.train_command import TrainCommand
 from imagenet_resnet.config import Hyperparameters, System, check_job
-from imagenet_resnet.data import open_split
+from imagenet_resnet.data import Batch, open_split
 from imagenet_resnet.dataset import Dataset
 from imagenet_resnet.loader import loader
 from imagenet_resnet.model import ResNet50, normalised
@@ -66,44 +69,56 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
     log_problem(run, precision)
-    train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
+    batch_size = hyperparameters.global_batch_size // run.world.num_ranks
+    train_batches = build_loader(run, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
     model = build_model(run)
-    replica = data_parallel.replicate(model, run.world)
+    replica = data_parallel.replicate(model, run.world, **data_parallel.exchange_settings(system))
     compress_gradients(replica, system.gradient_compression)
     optimizer = build_optimizer(model, hyperparameters)
     parts = {"model": model, "optimizer": optimizer, "precision": precision}
     checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
+    step = Step(partial(training_step, run, replica, optimizer, precision), replica, training=True)
+    measure = Step(partial(num_right, run, model, precision), model, training=False)
+    sizes = {step: batch_size, measure: system.evaluation_batch_size}
+    warm_up([(each, synthetic_batch(run, size)) for each, size in sizes.items()], run, **parts)
 
     run.start()
     for epoch in run.epochs(checkpoints=checkpoints):
         train_batches.set_epoch(epoch)
-        train_epoch(run, epoch, replica, optimizer, precision, train_batches)
+        train_epoch(run, epoch, step, optimizer, train_batches)
         if epoch % system.epochs_between_evaluations == 0 or epoch == run.config.benchmark.num_epochs:
-            with run.evaluation(epoch) as result:
-                result.value = top1_accuracy(run, model, precision, validation_batches)
+            with run.evaluation(epoch) as result, ranges.named("evaluation"):
+                batch_norm.average_running_statistics(model)
+                result.value = top1_accuracy(run, measure, validation_batches)
 
 
-def train_epoch(
-    run: Run, epoch: int, replica: nn.Module, optimizer: Optimizer, precision: Precision, batches: Loader
-) -> None:
+def train_epoch(run: Run, epoch: int, step: Step, optimizer: Optimizer, batches: DeviceBatches) -> None:
     """One pass over the training samples; logs its images per second."""
-    replica.train()
-    hyperparameters, device = run.config.hyperparameters, run.world.device
-    num_steps, start = len(batches), time.perf_counter()
+    step.model.train()
+    hyperparameters, num_steps, start = run.config.hyperparameters, len(batches), time.perf_counter()
     with run.progress(epoch, num_steps) as progress:
-        for step, (image_NHWC, label_N) in enumerate(batches):
-            time_epochs = epoch - 1 + (step + 0.5) / num_steps
+        for number, (image_NHWC, label_N) in enumerate(ranges.traced(batches, run, epoch)):
+            time_epochs = epoch - 1 + (number + 0.5) / num_steps
             set_learning_rate(optimizer, learning_rate(time_epochs, run.config.benchmark.num_epochs, hyperparameters))
-            score_NK = predict(run, replica, precision, image_NHWC)
-            label_N = label_N.to(device, non_blocking=True)
-            loss = cross_entropy(score_NK, label_N, label_smoothing=hyperparameters.label_smoothing)
-            optimizer.zero_grad()
-            precision.backward(loss)
-            precision.step(optimizer)
-            progress.update(num_samples=len(label_N), loss=loss.detach())
+            progress.update(num_samples=len(label_N), loss=step(image_NHWC, label_N))
     num_images = num_steps * hyperparameters.global_batch_size
     run.log("images_per_second_per_rank", images_per_second(run, num_images, start), epoch_num=epoch)
+
+
+def training_step(
+    run: Run, replica: nn.Module, optimizer: Optimizer, precision: Precision, image_NHWC: Tensor, label_N: Tensor
+) -> Tensor:
+    """One update of the weights; returns the loss."""
+    optimizer.zero_grad()
+    with ranges.named("forward"):
+        score_NK = predict(run, replica, precision, image_NHWC)
+        loss = cross_entropy(score_NK, label_N, label_smoothing=run.config.hyperparameters.label_smoothing)
+    with ranges.named("backward"):
+        precision.backward(loss)
+    with ranges.named("optimizer"):
+        precision.step(optimizer)
+    return loss.detach()
 
 
 def images_per_second(run: Run, num_images: int, start: float) -> float:
@@ -113,25 +128,27 @@ def images_per_second(run: Run, num_images: int, start: float) -> float:
     return num_images / (time.perf_counter() - start) / run.world.num_ranks
 
 
-@torch.no_grad()
-def top1_accuracy(run: Run, model: nn.Module, precision: Precision, batches: Loader) -> float:
+def top1_accuracy(run: Run, measure: Step, batches: DeviceBatches) -> float:
     """The quality metric: the share of all validation samples whose own class has the highest score."""
-    batch_norm.average_running_statistics(model)
-    model.eval()
-    num_right, num_samples = torch.zeros((), dtype=torch.int64, device=run.world.device), 0
+    measure.model.eval()
+    total, num_samples = torch.zeros((), dtype=torch.int64, device=run.world.device), 0
     for image_NHWC, label_N in batches:
-        score_NK = predict(run, model, precision, image_NHWC)
-        num_right += (score_NK.argmax(dim=1) == label_N.to(run.world.device)).sum()
+        total += measure(image_NHWC, label_N)
         num_samples += len(label_N)
-    return run.world.mean(num_right, num_samples)
+    return run.world.mean(total, num_samples)
+
+
+@torch.no_grad()
+def num_right(run: Run, model: nn.Module, precision: Precision, image_NHWC: Tensor, label_N: Tensor) -> Tensor:
+    """The number of samples whose own class has the highest score."""
+    return (predict(run, model, precision, image_NHWC).argmax(dim=1) == label_N).sum()
 
 
 def predict(run: Run, model: nn.Module, precision: Precision, image_NHWC: Tensor) -> Tensor:
     """uint8 pictures -> (N, K) scores in fp32."""
     order = data_parallel.memory_format(run.config.system)
-    image_NCHW = image_NHWC.to(run.world.device, non_blocking=True).permute(0, 3, 1, 2)
     with precision.autocast():
-        return model(normalised(image_NCHW).contiguous(memory_format=order)).float()
+        return model(normalised(image_NHWC.permute(0, 3, 1, 2)).contiguous(memory_format=order)).float()
 
 
 def learning_rate(time_epochs: float, num_epochs: int, hyperparameters: Hyperparameters) -> float:
@@ -175,10 +192,17 @@ def flops_per_image(hyperparameters: Hyperparameters) -> int:
         return training_flops(new_model(hyperparameters), torch.empty(1, 3, side, side))
 
 
-def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
-    """This rank's batches of `batch_size` samples; the order of training follows the run's seed."""
+def synthetic_batch(run: Run, num_samples: int) -> Batch:
+    """A batch of black pictures on the device, for the warm-up."""
+    side, device = run.config.hyperparameters.image_size, run.world.device
+    image_NHWC = torch.zeros(num_samples, side, side, 3, dtype=torch.uint8, device=device)
+    return image_NHWC, torch.zeros(num_samples, dtype=torch.int64, device=device)
+
+
+def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> DeviceBatches:
+    """This rank's batches of `batch_size` samples on its device; the order of training follows the run's seed."""
     system = run.config.system
-    return loader(
+    batches = loader(
         dataset,
         batch_size=batch_size,
         side=run.config.hyperparameters.image_size,
@@ -190,6 +214,7 @@ def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) 
         unreadable=system.unreadable,
         device=run.world.device,
     )
+    return DeviceBatches(batches, run.world.device)
 
 
 def build_model(run: Run) -> ResNet50:

@@ -53,3 +53,21 @@ def shared_cases() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no cases in {folder}")
     return folder
+
+
+@pytest.fixture
+def guarded_steps(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """From the second call of each step on, nothing may make the host wait for a device; counts calls by mode."""
+    from harness.step import Step
+    from tests.host_synchronization import no_host_synchronization
+
+    plain, calls, by_mode = Step.__call__, Counter(), Counter()
+
+    def guarded(step, *inputs):
+        calls[step] += 1
+        by_mode["training" if step.model.training else "evaluation"] += 1
+        with no_host_synchronization() if calls[step] > 1 else nullcontext():
+            return plain(step, *inputs)
+
+    monkeypatch.setattr(Step, "__call__", guarded)
+    return by_mode

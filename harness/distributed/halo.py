@@ -27,6 +27,8 @@ class Lane:
     """Rank before this one, or None."""
     following: int | None
     """Rank after this one, or None."""
+    group: dist.ProcessGroup | None = None
+    """Process group of the exchange; None for the default group."""
     _works: list[dist.Work] = field(default_factory=list)
     _kept: list[Tensor] = field(default_factory=list)
     """Tensors of the running exchange, which must outlive it."""
@@ -46,8 +48,8 @@ class Lane:
             (self.following, self._kept[1], from_following),
         ):
             if peer is not None:
-                operations += [dist.P2POp(dist.isend, sent, peer)] if sent.numel() else []
-                operations += [dist.P2POp(dist.irecv, received, peer)] if received.numel() else []
+                operations += [dist.P2POp(dist.isend, sent, peer, self.group)] if sent.numel() else []
+                operations += [dist.P2POp(dist.irecv, received, peer, self.group)] if received.numel() else []
         self._works = dist.batch_isend_irecv(operations) if operations else []
         return from_previous, from_following
 

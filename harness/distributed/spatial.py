@@ -16,7 +16,7 @@ that their mean over all ranks, as in DistributedDataParallel, is the gradient o
 Shapes: N samples, C channels, D H W voxels. Axis a of a grid partitions dimension 2 + a.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -48,7 +48,9 @@ class Grid:
     num_ranks: int = 1
     """Number of ranks in the world."""
     group: dist.ProcessGroup | None = field(default=None, repr=False)
-    """Process group of this grid's ranks."""
+    """Process group of this grid's ranks, for gathering features."""
+    halo_group: dist.ProcessGroup | None = field(default=None, repr=False)
+    """Their communicator for halos, which neither gathering nor the exchange of gradients can delay."""
 
     @property
     def num_parts(self) -> int:
@@ -76,6 +78,7 @@ class Grid:
         return Lane(
             previous=self.rank - stride if at > 0 else None,
             following=self.rank + stride if at < self.shape[axis] - 1 else None,
+            group=self.halo_group,
         )
 
     def part(self, whole_NCDHW: Tensor, index: int | None = None) -> Tensor:
@@ -102,7 +105,8 @@ def grid(shape: tuple[int, ...], world: World) -> Grid:
     if parts.num_parts == 1:
         return parts
     group, _ = dist.new_subgroups(group_size=parts.num_parts)
-    return Grid(shape=parts.shape, rank=world.rank, num_ranks=world.num_ranks, group=group)
+    halo_group, _ = dist.new_subgroups(group_size=parts.num_parts)
+    return replace(parts, group=group, halo_group=halo_group)
 
 
 def partition(blocks: nn.Sequential, grid: Grid, *, input_size: int, overlap: bool = True) -> nn.Sequential:

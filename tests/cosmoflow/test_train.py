@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CosmoFlow's train command on a handful of small universes, in one process and in two."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from harness.config import ConfigError
 from harness.distributed.spatial import Grid
 from harness.distributed.world import World
 from harness.precision import Precision
+from harness.step import Step
 from tests import commands
 
 CONFIGS = Path(cosmoflow.__file__).parent / "configs"
@@ -207,6 +209,37 @@ def test_ranks_that_share_samples_resume_together(configure, universes, tmp_path
     assert len(mllog.read(logs["parts"]).all("restart")) == 1
 
 
+def test_no_step_waits_for_the_device(configure, universes, tmp_path, guarded_steps):
+    folder = configure(
+        dropout=0.5,
+        max_epochs=1,
+        division="open",
+        open_only='augmentation = "cube_symmetries"',
+        lines="channels_last = true\nevaluation_batch_size = 2",
+    )
+    run_here(folder, universes, tmp_path / "guarded.txt")
+    assert guarded_steps == {"training": 2, "evaluation": 3}
+
+
+def test_a_warm_up_before_the_clock_leaves_the_result_alone(configure, universes, tmp_path):
+    plain = run_here(configure(dropout=0.5), universes, tmp_path / "plain.txt")
+    warm = run_here(configure(dropout=0.5, lines="warm_up_steps = 2"), universes, tmp_path / "warm.txt")
+    assert warm == plain
+
+
+def test_a_trace_of_one_step_is_written_beside_the_log(configure, universes, tmp_path):
+    run_here(configure(max_epochs=1, lines='profile = "1:1"'), universes, tmp_path / "log.txt")
+    names = {event.get("name") for event in json.loads((tmp_path / "log.trace.json").read_text())["traceEvents"]}
+    assert names >= {"data", "forward", "backward", "optimizer"}
+
+
+def test_a_cuda_graph_is_refused_on_a_cpu_before_any_log(configure, universes, tmp_path):
+    arguments = ["--config", str(configure(lines="cuda_graph = true")), "--data", str(universes)]
+    with pytest.raises(ConfigError, match=r"\[system\] cuda_graph: found True on a CPU; it needs an accelerator"):
+        train.main([*arguments, "--output", str(tmp_path / "log.txt")])
+    assert not (tmp_path / "log.txt").exists()
+
+
 def test_resume_refuses_another_data_set_and_accepts_a_copy(configure, universes, tmp_path):
     log, lines = tmp_path / "result_0.txt", "checkpoint_every_epochs = 1"
     run_here(configure(max_epochs=1, lines=lines), universes, log)
@@ -243,7 +276,8 @@ def test_the_metric_weighs_every_sample_alike_whatever_the_batches():
     expected = np.abs(np.log1p(counts.reshape(7, -1)[:, :4]) - targets).mean()
     pieces = [slice(0, 4), slice(4, 6), slice(6, 7)]
     batches = [(torch.from_numpy(counts[piece]), torch.from_numpy(targets[piece])) for piece in pieces]
-    found = train.mean_absolute_error(fake_run(), Grid(), Echo(), Precision("fp32", "cpu"), batches)
+    measure = Step(partial(train.absolute_errors, Echo(), Precision("fp32", "cpu")), Echo(), training=False)
+    found = train.mean_absolute_error(fake_run(), measure, batches)
     assert found == pytest.approx(expected, rel=1e-6)
 
 

@@ -68,7 +68,7 @@ def test_samples_are_averaged_not_their_confusion_matrices():
     accuracy = MeanIoU()
     labels = torch.tensor([[[0, 0, 0, 0]], [[0, 1, 2, 0]]])
     prediction = torch.tensor([[[0, 0, 0, 1]], [[0, 1, 2, 0]]])
-    accuracy.update(logits_of(prediction), labels)
+    accuracy.update(sample_iou(confusion(logits_of(prediction), labels)))
     assert accuracy.value() == pytest.approx(((3 / 4 + 0 + 1) / 3 + 1) / 2)
     joint = confusion(logits_of(prediction), labels).sum(0, keepdim=True)
     assert accuracy.value() != pytest.approx(float(sample_iou(joint)))
@@ -78,10 +78,10 @@ def test_sums_and_counts_go_over_the_ranks_before_the_division():
     torch.manual_seed(4)
     logits, labels = torch.randn(5, 3, 8, 8), torch.randint(0, 3, (5, 8, 8))
     together, first, second = MeanIoU(), MeanIoU(), MeanIoU()
-    together.update(logits, labels)
-    first.update(logits[:1], labels[:1])  # one rank has one sample, the other four
-    second.update(logits[1:3], labels[1:3])
-    second.update(logits[3:], labels[3:])
+    together.update(sample_iou(confusion(logits, labels)))
+    first.update(sample_iou(confusion(logits[:1], labels[:1])))  # one rank has one sample, the other four
+    second.update(sample_iou(confusion(logits[1:3], labels[1:3])))
+    second.update(sample_iou(confusion(logits[3:], labels[3:])))
     assert first.value(lambda own: own + second.sum_and_count) == pytest.approx(together.value())
 
 

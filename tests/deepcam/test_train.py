@@ -150,6 +150,27 @@ def test_bf16_changes_the_result_by_little(configure, climates, tmp_path, alone)
     assert losses(bf16)[0] == pytest.approx(losses(alone)[0], rel=0.1)
 
 
+@pytest.mark.parametrize("lines", ["", 'opt_name = "LAMB"'])
+def test_no_step_waits_for_the_device(configure, climates, tmp_path, guarded_steps, lines):
+    folder = configure(max_epochs=2, accumulation=2, lines=lines, system="evaluation_batch_size = 1")
+    path = folder / "hyperparameters.toml"
+    if lines:
+        path.write_text(path.read_text().replace('opt_name = "Adam"\n', ""))
+    run_here(folder, climates, tmp_path / "guarded.txt")
+    assert guarded_steps == {"training": 2, "evaluation": 6}
+
+
+def test_a_warm_up_before_the_clock_leaves_the_result_alone(configure, climates, tmp_path, alone):
+    assert losses(run_here(configure(system="warm_up_steps = 1"), climates, tmp_path / "warm.txt")) == losses(alone)
+
+
+def test_a_graph_of_a_step_that_changes_is_refused(configure):
+    folder = configure(division="open", lines="gradient_skipping_threshold = 0.1", system="cuda_graph = true")
+    settings = config.load(folder, hyperparameters_type=Hyperparameters, system_type=System)
+    with pytest.raises(ConfigError, match="cuda_graph: cannot be used with gradient_skipping_threshold"):
+        train.check_shares(settings, World())
+
+
 def test_gradient_skipping_stops_stages_in_open(configure, climates, tmp_path):
     folder = configure(max_epochs=2, division="open", lines="gradient_skipping_threshold = 1000.0")
     log = run_here(folder, climates, tmp_path / "skipped.txt")

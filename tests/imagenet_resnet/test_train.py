@@ -177,6 +177,17 @@ def test_hyperparameters_change_the_weights(trained, lines):
     assert not same(changed, trained(base))
 
 
+@pytest.mark.parametrize("name", ["sgd", "lars", "lamb"])
+def test_no_step_waits_for_the_device(trained, guarded_steps, name):
+    trained(f'opt_name = "{name}"', system="channels_last = true")
+    assert guarded_steps["training"] > 2
+    assert guarded_steps["evaluation"] > 1
+
+
+def test_a_warm_up_before_the_clock_leaves_the_weights_alone(trained):
+    assert same(trained(), trained(system="warm_up_steps = 2"))
+
+
 def test_two_ranks_compute_what_one_does_where_their_batch_norms_are_joint(trained, configure, folders, tmp_path):
     """Statistics of its own batch are the one thing in which a rank differs: joined, the weights agree."""
     program = Path(__file__).with_name("joint_batch_norm.py")
