@@ -4,6 +4,8 @@
 import os
 import signal
 import tarfile
+from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
