@@ -41,7 +41,7 @@ class Reader:
             volume_NCDHW, target_N4 = self.dataset.empty_batch(len(batch), pin_memory=torch.cuda.is_available())
             for row in range(len(batch)):
                 volume, target_N4.numpy()[row] = next(stream)
-                volume_NCDHW.numpy()[row] = sample_files.channels_first(Path(self.dataset.stems[batch[row]]), volume)
+                volume_NCDHW.numpy()[row] = sample_files.checked_counts(Path(self.dataset.stems[batch[row]]), volume)
             yield volume_NCDHW, target_N4
 
     def _samples(self, stems: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

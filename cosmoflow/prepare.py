@@ -36,7 +36,7 @@ def options() -> Parser:
 
 cli.answer_early(__name__, options())
 
-from cosmoflow import data, tfrecord
+from cosmoflow import data, sample_files, tfrecord
 from cosmoflow.conversion import Conversion, Converted, convert, split_by_universe
 from cosmoflow.sample_files import FORMATS
 from cosmoflow.universe_file import UniverseFile
@@ -145,6 +145,7 @@ def _described_files(
     folder: Path, dataset: data.Dataset, compressed: bool, advance: Callable[[], None]
 ) -> Iterator[DataFile]:
     for stem in map(Path, dataset.stems):
+        sample_files.read(dataset.sample_format, stem)  # raises SampleError for a broken sample
         paths = dataset.sample_format.paths(stem)
         if dataset.sample_format.name == "tfrecord" and not compressed:
             paths += (Path(f"{stem}{tfrecord.INDEX_SUFFIX}"),)

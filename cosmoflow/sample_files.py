@@ -60,7 +60,17 @@ def read(sample_format: SampleFormat, stem: Path) -> tuple[np.ndarray, np.ndarra
         raise SampleError(str(error)) from None
     except (ValueError, EOFError) as error:  # numpy reports a truncated or foreign .npy file so
         raise SampleError(f"{path}: {error}") from None
-    return channels_first(path, volume), _checked_target(path, target)
+    return checked_counts(path, volume), _checked_target(path, target)
+
+
+def checked_counts(path: Path, volume: np.ndarray) -> np.ndarray:
+    """View, as volume_CDHW, of a volume of particle counts; SampleError if one is negative."""
+    volume_CDHW = channels_first(path, volume)
+    if volume_CDHW.size and volume_CDHW.min() < 0:
+        redshift, *voxel = np.argwhere(volume_CDHW < 0)[0].tolist()
+        found = f"found {volume_CDHW[redshift, *voxel]} at voxel {voxel} of redshift {redshift}"
+        raise SampleError(f"{path}: counts: {found}, expected no negative numbers; download or convert the file again")
+    return volume_CDHW
 
 
 def channels_first(path: Path, volume: np.ndarray) -> np.ndarray:

@@ -28,6 +28,8 @@ CHANNELS = (
 """The fields of a sample in their order on disk: the variables of the CAM5 climate model."""
 NUM_CHANNELS = len(CHANNELS)
 NUM_CLASSES = 3
+MISSING_FROM = 1e15
+"""No field comes near; netCDF marks missing values with 1e20 or 9.97e36."""
 
 Sample = tuple[np.ndarray, np.ndarray]
 
@@ -114,16 +116,22 @@ def _checked_fields(path: Path, fields: np.ndarray) -> np.ndarray:
         raise SampleError(f"{path}: fields: found {fields.dtype}, expected float32")
     fields = np.ascontiguousarray(fields)
     flat = fields.reshape(-1)
-    # A dot product with itself is not finite where a value is not, and is the cheapest pass over memory there is.
-    if not np.isfinite(np.dot(flat, flat)):
-        raise SampleError(f"{path}: {_first_fault(fields)}")
+    # The dot product with itself, the cheapest pass over memory, is as large for one missing value, and NaN for a NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = not np.dot(flat, flat) < MISSING_FROM**2
+    if suspicious and (fault := _first_fault(fields)):
+        raise SampleError(f"{path}: {fault}")
     return fields
 
 
-def _first_fault(fields_HWC: np.ndarray) -> str:
-    row, column, channel = np.argwhere(~np.isfinite(fields_HWC))[0]
+def _first_fault(fields_HWC: np.ndarray) -> str | None:
+    wrong = np.argwhere(~(np.abs(fields_HWC) < MISSING_FROM))
+    if not len(wrong):
+        return None
+    row, column, channel = wrong[0]
     found = fields_HWC[row, column, channel]
-    return f"{CHANNELS[channel]}: found {found} at row {row}, column {column}, expected finite numbers"
+    expected = f"expected finite numbers below {MISSING_FROM:g}; netCDF marks missing values with 1e20 or 9.97e36"
+    return f"{CHANNELS[channel]}: found {found:g} at row {row}, column {column}, {expected}"
 
 
 def _checked_labels(path: Path, labels: np.ndarray, expected_shape: tuple[int, ...]) -> np.ndarray:

@@ -29,6 +29,10 @@ CENTRE_SHARE = 224 / 256
 """The side of the centre of an evaluation picture, of its shorter side."""
 NUM_TRIALS = 10
 FORMATS = ("JPEG", "PNG")
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's modes of pictures whose values do not fit into 8 bits; its conversion to RGB would saturate them."""
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
+"""Limit of a picture, which would need a quarter of a gigabyte; Pillow itself only warns up to twice as many."""
 
 Size = tuple[int, int]
 """Width and height."""
@@ -117,11 +121,19 @@ def read(path: Path | str) -> bytes:
 
 
 def opened(encoded: bytes) -> Image.Image:
-    """The picture with its head read and its pixels not decoded yet; PictureError."""
+    """The picture with its head read and its pixels not decoded yet; PictureError if it is unfit for training."""
     try:
-        return Image.open(io.BytesIO(encoded), formats=FORMATS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"too many pixels: {error}") from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(f"neither JPEG nor PNG: {str(error).partition('<')[0].strip()}") from None
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"found {width} x {height} pixels, expected at most {MAX_PIXELS} in all")
+    if picture.mode in DEEP_MODES:
+        raise PictureError(f"found 16 bits or more a pixel (mode {picture.mode}), expected 8 a channel; convert it")
+    return picture
 
 
 def _draft(picture: Image.Image, view: View, side: int) -> tuple[float, float]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The data set in its three forms, and the order and shares of its batches."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import psutil
@@ -246,3 +248,23 @@ def test_samples_that_fill_no_global_batch_are_refused(folders):
 def test_an_unknown_kind_of_loader_is_refused(folders):
     with pytest.raises(DataError, match=r"loader kind: found 'fast', expected 'plain' or 'dali'"):
         loader(open_split(folders / "numpy", "train"), batch_size=1, kind="fast")
+
+
+@pytest.mark.parametrize("name", ["hdf5", "numpy"])
+def test_negative_counts_are_named_with_file_and_voxel(writable, name):
+    folder = writable(name)
+    dataset = open_split(folder, "train")
+    path = dataset.sample_format.paths(Path(dataset.stems[2]))[0]
+    if name == "hdf5":
+        with h5py.File(path, "r+") as file:
+            file["full"][1, 2, 3, 0] = -5
+    else:
+        counts = np.load(path)
+        counts[0, 1, 2, 3] = -5
+        np.save(path, counts)
+    with pytest.raises(SampleError, match=rf"{path}: counts: found -5 at voxel \[1, 2, 3\] of redshift 0"):
+        dataset.batch(np.array([2]))
+    (folder / manifest.FILE_NAME).unlink()
+    with pytest.raises(SampleError, match="found -5"):
+        prepare.describe(folder)
+    assert not (folder / manifest.FILE_NAME).exists()

@@ -60,6 +60,9 @@ FAULTS = {
     "labels of another shape": (FIELDS, LABELS[:, :31], r"labels: found shape \(16, 31\), expected .* \(16, 32\)"),
     "nan": (with_value(3, 4, 6, np.nan), LABELS, "PS: found nan at row 3, column 4"),
     "infinity": (with_value(0, 0, 0, -np.inf), LABELS, "TMQ: found -inf at row 0, column 0"),
+    "missing value": (with_value(3, 4, 5, 1e20), LABELS, r"QREFHT: found 1e\+20 at row 3, column 4, .*netCDF"),
+    "another one": (with_value(3, 4, 5, 9.97e36), LABELS, r"QREFHT: found 9\.97e\+36 at row 3, column 4"),
+    "a smaller one": (with_value(3, 4, 5, -2e15), LABELS, r"QREFHT: found -2e\+15 at row 3, column 4"),
     "label 3": (FIELDS, with_label(3), r"labels: found 3\.0 at row 3, column 4, expected 0 \(background\)"),
     "label in between": (FIELDS, with_label(0.5), "labels: found 0.5"),
     "label nan": (FIELDS, with_label(np.nan), "labels: found nan"),
@@ -117,3 +120,10 @@ def test_a_file_of_zeros_is_named(tmp_path, form):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SampleError, match=rf"data-{NAME}\.npy: no such file"):
         sample_files.read(FORMATS["numpy"], tmp_path, NAME)
+
+
+def test_many_large_values_that_are_not_missing_are_accepted(tmp_path):
+    fields = np.full_like(FIELDS, 9e14)
+    sample_files.write(FORMATS["numpy"], tmp_path, NAME, fields, LABELS)
+    found, _ = sample_files.read(FORMATS["numpy"], tmp_path, NAME)
+    assert np.array_equal(found, fields)

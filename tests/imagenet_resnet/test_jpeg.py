@@ -114,3 +114,19 @@ def test_other_kinds_of_files_are_refused():
 
 def test_size_is_read_from_the_head(photograph):
     assert jpeg.size_of(photograph[: math.ceil(len(photograph) / 2)]) == (200, 100)
+
+
+def test_a_picture_of_16_bits_is_refused_as_it_would_saturate():
+    content = encoded(Image.fromarray(np.full((20, 20), 30_000, dtype=np.uint16)), "PNG")
+    for use in (lambda: render(content, whole, 16), lambda: jpeg.size_of(content)):
+        with pytest.raises(PictureError, match="found 16 bits or more a pixel"):
+            use()
+
+
+@pytest.mark.parametrize(("side", "message"), [(12_000, "found 12000 x 12000 pixels"), (20_000, "too many pixels")])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_before_it_is_decoded(side, message):
+    bomb = encoded(Image.new("1", (side, side)), "PNG")
+    assert len(bomb) < 100_000
+    with pytest.raises(PictureError, match=message):
+        render(bomb, whole, 16)
