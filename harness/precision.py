@@ -25,9 +25,10 @@ AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Precision:
     """One run's arithmetic."""
 
-    def __init__(self, name: str, device_type: str) -> None:
-        """`name`: fp32, tf32, bf16 or fp16."""
+    def __init__(self, name: str, device_type: str, *, is_automatic: bool = False) -> None:
+        """`name`: fp32, tf32, bf16 or fp16; `is_automatic`: the setting is "auto", and fp32 may take its place."""
         self.name = name
+        self.is_automatic = is_automatic
         self._device_type = device_type
         self._scaler = torch.amp.GradScaler(device_type, enabled=name == "fp16")
 
@@ -35,11 +36,12 @@ class Precision:
     def start(cls, setting: str, device: torch.device) -> "Precision":
         """Set the arithmetic of this process and return it.
 
-        TF32 is on with "tf32" only: fp32 means IEEE single precision in matrix products and convolutions alike.
+        TF32 is on with "tf32" only: fp32 means IEEE single precision in matrix products and convolutions alike. The
+        choice of "auto" holds until harness.operator_check has confirmed it.
         """
         name = choose(setting, device.type)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
-        return cls(name, device.type)
+        set_tf32(name == "tf32")
+        return cls(name, device.type, is_automatic=setting == "auto")
 
     def autocast(self) -> AbstractContextManager:
         """The context of a forward pass. The backward pass follows the forward pass."""
@@ -69,15 +71,22 @@ class Precision:
             self._scaler.load_state_dict(dict(state))
 
 
-@cache
+def set_tf32(on: bool) -> None:
+    """Let matrix products and convolutions of CUDA devices round their factors to TF32, or not."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
+
+
 def choose(setting: str, device_type: str) -> str:
-    """The precision of a setting on this device: "auto" becomes bf16 if the device computes with it, else fp32."""
+    """The precision of a setting on this device: "auto" becomes bf16 if the device has instructions for it."""
     if setting != "auto":
         return setting
-    return "bf16" if _computes_with_bf16(device_type) else "fp32"
+    return "bf16" if computes_with_bf16(device_type) else "fp32"
 
 
-def _computes_with_bf16(device_type: str) -> bool:
+@cache
+def computes_with_bf16(device_type: str) -> bool:
+    """True if the device has instructions for bf16; whether they are right and fast, harness.operator_check finds."""
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    units = torch.cpu.get_capabilities()
+    return bool(units.get("amx_bf16") or units.get("avx512_bf16"))

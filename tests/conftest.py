@@ -18,6 +18,12 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Verdicts on the device's operators are kept for this session alone, also by the processes that tests start."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def published_results() -> Path:
     """Folder with the logs of public rounds: HPC_RESULTS, else shared/results beside the project."""
