@@ -27,7 +27,7 @@ from cosmoflow.config import Hyperparameters, System, check_job
 from cosmoflow.data import Batch, Dataset, open_split
 from cosmoflow.loader import loader
 from cosmoflow.model import CosmoFlow, log_counts
-from harness import local_copy, ranges
+from harness import local_copy, operator_check, ranges
 from harness.data import node_parts
 from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
@@ -65,16 +65,18 @@ def train(run: Run, grid: Grid, precision: Precision, train_set: Dataset, valida
     """The whole procedure: initialization, then epochs and evaluations until the target is met."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
-    run.log("precision", precision.name)
     run.log("spatial_parts", system.spatial_parts)
     run.log("staging_form", "node_part" if NodePart.of(train_set.manifest) else system.staging_form)
+    batch_size = hyperparameters.global_batch_size // grid.num_replicas
     model = build_model(run, grid, input_size=train_set.sample_shape[-1])
+    universes_NCDHW, _ = synthetic_batch(run, grid, train_set, batch_size)
+    precision = operator_check.confirm(run, precision, model, partial(predict, model, precision, universes_NCDHW))
+    run.log("precision", precision.name)
     replica = data_parallel.replicate(model, run.world, **data_parallel.exchange_settings(system))
     optimizer = build_optimizer(model, hyperparameters)
     seed_replica(run, grid)
     parts = {"model": model, "optimizer": optimizer, "precision": precision}
     checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
-    batch_size = hyperparameters.global_batch_size // grid.num_replicas
     step = Step(partial(training_step, replica, optimizer, precision), replica, training=True)
     measure = Step(partial(absolute_errors, model, precision), model, training=False)
     sizes = {step: batch_size, measure: system.evaluation_batch_size}

@@ -30,7 +30,7 @@ from deepcam.loss import weighted_cross_entropy
 from deepcam.metric import MeanIoU, confusion, sample_iou
 from deepcam.model import DeepCAM
 from deepcam.schedule import learning_rate
-from harness import local_copy, ranges
+from harness import local_copy, operator_check, ranges
 from harness.data import node_parts
 from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
@@ -60,18 +60,22 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     """The whole procedure: initialization, then epochs and evaluations until the target is met."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
-    run.log("precision", precision.name)
     run.log("staging_form", "node_part" if NodePart.of(train_set.manifest) else system.staging_form)
     train_batches, validation_batches = build_loaders(run, train_set, validation_set)
     model = build_model(run)
     optimizer = build_optimizer(model, hyperparameters, capturable=system.cuda_graph)
     normalise = Normalise(train_set.statistics).to(run.world.device)
+    batch_size = hyperparameters.global_batch_size // run.world.num_ranks
+    fields_NHWC, _ = synthetic_batch(run, train_set, batch_size // hyperparameters.gradient_accumulation_frequency)
+    forward = partial(predict, run, model, normalise, precision, fields_NHWC)
+    precision = operator_check.confirm(run, precision, model, forward)
+    run.log("precision", precision.name)
     step = build_step(run, model, normalise, optimizer, precision)
     measure = Step(partial(scores, run, model, normalise, precision), model, training=False)
     skipping = GradientSkipping(model, hyperparameters.gradient_skipping_threshold)
     parts = {"model": model, "optimizer": optimizer, "precision": precision}
     checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts, skipping=skipping)
-    sizes = {step: hyperparameters.global_batch_size // run.world.num_ranks, measure: system.evaluation_batch_size}
+    sizes = {step: batch_size, measure: system.evaluation_batch_size}
     warm_up([(each, synthetic_batch(run, train_set, size)) for each, size in sizes.items()], run, **parts)
 
     run.start()

@@ -12,7 +12,8 @@ progress.py       progress bars
 page_cache.py     drops cached pages of the data set; local_copy.py: staging and caching for a run
 processor.py      the processor of this machine; children.py: child processes that end with their parent
 system_settings.py  the settings of [system] that all benchmarks have
-precision.py      fp32, tf32, bf16 or fp16; flops.py: operations of a training step
+precision.py      fp32, tf32, bf16 or fp16; operator_check.py: the device's arithmetic, checked before the clock starts;
+                  flops.py: operations of a training step
 optim/            learning-rate schedules, optimizers, parameter groups
 distributed/      process group, launchers, batch norm over ranks, spatial and pipeline parallelism
 data/             manifests, samplers, loaders, code that prepare and synthesize commands share

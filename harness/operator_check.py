@@ -312,9 +312,14 @@ class _Recorder(TorchDispatchMode):
 
     def _count(self, x: Tensor, w: Tensor, settings: tuple[Any, ...]) -> None:
         if x.numel() and w.numel():
-            shapes: dict[str, Any] = {"input_shape": tuple(x.shape), "weight_shape": tuple(w.shape)}
-            facts = {"channels_last": _is_channels_last(x), "in_fp32": x.dtype == torch.float32}
-            self.operators[Operator(**shapes, **facts, settings=settings)] += 1
+            operator = Operator(
+                input_shape=tuple(x.shape),
+                weight_shape=tuple(w.shape),
+                channels_last=_is_channels_last(x),
+                in_fp32=x.dtype == torch.float32,
+                settings=settings,
+            )
+            self.operators[operator] += 1
 
 
 def _is_channels_last(x: Tensor) -> bool:

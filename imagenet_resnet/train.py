@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from harness import ranges
+from harness import operator_check, ranges
 from harness.data import node_parts
 from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
@@ -68,11 +68,13 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     """The whole procedure: initialization, then all epochs; the last one is always evaluated."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
-    log_problem(run, precision)
     batch_size = hyperparameters.global_batch_size // run.world.num_ranks
     train_batches = build_loader(run, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
     model = build_model(run)
+    images_NHWC, _ = synthetic_batch(run, batch_size)
+    precision = operator_check.confirm(run, precision, model, partial(predict, run, model, precision, images_NHWC))
+    log_problem(run, precision)
     replica = data_parallel.replicate(model, run.world, **data_parallel.exchange_settings(system))
     compress_gradients(replica, system.gradient_compression)
     optimizer = build_optimizer(model, hyperparameters)
