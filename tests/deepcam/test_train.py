@@ -168,7 +168,7 @@ def test_a_graph_of_a_step_that_changes_is_refused(configure):
     folder = configure(division="open", lines="gradient_skipping_threshold = 0.1", system="cuda_graph = true")
     settings = config.load(folder, hyperparameters_type=Hyperparameters, system_type=System)
     with pytest.raises(ConfigError, match="cuda_graph: cannot be used with gradient_skipping_threshold"):
-        train.check_shares(settings, World())
+        check_job(settings, num_ranks=1, device_type="cuda")
 
 
 def test_gradient_skipping_stops_stages_in_open(configure, climates, tmp_path):
