@@ -13,6 +13,7 @@ Shapes: N images of a rank's batch, C = 16 channels, H x W pixels, B = 15 rows o
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from harness import cli
@@ -34,6 +35,7 @@ from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model.box_head import Detections, Truth, by_image
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
 from ewa_fasterrcnn.model.random_numbers import epoch_key, image_keys
+from harness import operator_check
 from harness.data import manifest
 from harness.data.listings import read_for_all
 from harness.data.loader import Loader
@@ -65,12 +67,16 @@ def main(arguments: list[str] | None = None) -> None:
 def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Dataset) -> FasterRCNN:
     """The whole procedure: initialization, then all epochs; the last one is always evaluated."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
-    train_batches = build_loader(run, train_set, hyperparameters.global_batch_size // run.world.num_ranks, shuffle=True)
+    batch_size = hyperparameters.global_batch_size // run.world.num_ranks
+    train_batches = build_loader(run, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
     model = build_model(run)
     exchange = build_exchange(run, model)
     optimizer = build_optimizer(model, hyperparameters)
     normalise = Normalise(train_set.statistics).to(run.world.device)
+    fields_NCHW = torch.zeros(batch_size, *train_set.image_shape, device=run.world.device)
+    forward = partial(predict, run, model, normalise, precision, fields_NCHW)
+    precision = operator_check.confirm(run, precision, model, forward)
     run.log_data(train_set, validation_set)
     log_problem(run, precision, train_set, model)
     parts = {"model": model, "optimizer": optimizer, "precision": precision}

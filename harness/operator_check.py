@@ -311,7 +311,7 @@ class _Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def _count(self, x: Tensor, w: Tensor, settings: tuple[Any, ...]) -> None:
-        if x.numel() and w.numel():
+        if x.layout == torch.strided and x.numel() and w.numel():  # RoIAlign on a CPU is a sparse product in fp32
             operator = Operator(
                 input_shape=tuple(x.shape),
                 weight_shape=tuple(w.shape),
