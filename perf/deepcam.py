@@ -127,6 +127,7 @@ def _plain_loss_and_metric(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
             predicted, labelled = prediction_NHW == kind, labels_NHW == kind
             for left, right in ((predicted, labelled), (predicted, ~labelled), (~predicted, labelled)):
                 (left & right).sum((1, 2))
+    logits_NKHW = logits_NKHW.float()  # autocast does not cover the loss
     return cross_entropy(logits_NKHW, labels_NHW, weight=torch.tensor(CLASS_WEIGHTS), reduction="none").mean()
 
 
