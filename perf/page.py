@@ -5,6 +5,7 @@ write(Path("perf/results"), Path("docs/performance.md"))
 """
 
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def _row(row: Mapping) -> str:
 def _section(title: str, records: Sequence[Record]) -> str:
     """The newest record states method and peer."""
     newest = records[0]
-    head = f"## {title}\n\n{newest['method']} Peer: {newest['peer']}.\n"
+    text = textwrap.fill(f"{newest['method']} Peer: {newest['peer']}.", 120, break_on_hyphens=False)
+    head = f"## {title}\n\n{text}\n"
     return "\n".join([head, *map(table, records)])
 
 
