@@ -32,7 +32,8 @@ class SystemSettings:
     num_workers: FromZero = 0
     """Threads or processes that read for each rank; 0: the training loop reads each batch itself."""
     precision: Precision = "fp32"
-    """Arithmetic of convolutions and dense layers; "auto" is bf16 if the device computes with it, else fp32."""
+    """Arithmetic of convolutions and dense layers; "auto" is bf16 if harness.operator_check finds it
+    right and faster on this device, else fp32."""
     channels_last: bool = False
     """Memory order with the channels last (NHWC, NDHWC), which most convolution kernels prefer."""
     compile: bool = False
