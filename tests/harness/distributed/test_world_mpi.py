@@ -69,7 +69,8 @@ def test_a_rank_that_fails_ends_the_other_and_leaves_a_closed_log(toy_folder, to
     done = mpiexec(*toy_train[1:], "--output", "result_0.txt", environment=toy_environment, cwd=toy_folder)
     assert done.returncode != 0
     assert "ZeroDivisionError" in done.stderr
-    assert '"status": "aborted"' in (toy_folder / "result_0.txt").read_text().splitlines()[-1]
+    (stop,) = (line for line in (toy_folder / "result_0.txt").read_text().splitlines() if '"run_stop"' in line)
+    assert '"status": "aborted"' in stop
 
 
 @on_cpu
