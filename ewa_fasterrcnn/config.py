@@ -12,7 +12,7 @@ from typing import Literal
 from ewa_fasterrcnn.model.faster_rcnn import ANCHOR_SIZES
 from harness import config, validate
 from harness.config import Config, ConfigError
-from harness.system_settings import FromOne, Positive, SystemSettings
+from harness.system_settings import FromOne, SystemSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,6 @@ class System(SystemSettings):
     """Images that a rank evaluates at once."""
     epochs_between_evaluations: FromOne = 10
     """Evaluate after every so many epochs and after the last one; images per second do not include evaluations."""
-    bucket_mebibytes: Positive = 25.0
-    """Gradients, before compression, that the ranks exchange in one all-reduce."""
     overlap: bool = True
     """Exchange each bucket while other gradients are still computed; otherwise all buckets at the end."""
     gradient_compression: Literal["none", "bf16", "fp16"] = "none"

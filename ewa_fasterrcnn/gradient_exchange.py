@@ -52,8 +52,16 @@ class GradientExchange:
     """How one rank's gradients become the mean over all ranks; with one rank there is nothing to exchange."""
 
     def __init__(
-        self, model: nn.Module, world: World, *, bucket_mebibytes: float, overlap: bool, compression: str
+        self,
+        model: nn.Module,
+        world: World,
+        *,
+        overlap: bool,
+        compression: str,
+        bucket_mebibytes: float = 25.0,
+        **replication: bool,
     ) -> None:
+        """`replication`: further arguments of data_parallel.replicate, which exchanges with overlap."""
         self.replica = model
         """The model that the forward pass goes through."""
         self.traffic = Traffic(TYPES.get(compression))
@@ -61,7 +69,7 @@ class GradientExchange:
         self._num_ranks = world.num_ranks
         self._at_the_end = world.num_ranks > 1 and not overlap
         if world.num_ranks > 1 and overlap:
-            self.replica = data_parallel.replicate(model, world, bucket_mebibytes=bucket_mebibytes)
+            self.replica = data_parallel.replicate(model, world, bucket_mebibytes=bucket_mebibytes, **replication)
             self.replica.register_comm_hook(self.traffic, exchange_bucket)
 
     def finish(self) -> None:

@@ -29,16 +29,17 @@ from compliance.files import atomic_write
 from ewa_fasterrcnn.channel_statistics import Normalise
 from ewa_fasterrcnn.config import Hyperparameters, System, check_job
 from ewa_fasterrcnn.data import Batch, Dataset, open_split
-from ewa_fasterrcnn.gradient_exchange import GradientExchange
+from ewa_fasterrcnn.gradient_exchange import GradientExchange, Traffic
 from ewa_fasterrcnn.loader import loader
 from ewa_fasterrcnn.metric import average_precision, mean_average_precision
 from ewa_fasterrcnn.model.box_head import Detections, Truth, by_image
 from ewa_fasterrcnn.model.faster_rcnn import LOSSES, FasterRCNN, training_flops
 from ewa_fasterrcnn.model.random_numbers import epoch_key, image_keys
-from harness import operator_check
+from ewa_fasterrcnn.year_files import MOST_BOXES, UNUSED
+from harness import operator_check, ranges
 from harness.data import manifest
+from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
-from harness.data.loader import Loader
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.world import World
 from harness.optim import schedules
@@ -46,6 +47,7 @@ from harness.optim.optimizers import device_rate, hpc_ai500_optimizer, set_learn
 from harness.optim.parameter_groups import all_but_norms, decay_groups
 from harness.precision import Precision
 from harness.run import Run
+from harness.step import Step, warm_up
 from harness.train_command import TrainCommand
 
 
@@ -71,91 +73,98 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     train_batches = build_loader(run, train_set, batch_size, shuffle=True)
     validation_batches = build_loader(run, validation_set, system.evaluation_batch_size, shuffle=False)
     model = build_model(run)
+    normalise = Normalise(train_set.statistics).to(run.world.device)
+    images = (epoch_key(run.seed, 0, run.world.device), *synthetic_batch(train_set, batch_size, run.world.device))
+    forward = partial(losses_of, run, model, normalise, precision, *images)
+    precision = operator_check.confirm(run, precision, model, forward)
     exchange = build_exchange(run, model)
     optimizer = build_optimizer(model, hyperparameters)
-    normalise = Normalise(train_set.statistics).to(run.world.device)
-    fields_NCHW = torch.zeros(batch_size, *train_set.image_shape, device=run.world.device)
-    forward = partial(predict, run, model, normalise, precision, fields_NCHW)
-    precision = operator_check.confirm(run, precision, model, forward)
     run.log_data(train_set, validation_set)
     log_problem(run, precision, train_set, model)
     parts = {"model": model, "optimizer": optimizer, "precision": precision}
     checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
+    step = Step(partial(training_step, run, exchange, normalise, optimizer, precision), exchange.replica, training=True)
+    detect = Step(partial(predict, run, model, normalise, precision), model, training=False)
+    fields_NCHW = synthetic_batch(train_set, system.evaluation_batch_size, run.world.device)[1]
+    warm_up([(step, images), (detect, (fields_NCHW,))], run, **parts)
 
     run.start()
     for epoch in run.epochs(checkpoints=checkpoints):
         train_batches.set_epoch(epoch)
-        train_epoch(run, epoch, exchange, normalise, optimizer, precision, train_batches)
+        train_epoch(run, epoch, step, exchange.traffic, optimizer, train_batches)
         if epoch % system.epochs_between_evaluations == 0 or epoch == run.config.benchmark.num_epochs:
             batch_norm.average_running_statistics(model)
-            with run.evaluation(epoch) as result:
-                result.value = evaluate(run, epoch, model, normalise, precision, validation_batches, validation_set)
+            with run.evaluation(epoch) as result, ranges.named("evaluation"):
+                result.value = evaluate(run, epoch, detect, validation_batches, validation_set)
     return model
 
 
 def train_epoch(
-    run: Run,
-    epoch: int,
-    exchange: GradientExchange,
-    normalise: Normalise,
-    optimizer: Optimizer,
-    precision: Precision,
-    batches: Loader,
+    run: Run, epoch: int, step: Step, traffic: Traffic, optimizer: Optimizer, batches: DeviceBatches
 ) -> None:
     """One pass over the training images; logs its losses, images per second and communication."""
-    exchange.replica.train()
+    step.model.train()
     hyperparameters, num_epochs, device = run.config.hyperparameters, run.config.benchmark.num_epochs, run.world.device
     sums_L, start = torch.zeros(len(LOSSES), dtype=torch.float64, device=device), time.perf_counter()
     key_of_epoch = epoch_key(run.seed, epoch, device)
     with run.progress(epoch, len(batches)) as progress:
-        for step, batch in enumerate(batches):
-            time_epochs = epoch - 1 + (step + 0.5) / len(batches)
+        for number, batch in enumerate(ranges.traced(batches, run, epoch)):
+            time_epochs = epoch - 1 + (number + 0.5) / len(batches)
             set_learning_rate(optimizer, learning_rate(time_epochs, num_epochs, hyperparameters))
-            losses_NL = train_step(run, exchange, normalise, optimizer, precision, key_of_epoch, batch)
+            losses_NL = step(key_of_epoch, *batch)
             sums_L += losses_NL.sum(dim=0)
             progress.update(num_samples=len(losses_NL), loss=losses_NL.sum(dim=1).mean())
     num_images = len(batches) * hyperparameters.global_batch_size
-    log_epoch(run, epoch, exchange, run.world.all_reduce_sum(sums_L), num_images, start)
+    log_epoch(run, epoch, traffic, run.world.all_reduce_sum(sums_L), num_images, start)
 
 
-def train_step(
+def training_step(
     run: Run,
     exchange: GradientExchange,
     normalise: Normalise,
     optimizer: Optimizer,
     precision: Precision,
-    key_of_epoch: Tensor,
-    batch: Batch,
+    *inputs: Tensor,
 ) -> Tensor:
-    """One optimizer step; (N, L) losses of the rank's images. Nothing in it waits for the device."""
-    numbers_N, fields_NCHW, rows_NB5 = (column.to(run.world.device, non_blocking=True) for column in batch)
-    truth, keys_N = Truth.of_rows(rows_NB5), image_keys(key_of_epoch, numbers_N)
+    """One update of the weights; (N, L) losses of the rank's images. Nothing in it waits for the device.
+
+    inputs: the key of the epoch, and the batch.
+    """
     optimizer.zero_grad()
-    losses_NL = predict(run, exchange.replica, normalise, precision, fields_NCHW, truth, keys_N)
-    precision.backward(losses_NL.sum(dim=1).mean())
-    exchange.finish()
-    precision.unscale(optimizer)
-    clip_gradients(exchange.replica, run.config.hyperparameters.gradient_clip_norm)
-    precision.step(optimizer)
+    with ranges.named("forward"):
+        losses_NL = losses_of(run, exchange.replica, normalise, precision, *inputs)
+    with ranges.named("backward"):
+        precision.backward(losses_NL.sum(dim=1).mean())
+        exchange.finish()
+    with ranges.named("optimizer"):
+        precision.unscale(optimizer)
+        clip_gradients(exchange.replica, run.config.hyperparameters.gradient_clip_norm)
+        precision.step(optimizer)
     return losses_NL.detach()
 
 
-@torch.no_grad()
-def evaluate(
+def losses_of(
     run: Run,
-    epoch: int,
-    model: FasterRCNN,
+    model: nn.Module,
     normalise: Normalise,
     precision: Precision,
-    batches: Loader,
-    validation_set: Dataset,
-) -> float:
+    key_of_epoch: Tensor,
+    numbers_N: Tensor,
+    fields_NCHW: Tensor,
+    rows_NB5: Tensor,
+) -> Tensor:
+    """(N, L) losses of a batch."""
+    truth, keys_N = Truth.of_rows(rows_NB5), image_keys(key_of_epoch, numbers_N)
+    return predict(run, model, normalise, precision, fields_NCHW, truth, keys_N)
+
+
+@torch.no_grad()
+def evaluate(run: Run, epoch: int, detect: Step, batches: DeviceBatches, validation_set: Dataset) -> float:
     """The quality metric, mAP at an overlap of 0.5, over the validation images of all ranks; right on rank 0."""
-    model.eval()
+    detect.model.eval()
     own: dict[int, Detections] = {}
     for numbers_N, fields_NCHW, _ in batches:
-        images = by_image(predict(run, model, normalise, precision, fields_NCHW))
-        own |= dict(zip(numbers_N.tolist(), images, strict=True))
+        own |= dict(zip(numbers_N.tolist(), by_image(detect(fields_NCHW)), strict=True))
     detections = gather(own, run.world)
     if run.world.rank != 0:
         return 0.0
@@ -175,7 +184,7 @@ def predict(
 ) -> Tensor | Detections:
     """Losses of raw fields; without truth, detections."""
     order = data_parallel.memory_format(run.config.system)
-    fields_NCHW = normalise(fields_NCHW.to(run.world.device, non_blocking=True)).contiguous(memory_format=order)
+    fields_NCHW = normalise(fields_NCHW).contiguous(memory_format=order)
     with precision.autocast():
         return model(fields_NCHW, truth, keys_N)
 
@@ -222,21 +231,28 @@ def log_problem(run: Run, precision: Precision, train_set: Dataset, model: Faste
         run.log("pretrained_weights_sha256", manifest.sha256(system.pretrained_weights))
 
 
-def log_epoch(run: Run, epoch: int, exchange: GradientExchange, sums_L: Tensor, num_images: int, start: float) -> None:
+def log_epoch(run: Run, epoch: int, traffic: Traffic, sums_L: Tensor, num_images: int, start: float) -> None:
     """Log the speed, which the score is computed from, the losses, and the bytes that a step sent."""
     if run.world.device.type == "cuda":
         torch.cuda.synchronize(run.world.device)
     seconds = time.perf_counter() - start
     run.log("images_per_second_per_rank", num_images / seconds / run.world.num_ranks, epoch_num=epoch)
-    run.log("all_reduces_per_step", exchange.traffic.num_all_reduces, epoch_num=epoch)
-    run.log("all_reduce_bytes_per_step", exchange.traffic.num_bytes, epoch_num=epoch)
+    run.log("all_reduces_per_step", traffic.num_all_reduces, epoch_num=epoch)
+    run.log("all_reduce_bytes_per_step", traffic.num_bytes, epoch_num=epoch)
     means_L = (sums_L / num_images).tolist()
     run.log("train_loss", sum(means_L), parts=dict(zip(LOSSES, means_L, strict=True)), epoch_num=epoch)
 
 
-def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> Loader:
-    """This rank's batches of `batch_size` images; the order of training follows the run's seed."""
-    return loader(
+def synthetic_batch(dataset: Dataset, num_images: int, device: torch.device) -> Batch:
+    """Images without storms on the device, for the warm-up."""
+    fields_NCHW = torch.zeros(num_images, *dataset.image_shape, device=device)
+    rows_NB5 = torch.full((num_images, MOST_BOXES, 5), float(UNUSED), device=device)
+    return torch.zeros(num_images, dtype=torch.long, device=device), fields_NCHW, rows_NB5
+
+
+def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) -> DeviceBatches:
+    """This rank's batches of `batch_size` images on its device; the order of training follows the run's seed."""
+    batches = loader(
         dataset,
         batch_size=batch_size,
         num_ranks=run.world.num_ranks,
@@ -245,6 +261,7 @@ def build_loader(run: Run, dataset: Dataset, batch_size: int, *, shuffle: bool) 
         shuffle=shuffle,
         num_workers=run.config.system.num_workers,
     )
+    return DeviceBatches(batches, run.world.device)
 
 
 def build_model(run: Run) -> FasterRCNN:
@@ -284,9 +301,9 @@ def build_exchange(run: Run, model: FasterRCNN) -> GradientExchange:
     return GradientExchange(
         model,
         run.world,
-        bucket_mebibytes=system.bucket_mebibytes,
         overlap=system.overlap,
         compression=system.gradient_compression,
+        **data_parallel.exchange_settings(system),
     )
 
 

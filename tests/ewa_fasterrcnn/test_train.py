@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The train command on a handful of storms, in one process and in two."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,7 @@ def test_a_run_logs_what_the_score_needs(plain):
     assert plain.value("data_is_synthetic") is True
     assert plain.value("precision") == "fp32"
     assert plain.value("flops_per_image") > 1e6
+    assert plain.value("operator_check")["num_operators"] > 20
     assert plain.value("base_width") == 8
     assert [event.metadata.epoch_num for event in plain.all("images_per_second_per_rank")] == [1, 2, 3]
     assert [event.value for event in plain.all("all_reduces_per_step")] == [0, 0, 0]
@@ -159,27 +161,32 @@ def test_tf32_is_for_accelerators():
 
 @pytest.fixture
 def started(configure, storms, tmp_path):
-    """Everything that a training step needs, after one step: (step, batch)."""
+    """Everything that a training step needs, after one step: (step, inputs)."""
     loaded = config.load(configure(), hyperparameters_type=Hyperparameters, system_type=System)
     train_set = open_split(storms, "train")
     with Run(loaded, tmp_path / "result_0.txt", seed=1) as run:
-        model = train.build_model(run)
-        optimizer, precision = (
-            train.build_optimizer(model, loaded.hyperparameters),
-            Precision.start("fp32", run.world.device),
-        )
+        model, precision = train.build_model(run), Precision.start("fp32", run.world.device)
+        optimizer = train.build_optimizer(model, loaded.hyperparameters)
         exchange, normalise = train.build_exchange(run, model), Normalise(train_set.statistics)
-        step = partial(train.train_step, run, exchange, normalise, optimizer, precision, epoch_key(1, 1))
+        step = partial(train.training_step, run, exchange, normalise, optimizer, precision, epoch_key(1, 1))
         batches = iter(train.build_loader(run, train_set, 2, shuffle=True))
-        step(next(batches))
+        step(*next(batches))
         yield step, next(batches)
 
 
 def test_no_operation_of_a_step_waits_for_the_device(started):
     step, batch = started
     with no_host_synchronization():
-        losses_NL = step(batch)
+        losses_NL = step(*batch)
     assert losses_NL.isfinite().all()
+
+
+def test_a_warm_up_and_a_trace_leave_the_losses_alone(plain, configure, storms, tmp_path):
+    warm = run_here(configure(system='warm_up_steps = 2\nprofile = "2:1"'), storms, tmp_path / "warm.txt")
+    assert losses(warm) == losses(plain)
+    assert warm.value("eval_accuracy") == plain.value("eval_accuracy")
+    names = {event.get("name") for event in json.loads((tmp_path / "warm.trace.json").read_text())["traceEvents"]}
+    assert {"data", "forward", "backward", "optimizer"} <= names
 
 
 # --- learning rate and optimizer, worked by hand
