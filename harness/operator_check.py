@@ -108,7 +108,7 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What one device showed in one precision."""
+    """The result of the check of one device in one precision."""
 
     faults: tuple[str, ...]
     """A line for each operator that is wrong."""
@@ -161,7 +161,7 @@ def record(model: nn.Module, forward: Callable[[], object]) -> Counter[Operator]
 
 
 def cached_check(operators: Counter[Operator], precision: str, device: torch.device) -> Verdict:
-    """What check() returned for the same operators on the same hardware and libraries, or returns now."""
+    """The verdict that is kept for the same operators, hardware and libraries; else check() is called."""
     path = _cache_file(operators, precision, device)
     if os.environ.get(CACHE_SWITCH) != "again":
         with suppress(OSError, msgspec.MsgspecError):

@@ -33,7 +33,7 @@ SMALLER = (
     (r"(imagenet_resnet/launch/init_datasets.sh)", r"\1 --train 64 --validation 8"),
     (r"(characterize roofline)", r"\1 --system characterize/systems/hpc_ai500_16_gpus.toml"),
 )
-"""What is replaced in a command, so that it runs in seconds in the copy."""
+"""Replacements in a command, so that it runs in seconds in the copy."""
 SHOWN = [command for command in commands() if not command.elsewhere and not command.not_run]
 
 
@@ -101,7 +101,7 @@ def synthesized(demo: Demo, folder: Path, sizes: str | None = None) -> None:
 
 
 def own_configuration(sandbox: Path) -> None:
-    """What an owner would have set in cosmoflow/configs/closed: one epoch on the data of the sandbox."""
+    """Settings of an owner in cosmoflow/configs/closed: one epoch on the data of the sandbox."""
     system = sandbox / "cosmoflow" / "configs" / "closed" / "system.toml"
     keys = {"data_folder": f"{SCRATCH}/cosmoflow", "max_epochs": 1, "num_workers": 0, "precision": "fp32"}
     system.write_text(with_keys(system.read_text(), "system", keys))
@@ -121,7 +121,7 @@ def submissions(sandbox: Path) -> None:
 
 
 def ready(sandbox: Path, document: str) -> None:
-    """What a reader of the document has by then."""
+    """Files that a reader of the document has by then."""
     if document in ("README.md", "docs/submitting.md", "docs/reviewing.md"):
         submissions(sandbox)
         own_configuration(sandbox)
