@@ -19,6 +19,7 @@ distributed/      process group, launchers, batch norm over ranks, spatial and p
 data/             manifests, samplers, loaders, code that prepare and synthesize commands share
 staging/          copies a data set to the storage of the nodes; archive/: packs small files for it
 campaign/         N runs -> a submission
+verify/           finds devices that compute wrongly or are slow
 monitoring/       utilization and energy of a node
 
 Imports: compliance and rules. Benchmarks, characterize and perf import harness; harness never imports them.

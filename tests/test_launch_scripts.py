@@ -159,6 +159,23 @@ def test_data_are_staged_once_for_all_runs(benchmark, call):
     assert "--data /nvme/data " in campaign
 
 
+def test_devices_are_checked_first_if_the_job_asks_for_it(benchmark, call):
+    code, (check, staging, campaign), _ = call("run.slurm", **SLURM, LOCAL="/nvme/data", VERIFY="1")
+    assert code == 0
+    assert check.startswith("srun ")
+    assert check.endswith("python3 -m harness.verify")
+    assert "harness.staging" in staging
+    assert "harness.campaign" in campaign
+
+
+@pytest.mark.parametrize(("found", "goes_on"), [(1, False), (3, True)])
+def test_a_wrong_device_ends_the_job_and_a_slow_one_does_not(benchmark, call, found, goes_on):
+    call.commands(srun=NOTE + f"exit {found}\n")
+    code, calls, _ = call("run.slurm", **SLURM, VERIFY="1")
+    assert len(calls) == 1 + goes_on
+    assert (code == 0) == goes_on
+
+
 def test_the_configuration_has_to_be_named(benchmark, call):
     code, calls, printed = call("run.slurm", **{**SLURM, "CONFIG": ""})
     assert (code, calls) == (1, [])
