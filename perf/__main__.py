@@ -19,7 +19,7 @@ from perf.measurement import NotMeasurable
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = (
     *("compliance", "hostile_input", "cosmoflow", "deepcam", "imagenet_resnet", "ewa_fasterrcnn"),
-    *("staging", "communication", "process_groups"),
+    *("staging", "communication", "process_groups", "gpu"),
 )
 """Modules of this folder, each with measure() -> Measurement; imported when they are measured."""
 

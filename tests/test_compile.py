@@ -9,7 +9,7 @@ import torch
 
 from characterize.measure import benchmarks
 
-SIZES = {"cosmoflow": (32, 32, 32), "deepcam": (64, 96), "imagenet_resnet": (64, 64)}
+SIZES = {"cosmoflow": (32, 32, 32), "deepcam": (64, 96), "imagenet_resnet": (64, 64), "ewa_fasterrcnn": (96, 144)}
 
 
 @pytest.mark.slow
