@@ -84,7 +84,7 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     parts = {"model": model, "optimizer": optimizer, "precision": precision}
     checkpoints = run.checkpoints(every_epochs=system.checkpoint_every_epochs, **parts)
     step = Step(partial(training_step, run, exchange, normalise, optimizer, precision), exchange.replica, training=True)
-    detect = Step(partial(predict, run, model, normalise, precision), model, training=False)
+    detect = Step(partial(find, run, model, normalise, precision), model, training=False)
     fields_NCHW = synthetic_batch(train_set, system.evaluation_batch_size, run.world.device)[1]
     warm_up([(step, images), (detect, (fields_NCHW,))], run, **parts)
 
@@ -171,6 +171,12 @@ def evaluate(run: Run, epoch: int, detect: Step, batches: DeviceBatches, validat
     precision_by_class = average_precision(detections, validation_set.boxes_NB5)
     run.log("average_precision", precision_by_class, epoch_num=epoch)
     return mean_average_precision(precision_by_class)
+
+
+@torch.no_grad()
+def find(run: Run, model: nn.Module, normalise: Normalise, precision: Precision, fields_NCHW: Tensor) -> Detections:
+    """The detections of a batch."""
+    return predict(run, model, normalise, precision, fields_NCHW)
 
 
 def predict(
