@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wheel works outside the checkout: it carries the rules, the pages and the templates."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 from compliance.command_line import LIBRARIES
+from tests.demos import DEMOS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +58,27 @@ def test_the_wheel_trains_by_its_own_code(installed):
     result = run(installed, "cosmoflow.train", "--help")
     assert result.returncode == 0, result.stderr
     assert "--hyperparameters" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("demo", DEMOS.values(), ids=list(DEMOS))
+def test_the_wheel_runs_a_demo_outside_the_checkout(installed, demo, tmp_path):
+    """Synthesize, campaign, check, score, report: all files beside the unpacked wheel, none from the checkout."""
+    config, data, submission = (str(demo.configure(tmp_path / "config")), str(tmp_path / "data"), str(tmp_path / "out"))
+    campaign = ["--benchmark", demo.package, "--runs", "1", "--data", data, "--output", submission]
+    assert succeeds(run(installed, f"{demo.package}.synthesize", data, *demo.sizes.split()))
+    assert succeeds(run(installed, "harness.campaign", config, *campaign))
+    check = run(installed, "compliance", "check", submission, "--format", "json")
+    found = {finding["rule"] for finding in json.loads(check.stdout)["findings"] if finding["severity"] == "error"}
+    assert found <= {"R101", "H101", "Q503"}, check.stdout  # one run, on few samples
+    assert succeeds(run(installed, "compliance", "score", submission))
+    assert succeeds(run(installed, "compliance", "report", submission, "--output", str(tmp_path / "report.html")))
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def succeeds(done: subprocess.CompletedProcess) -> bool:
+    assert done.returncode == 0, f"{done.args}: {done.stdout}{done.stderr}"
+    return "Traceback" not in done.stderr
 
 
 def test_the_wheel_holds_no_tests_and_no_measurements(installed):
