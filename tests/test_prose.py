@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 120
-GENERATED = "rules/README.md"
-"""Written by the checker, one line a rule."""
+GENERATED = ("rules/README.md", "docs/performance.md")
+"""Written by the checker and by `make bench`, one line a rule or a fact."""
 TEXTS = (".py", ".md", ".toml", ".sh", ".slurm", ".html", ".css", ".cfg", ".def")
 
 
@@ -57,7 +57,7 @@ def test_lines_of_documents_fit_the_width():
     found = [
         f"{path.relative_to(ROOT)}:{number}: {len(line)} characters"
         for path in files(".md")
-        if str(path.relative_to(ROOT)) != GENERATED
+        if str(path.relative_to(ROOT)) not in GENERATED
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if len(line) > WIDTH and not line.startswith("|")  # a row of a table is one line
     ]

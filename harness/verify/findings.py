@@ -17,7 +17,7 @@ SMALLER_IS_BETTER = {STEP}
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What is wrong with one device."""
+    """Faults of one device."""
 
     rank: int
     what: Literal["wrong", "unstable", "differs", "slow"]

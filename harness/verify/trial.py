@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one device shows: whether its operators are right, the bits of a replayed training step, and its speeds.
+"""Trial of one device: its operators against references, the bits of a replayed training step, and its speeds.
 
     device = measure(world, precisions=["fp32", "bf16"], num_repeats=10)
 
@@ -37,7 +37,7 @@ STEP, MEMORY, LINK = "step (ms)", "memory (GB/s)", "link (GB/s)"
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """What one device showed."""
+    """Observations of one device."""
 
     rank: int
     node: str
