@@ -11,8 +11,10 @@ SYSTEM_TORCH ?=
 CONSTRAINTS := $(if $(SYSTEM_TORCH),$(VENV)/constraints.txt,constraints.txt)
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint $(CONSTRAINTS)
 DEMO := output/demo
+NUMERIC_TESTS := $(addprefix tests/,cosmoflow/test_model.py imagenet_resnet/test_model.py deepcam/test_loss.py \
+    harness/optim harness/test_operator_check.py)
 
-.PHONY: help venv review demo test test-slow lint site bench clean
+.PHONY: help venv review demo test test-slow test-numerics lint site bench clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -59,6 +61,10 @@ test: $(VENV)/installed-test ## the tests, without the slow ones
 
 test-slow: $(VENV)/installed-test ## the slow tests
 	$(BIN)/python -m pytest -m slow
+
+test-numerics: $(VENV)/installed-test ## numeric tests with the vector instructions of older processors
+	for isa in AVX2 AVX512_CORE; do \
+	  ONEDNN_MAX_CPU_ISA=$$isa $(BIN)/python -m pytest -m "not slow" $(NUMERIC_TESTS) || exit 1; done
 
 lint: $(VENV)/installed-test ## ruff and mypy
 	$(BIN)/ruff check .
