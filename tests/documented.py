@@ -37,6 +37,7 @@ ELSEWHERE = {
     r".*sbatch": "tests/slurm/test_demos.py::test_a_demo_on_two_nodes_ends_in_a_log_that_the_checker_accepts",
     r"srun .*-m cosmoflow.train": "tests/slurm/test_demos.py::"
     "test_a_demo_on_two_nodes_ends_in_a_log_that_the_checker_accepts",
+    r"srun .*harness.verify": "tests/harness/verify/test_verify.py::test_one_device_passes_and_has_its_figures",
     r"srun .*harness.staging": "tests/slurm/test_documented_commands.py::test_staging_as_documented",
     r"python -m characterize fom": "tests/characterize/commands/test_fom.py::test_ratios_and_their_geometric_mean",
     r".*--waivers": "tests/compliance/checks/test_waivers.py::test_a_waived_finding_is_shown_and_is_no_error",

@@ -24,6 +24,7 @@ INTERNAL = {
     "characterize.measure.rank",
     "perf.communication_rank",
     "perf.memory",
+    "perf.process_groups_rank",
     "perf.shared_source",
     "perf.staging_rank",
 }

@@ -16,7 +16,7 @@ import itertools
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ import zstandard
 from rich.console import Console
 from rich.progress import track
 
-from compliance import command_line
 from compliance.files import atomic_write, regular_file
 from compliance.files.errors import UserError
 from harness import progress
@@ -112,23 +111,6 @@ class Index:
             if max(frame.bytes, frame.content_bytes) > limit:
                 raise ArchiveError(f"{path}: {frame.archive}: frame at byte {frame.offset} exceeds {limit} bytes")
         return index
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; `arguments` replaces the command line's."""
-    parser = command_line.command("harness.archive", __doc__)
-    parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help="prepared data set with manifest.json")
-    parser.add_argument("target", type=Path, nargs="?", metavar="TARGET", help="folder of archives to write")
-    parser.add_argument("--level", type=int, default=LEVEL, metavar="N", help="level of zstd (%(default)s)")
-    parser.add_argument("--verify", type=Path, metavar="FOLDER", help="compare every file in FOLDER with its manifest")
-    options = parser.parse_args(arguments)
-    if not options.verify and not options.target:
-        parser.error("expected SOURCE and TARGET, or --verify FOLDER")
-    folder = options.verify or options.target
-    index = verify(folder) if options.verify else pack(options.source, options.target, level=options.level)
-    num_bytes = sum(frame.bytes for frame in index.frames)
-    num_files = sum(len(frame.members) for frame in index.frames)
-    print(f"{folder}: {num_files} files in {num_bytes / 1e6:.1f} MB")
 
 
 def pack(source: Path, target: Path, *, level: int = LEVEL) -> Index:

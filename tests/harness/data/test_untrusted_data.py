@@ -12,6 +12,7 @@ import zstandard
 
 from compliance.files.errors import UserError
 from harness.archive import archive
+from harness.archive.__main__ import main as archive_command
 from harness.data import manifest
 from harness.data.manifest import Manifest, Split, describe
 from harness.staging.stage import stage
@@ -210,12 +211,12 @@ def test_the_command_verifies_every_byte(source, capsys):
 
 
 def test_packed_data_are_verified_too(packed, capsys):
-    archive.main(["--verify", str(packed)])
+    archive_command(["--verify", str(packed)])
     assert "2 files in" in capsys.readouterr().out
     damaged = bytearray((packed / "part_00000.tar.zst").read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (packed / "part_00000.tar.zst").write_bytes(damaged)
     with pytest.raises(UserError, match=r"part_00000.tar.zst: "):
-        archive.main(["--verify", str(packed)])
+        archive_command(["--verify", str(packed)])
     assert manifest.main(["verify", str(packed)]) == 2
     assert "use python -m harness.archive --verify" in capsys.readouterr().err
