@@ -134,10 +134,10 @@ class RunLog:
 
     def until_stop(self, key: str) -> list[Event]:
         """The key's events before run_stop; later ones are not part of the run. All of them without run_stop."""
-        events, stop = self.all(key), self.last("run_stop")
-        if stop is None or not events or events[-1].line <= stop.line:
-            return events
-        return events[: bisect_left(events, stop.line, key=attrgetter("line"))]
+        events, stops = self.by_key.get(key), self.by_key.get("run_stop")
+        if not events or not stops or events[-1].line <= stops[-1].line:
+            return events or []
+        return events[: bisect_left(events, stops[-1].line, key=attrgetter("line"))]
 
     def in_order(self, *keys: str) -> list[Event]:
         """All events of these keys, in file order."""
@@ -145,8 +145,8 @@ class RunLog:
 
     def value(self, key: str, default: Any = None) -> Any:
         """Value of the key's first event."""
-        event = self.first(key)
-        return default if event is None else event.value
+        events = self.by_key.get(key)
+        return events[0].value if events else default
 
     def values(self) -> dict[str, Any]:
         """First value of every key, as a constraint's `when` needs them."""
