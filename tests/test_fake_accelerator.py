@@ -120,15 +120,17 @@ def ewa_steps(run: Run, precision: Precision) -> Steps:
     key_of_epoch = torch.zeros((), dtype=torch.int64, device=device)
     exchange, normalise = ewa_fasterrcnn.build_exchange(run, model), nn.Identity()
 
-    def training(optimizer: Optimizer, *batch: Tensor) -> Tensor:
-        return ewa_fasterrcnn.train_step(run, exchange, normalise, optimizer, precision, key_of_epoch, batch)
-
     @torch.no_grad()
     def evaluation(*batch: Tensor) -> tuple[Tensor, ...]:
         return ewa_fasterrcnn.predict(run, model.eval(), normalise, precision, batch[1])
 
     return Steps(
-        model=model, training=lambda optimizer: partial(training, optimizer), evaluation=evaluation, batch=batch
+        model=model,
+        training=lambda optimizer: partial(
+            ewa_fasterrcnn.training_step, run, exchange, normalise, optimizer, precision, key_of_epoch
+        ),
+        evaluation=evaluation,
+        batch=batch,
     )
 
 

@@ -199,7 +199,7 @@ def test_ctrl_c_closes_the_log_without_a_traceback(configure, universes, tmp_pat
 def test_ranks_that_share_samples_resume_together(configure, universes, tmp_path):
     logs = {}
     for name, max_epochs in (("whole", 3), ("parts", 1), ("parts", 3)):
-        lines = "checkpoint_every_epochs = 1\nspatial_shards = [2]"
+        lines = "checkpoint_every_epochs = 1\nspatial_parts = [2]"
         folder = configure(dropout=0.5, max_epochs=max_epochs, lines=lines)
         logs[name] = tmp_path / f"{name}.txt"
         arguments = ["--config", folder, "--data", universes, "--output", logs[name], "--seed", 3, "--resume"]

@@ -71,7 +71,10 @@ def break_sample(folder: Path) -> str:
     fields = np.load(path)
     fields[5, 6, 7] = np.nan
     np.save(path, fields)
-    return f"{path}: PSL: found nan at row 5, column 6, expected finite numbers"
+    return (
+        f"{path}: PSL: found nan at row 5, column 6, expected finite numbers below 1e+15; "
+        "netCDF marks missing values with 1e20 or 9.97e36"
+    )
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

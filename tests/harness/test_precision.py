@@ -13,10 +13,10 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _restore_tf32():
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    precision.choose.cache_clear()
+    precision.computes_with_bf16.cache_clear()
     yield
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-    precision.choose.cache_clear()
+    precision.computes_with_bf16.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["fp32", "tf32", "bf16", "fp16"])
@@ -25,10 +25,13 @@ def test_a_precision_that_is_named_is_taken_on_any_device(name, device_type):
     assert precision.choose(name, device_type) == name
 
 
-@pytest.mark.parametrize("has_matrix_unit", [True, False])
-def test_auto_is_bf16_if_the_processor_has_a_matrix_unit(monkeypatch, has_matrix_unit):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_matrix_unit})
-    assert Precision.start("auto", CPU).name == ("bf16" if has_matrix_unit else "fp32")
+@pytest.mark.parametrize(
+    ("units", "name"), [({"amx_bf16"}, "bf16"), ({"avx512_bf16"}, "bf16"), ({"avx512_f"}, "fp32"), (set(), "fp32")]
+)
+def test_auto_tries_bf16_if_the_processor_has_instructions_for_it(monkeypatch, units, name):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(units, True))
+    precision_of_run = Precision.start("auto", CPU)
+    assert (precision_of_run.name, precision_of_run.is_automatic) == (name, True)
 
 
 @pytest.mark.parametrize("name", ["fp32", "tf32", "bf16"])

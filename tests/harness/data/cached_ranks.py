@@ -33,7 +33,7 @@ def cache(rank: int, num_ranks: int, data: Path, store: Path) -> None:
     system = SimpleNamespace(staging_folder=None, cache=True)
     try:
         local_copy.stage_and_cache(SimpleNamespace(config=SimpleNamespace(system=system), world=world), dataset)
-        digest = hashlib.sha256(dataset.batch(range(len(dataset)))[0].numpy()).hexdigest()
+        digest = hashlib.sha256(dataset.batch(range(len(dataset)))[0].contiguous().numpy()).hexdigest()
         world.barrier()
         print_line(num_bytes=psutil.Process().memory_full_info().pss - before, digest=digest)
         world.barrier()

@@ -67,7 +67,7 @@ def test_each_node_trains_from_its_part(tmp_path, package):
     demo = DEMOS[package]
     line = [sys.executable, "-m", f"{package}.synthesize", str(tmp_path / "data"), *SIZES[package].split()]
     subprocess.run([*line, "--workers", "1"], cwd=ROOT, check=True, capture_output=True)
-    settings = {"staging_folder": "$NODE/data", "staging_form": "node_part", "num_workers": 0}
+    settings = {"staging_folder": "$NODE/data", "staging_form": "node_part", "num_workers": 0, "precision": "fp32"}
     settings |= {"cache": False} if package == "deepcam" else {}
     config = demo.configure(tmp_path / "config", **settings)
     assert train(package, config, tmp_path / "data", tmp_path) == [(0, ""), (0, "")]
