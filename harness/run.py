@@ -421,7 +421,7 @@ class Run:
             if self._stopped:
                 return
             epoch = {"epoch_num": self._epoch} if self._epoch else {}
-            while self._open and self._open[-1] != "run":
+            while self._open and self._open[-1] not in ("head", "run"):  # the head is no interval of the log
                 self._close(self._open[-1], **epoch)
             self._open.clear()
             succeeded = self._succeeded() and error is None
