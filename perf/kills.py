@@ -26,14 +26,29 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compliance.command_line import Parser, command
+from harness import cli
+
+
+def options() -> Parser:
+    """Options of the command."""
+    parser = command("perf.kills", __doc__)
+    parser.add_argument("attempts", type=cli.positive, metavar="N", help="number of interrupted runs")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the moments (%(default)s)")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="folder for the runs (default: a temporary one)")
+    return parser
+
+
+cli.answer_early(__name__, options())
+
 import torch
 from torch import nn
 
-from compliance import command_line, mllog
+from compliance import mllog
 from compliance.files import atomic_write
 from compliance.log_digest import broken_links
 from compliance.rulesets import ruleset
-from harness import cli, progress
+from harness import progress
 from harness.config import Config, Submission
 from harness.run import Run
 
@@ -60,11 +75,7 @@ class Hyperparameters:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 1 if anything was wrong."""
-    options = command_line.command("perf.kills", __doc__)
-    options.add_argument("attempts", type=cli.positive, metavar="N", help="number of interrupted runs")
-    options.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the moments (%(default)s)")
-    options.add_argument("--folder", type=Path, metavar="DIR", help="folder for the runs (default: a temporary one)")
-    parsed = options.parse_args(arguments)
+    parsed = options().parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=parsed.folder, prefix="kills_") as folder:
         outcomes = Counter(attempts(Path(folder), parsed.attempts, random.Random(parsed.seed)))
     for outcome, number in sorted(outcomes.items()):
@@ -134,11 +145,14 @@ class Attempt:
 
     def started(self, *, resume: bool) -> int:
         """The number of a new process that trains."""
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         process = os.fork()
         if process:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
             return process
         code = 1
         with suppress(BaseException):
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)  # a signal in Python's own code after a fork is lost
             sys.stdout = sys.stderr = (self.folder / "printed").open("a")  # the parent's may be locked
             code = cli.exit_code(lambda: train(self.log, self._final, resume=resume))
         os._exit(code)

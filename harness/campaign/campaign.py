@@ -215,4 +215,16 @@ def _summarise(campaign: Campaign) -> int:
     unknown = system_description.unknown_keys(keys, json_file.load(tree.description, MAX_JSON_BYTES))
     if unknown:
         print(f"{tree.description}: keys for the submitter to fill in: {', '.join(unknown)}")
-    return 0 if len(logs) + pruned == campaign.num_runs else 1
+    complete = len(logs) + pruned == campaign.num_runs
+    print(_next_step(tree.root) if complete else "next: the same command runs what is missing; complete runs are kept")
+    return 0 if complete else 1
+
+
+def _next_step(root: Path) -> str:
+    """The commands that follow a complete campaign."""
+    submission, page = shlex.quote(str(root)), shlex.quote(f"{root}.html")
+    return (
+        f"next: python -m compliance check {submission}\n"
+        f"      python -m compliance score {submission}\n"
+        f"      python -m compliance report {submission} --output {page}, a page to open in a browser"
+    )

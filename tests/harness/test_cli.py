@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from compliance.command_line import command
+from compliance.files.errors import UserError
 from harness import cli
 from harness.config import ConfigError
 from harness.signals import Terminated
@@ -94,3 +95,14 @@ def test_help_keeps_the_lines_of_the_description(capsys):
         parser.parse_args(["--help"])
     expected = "usage: python -m toy.prepare [-h] [--version]\n\nMakes toys.\n\n    python -m toy.prepare RAW OUT\n"
     assert capsys.readouterr().out.startswith(expected)
+
+
+@pytest.mark.parametrize(("rank", "printed"), [("0", "error: 4 samples\n"), ("2", "")])
+def test_an_error_that_all_ranks_have_is_printed_by_the_first(rank, printed, capsys, monkeypatch):
+    world = {"WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in {"RANK": rank, "LOCAL_RANK": rank, **world}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.exit_code(fail(ConfigError("4 samples"))) == 2
+    assert capsys.readouterr().err == printed
+    assert cli.exit_code(fail(UserError("a disk of this rank"))) == 2
+    assert capsys.readouterr().err == "error: a disk of this rank\n"

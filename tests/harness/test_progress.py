@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bar of an epoch: on a terminal only, and without a wait for the device in each step."""
 
+import os
+import re
+import sys
+from contextlib import suppress
+
 import pytest
 from rich.console import Console
 
@@ -83,3 +88,22 @@ def test_what_was_done_before_counts(terminal, capfd):
     with progress.counted("preparing", 9, done=4) as advance:
         advance()
     assert "5/9" in capfd.readouterr().err
+
+
+def test_a_line_takes_the_place_of_the_bar_in_the_output_file_of_a_job(capfd, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    steps(Loss())
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 50
+    assert re.fullmatch(r"epoch 1, step 2 of 50: loss 0.25, [\d,.]+ samples/s, 0.0 minutes", lines[1])
+
+
+def test_a_standard_output_that_has_gone_away_is_no_error(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        progress.print_line("a line")
+        monkeypatch.undo()
+        with suppress(BrokenPipeError):
+            gone.close()

@@ -118,6 +118,8 @@ def test_submission_is_whole(toy, capsys):
     printed = capsys.readouterr().out
     assert "result_1.txt  seed 8  0.00 minutes  eval_error 0.3333 in epoch 3  success" in printed
     assert "2 of 2 runs complete, 2 reached the target" in printed
+    assert "next: python -m compliance check out\n" in printed
+    assert "python -m compliance report out --output out.html, a page to open" in printed
     assert "keys for the submitter to fill in: system_type" in printed
 
 
@@ -184,6 +186,7 @@ def test_failing_run_stops_the_campaign_and_shows_why(toy, capsys):
     assert "result_0: exit code 1: " in printed.err
     assert "RuntimeError: the toy breaks" in printed.err
     assert "0 of 2 runs complete" in printed.out
+    assert "next: the same command runs what is missing; complete runs are kept" in printed.out
     assert results(toy) == {}
     assert '"seed", "value": 7' in (toy / "out.runs/result_0.attempt_1.txt").read_text()
 
