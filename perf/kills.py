@@ -20,9 +20,9 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -151,11 +151,15 @@ class Attempt:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
             return process
         code = 1
-        with suppress(BaseException):
+        try:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)  # a signal in Python's own code after a fork is lost
             sys.stdout = sys.stderr = (self.folder / "printed").open("a")  # the parent's may be locked
             code = cli.exit_code(lambda: train(self.log, self._final, resume=resume))
-        os._exit(code)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
 
     def ended(self, process: int) -> int | None:
         """The exit code of a process, negative for a signal; None if it had to be killed because it hangs."""
