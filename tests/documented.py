@@ -19,6 +19,7 @@ TRAILING = re.compile(r"\s{2,}(?:#.*)?$|\s{4,}\S.*$|\s+#.*$")
 """A comment, or what a document shows beside a command."""
 
 ELSEWHERE = {
+    r"python -m perf\.kills": "tests/perf/test_kills.py::test_a_sample_of_random_kills_and_signal_pairs",
     r"make (demo|test|test-slow|lint|site)$": ".ci/run",
     r".*compliance check hpc_results_v": "tests/compliance/test_public_rounds.py::test_findings_are_those_of_the_table",
     r"FUZZ_EXAMPLES=": "tests/compliance/test_fuzz.py::test_any_change_of_a_valid_log",
