@@ -40,6 +40,7 @@ from harness import operator_check, ranges
 from harness.data import manifest
 from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
+from harness.device import synchronize
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.world import World
 from harness.optim import schedules
@@ -239,8 +240,7 @@ def log_problem(run: Run, precision: Precision, train_set: Dataset, model: Faste
 
 def log_epoch(run: Run, epoch: int, traffic: Traffic, sums_L: Tensor, num_images: int, start: float) -> None:
     """Log the speed, which the score is computed from, the losses, and the bytes that a step sent."""
-    if run.world.device.type == "cuda":
-        torch.cuda.synchronize(run.world.device)
+    synchronize(run.world.device)
     seconds = time.perf_counter() - start
     run.log("images_per_second_per_rank", num_images / seconds / run.world.num_ranks, epoch_num=epoch)
     run.log("all_reduces_per_step", traffic.num_all_reduces, epoch_num=epoch)

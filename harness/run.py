@@ -37,8 +37,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
-
 from compliance.files import lock
 from compliance.files.errors import UserError
 from compliance.submissions import source_code
@@ -48,6 +46,7 @@ from harness.checkpoint import Checkpoint, Checkpoints, Stateful
 from harness.config import Config, logged_values
 from harness.data import node_parts
 from harness.data.node_parts import Samples
+from harness.device import synchronize
 from harness.distributed.world import World
 from harness.event_log import EventLog
 from harness.loss_watch import LossWatch
@@ -274,8 +273,7 @@ class Run:
             world.watchdog.limit_collectives()
             watch.check()
             num_samples = int(world.all_reduce_sum(bar.num_samples))
-            if world.device.type == "cuda":
-                torch.cuda.synchronize(world.device)
+            synchronize(world.device)
             self._throughput = num_samples / bar.seconds
 
     @contextmanager

@@ -6,7 +6,6 @@ python -m perf gpu
 It has not run on a GPU yet. Data are random and on the device: the rates are those of the step alone.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -17,6 +16,7 @@ from torch.optim import SGD
 
 from characterize.measure import benchmarks, step_costs
 from characterize.measure.benchmarks import Batch, Benchmark, Size
+from harness.device import seconds_of
 from harness.precision import Precision, choose
 from harness.step import NUM_STEPS_BEFORE_CAPTURE, Step
 from perf.measurement import Measurement, NotMeasurable, Row
@@ -135,7 +135,7 @@ def capture(step: Step) -> None:
 
 def seconds_per_step(step: Callable[[], object], device: torch.device) -> float:
     """Median over NUM_STEPS; the first two are left out."""
-    times = [_seconds(step, device) for _ in range(2 + NUM_STEPS)]
+    times = [seconds_of(step, device) for _ in range(2 + NUM_STEPS)]
     return median(times[2:])
 
 
@@ -152,16 +152,3 @@ def moved(value: object, device: torch.device) -> object:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(moved(item, device) for item in value))
     return type(value)(moved(item, device) for item in value) if isinstance(value, list | tuple) else value
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    _finish(device)
-    start = time.perf_counter()
-    work()
-    _finish(device)
-    return time.perf_counter() - start
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

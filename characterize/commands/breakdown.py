@@ -36,12 +36,12 @@ from characterize.measure.memory_counters import MemoryCounter
 from characterize.measure.ranks import on_ranks
 from characterize.measure.step_costs import count
 from characterize.measure.step_profile import profile_steps
-from characterize.measure.timing import synchronize
 from characterize.measure.training_step import TrainingStep
 from characterize.pictures.breakdown import draw
 from characterize.results.benchmark_titles import benchmark_title
 from characterize.results.result import CharacterizeError, Result
 from characterize.results.tables import MISSING, Table, percent, quantity, seconds
+from harness.device import synchronize
 from harness.monitoring.node_monitor import Monitor
 
 STEPS = {False: 3, True: 10}

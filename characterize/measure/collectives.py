@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from characterize.measure.timing import spread_of, synchronize
+from characterize.measure.timing import spread_of
+from harness.device import synchronize
 from harness.distributed.world import World
 
 DATA_TYPES = {

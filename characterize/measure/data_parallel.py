@@ -16,8 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from characterize.measure import benchmarks
 from characterize.measure.communication_timeline import Recorder, StepTimes
-from characterize.measure.timing import synchronize
 from characterize.measure.training_step import TrainingStep
+from harness.device import synchronize
 from harness.distributed.world import World
 
 

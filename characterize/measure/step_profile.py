@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from characterize.measure.timing import synchronize
+from harness.device import synchronize
 
 OPTIMIZER = "Optimizer.step"
 """Start of the name of the annotation that torch.optim puts around an update."""

@@ -16,6 +16,8 @@ from statistics import median, quantiles
 
 import torch
 
+from harness.device import synchronize
+
 CACHE_BYTES = {"cpu": 64 << 20, "cuda": 128 << 20}
 """At least the last-level cache of current devices."""
 
@@ -70,11 +72,6 @@ def spread_of(values: list[float]) -> float | None:
         return None
     low, middle, high = quantiles(values, n=4, method="inclusive")
     return (high - low) / middle
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _time_once(work: Callable[[], object], device: torch.device) -> tuple[float, float]:

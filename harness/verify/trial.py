@@ -10,8 +10,7 @@ therefore replayed from the same weights, and the bits of the new weights are co
 import hashlib
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -22,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
-from harness import operator_check, processor
+from harness import operator_check, operators, processor
+from harness.device import seconds_of
 from harness.distributed.world import World
 from harness.precision import Precision, set_tf32
 from harness.verify.network import LOADS, seeded
@@ -117,8 +117,8 @@ def _wrong_operators(name: str, device: torch.device) -> list[str]:
         with precision.autocast():
             network(volumes_NCDHW, images_NCHW)
 
-    operators = operator_check.record(network, forward)
-    return [f"{name}: {fault}" for fault in operator_check.check(operators, name, device).faults]
+    recorded = operators.record(network, forward)
+    return [f"{name}: {fault}" for fault in operator_check.check(recorded, name, device).faults]
 
 
 def _replay(name: str, device: torch.device, num_repeats: int) -> tuple[tuple[str, ...], float]:
@@ -131,7 +131,7 @@ def _replay(name: str, device: torch.device, num_repeats: int) -> tuple[tuple[st
         with torch.no_grad():
             for tensor, value in zip(_state(network), start, strict=True):
                 tensor.copy_(value)
-        seconds = _seconds(lambda: _step(network, optimizer, precision, *batch), device)
+        seconds = seconds_of(lambda: _step(network, optimizer, precision, *batch), device)
         if repeat:  # the first one chooses and loads the kernels
             digests.append(_digest(network))
             times_ms.append(1000 * seconds)
@@ -169,7 +169,7 @@ def _memory_bandwidth(device: torch.device) -> float:
     """GB/s of reading and writing in a copy on the device."""
     source = torch.ones(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    times = [_seconds(lambda: target.copy_(source), device) for _ in range(NUM_COPIES)]
+    times = [seconds_of(lambda: target.copy_(source), device) for _ in range(NUM_COPIES)]
     return 2 * source.numel() / median(times[1:]) / 1e9
 
 
@@ -198,18 +198,5 @@ def _exchange(world: World, distance: int) -> float:
             work.wait()
 
     world.barrier()
-    times = [_seconds(exchange, world.device) for _ in range(NUM_COPIES)]
+    times = [seconds_of(exchange, world.device) for _ in range(NUM_COPIES)]
     return size / median(times[1:]) / 1e9
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    _finish(device)
-    start = time.perf_counter()
-    work()
-    _finish(device)
-    return time.perf_counter() - start
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
