@@ -13,6 +13,7 @@ page_cache.py     drops cached pages of the data set; local_copy.py: staging and
 processor.py      the processor of this machine; children.py: child processes that end with their parent
 system_settings.py  the settings of [system] that all benchmarks have
 precision.py      fp32, tf32, bf16 or fp16; operator_check.py: the device's arithmetic, checked before the clock starts;
+                  operators.py: a model's convolutions and matrix products; device.py: waits for the device;
                   flops.py: operations of a training step
 optim/            learning-rate schedules, optimizers, parameter groups
 distributed/      process group, launchers, batch norm over ranks, spatial and pipeline parallelism

@@ -31,17 +31,16 @@ from typing import Any
 import msgspec
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from compliance.files import atomic_write
 from compliance.files.errors import UserError
 from harness import processor
+from harness.device import synchronize
+from harness.operators import Operator, record
 from harness.precision import AUTOCAST_TYPES, Precision, set_tf32
 from harness.run import Run
 
 FORMAT = 1  # of the kept verdicts; a change of what is checked increases it
-MAX_ELEMENTS = 2**24
-"""Elements of an operator's largest tensor, 64 MiB in fp32; a larger batch is checked with fewer samples."""
 TOLERANCES = {"fp32": 1e-3, "tf32": 0.01, "bf16": 0.02, "fp16": 0.01}
 """Largest relative error, in the norm of a whole tensor. Right bf16 kernels were measured at 0.003."""
 CACHE_SWITCH = "HPC_OPERATOR_CHECK"
@@ -52,58 +51,6 @@ Results = tuple[Tensor, Tensor, Tensor]  # y, and the gradients of x and w
 
 class OperatorFault(UserError):
     """The device computes an operator of the model wrongly in the precision that the user asked for."""
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class Operator:
-    """A convolution or a matrix product y of the input x and the weight w."""
-
-    input_shape: tuple[int, ...]
-    """(N, C, ...) of a convolution, (M, K) of a matrix product."""
-    weight_shape: tuple[int, ...]
-    """(C_out, C_in / groups, ...) of a convolution, (K, L) of a matrix product."""
-    channels_last: bool = False
-    in_fp32: bool = False
-    """True if it computes in fp32 although the precision of the run is another, such as CosmoFlow's dense layers."""
-    settings: tuple[Any, ...] = ()
-    """Stride, padding, dilation, transposed, output padding and groups; empty for a matrix product."""
-
-    def __str__(self) -> str:
-        kind = f"{len(self.input_shape) - 2}D convolution" if self.settings else "matrix product"
-        return f"{kind} of {_text(self.input_shape)} with {_text(self.weight_shape)}"
-
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """y of x and w, in their type."""
-        return torch.ops.aten.convolution(x, w, None, *self.settings) if self.settings else x @ w
-
-    def backward(self, dy: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of x and w."""
-        if not self.settings:
-            return dy @ w.T, x.T @ dy
-        dx, dw, _ = torch.ops.aten.convolution_backward(dy, x, w, None, *self.settings, [True, True, False])
-        return dx, dw
-
-    def operands(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """x and w in fp32, always the same values: x of variance 1, and w so that y has about that too."""
-        generator = torch.Generator(device).manual_seed(1)
-        x = torch.randn(self._bounded_input(), generator=generator, device=device)
-        w = torch.randn(self.weight_shape, generator=generator, device=device)
-        w /= (w.numel() / w.shape[0 if self.settings else 1]) ** 0.5
-        return (self._ordered(x), self._ordered(w))
-
-    def _bounded_input(self) -> tuple[int, ...]:
-        num_samples, *sample = self.input_shape
-        widest = max(torch.Size(sample).numel(), self._num_outputs() // max(num_samples, 1))
-        return (max(1, min(num_samples, MAX_ELEMENTS // max(widest, 1))), *sample)
-
-    def _num_outputs(self) -> int:
-        with torch.device("meta"):
-            return self.forward(torch.empty(self.input_shape), torch.empty(self.weight_shape)).numel()
-
-    def _ordered(self, tensor: Tensor) -> Tensor:
-        if not self.channels_last:
-            return tensor
-        return tensor.contiguous(memory_format=torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,28 +83,13 @@ def confirm(run: Run, precision: Precision, model: nn.Module, forward: Callable[
         return precision
     if not precision.is_automatic or precision.name == "fp32":
         raise OperatorFault(
-            f"precision {precision.name}: {len(faults)} operators are computed wrongly on this hardware, the first: "
-            f"{faults[0]}; {_advice(precision)}"
+            f"precision {precision.name}: this hardware computes operators wrongly: {faults[0]}"
+            f"{f' and {len(faults) - 1} more' if len(faults) > 1 else ''}; {_advice(precision)}"
         )
     if run.world.rank == 0:
-        print(f"precision: fp32 in place of {precision.name}: {faults[0] if faults else 'it is not faster here'}",
-              file=sys.stderr)  # fmt: skip
+        reason = faults[0] if faults else "it is not faster here"
+        print(f"precision: fp32 in place of {precision.name}: {reason}", file=sys.stderr)
     return confirm(run, Precision.start("fp32", run.world.device), model, forward)
-
-
-def record(model: nn.Module, forward: Callable[[], object]) -> Counter[Operator]:
-    """The convolutions and matrix products of a forward pass, and how often each is computed.
-
-    The pass is one of evaluation: it draws no random number and changes no running statistics.
-    """
-    recorder, was_training = _Recorder(), model.training
-    model.eval()
-    try:
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"), recorder:
-            forward()
-    finally:
-        model.train(was_training)
-    return recorder.operators
 
 
 def cached_check(operators: Counter[Operator], precision: str, device: torch.device) -> Verdict:
@@ -248,10 +180,10 @@ def _repeated(operator: Operator, dy: Tensor, x: Tensor, w: Tensor) -> tuple[lis
 
 def _timed(compute: Callable[[], Any], device: torch.device) -> tuple[Any, float]:
     _poison(device)
-    _finish(device)
+    synchronize(device)
     start = time.perf_counter()
     results = compute()
-    _finish(device)
+    synchronize(device)
     return results, time.perf_counter() - start
 
 
@@ -287,49 +219,9 @@ def _finite(error: Tensor) -> float:
     return error.item() if torch.isfinite(error) else float("inf")
 
 
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-class _Recorder(TorchDispatchMode):
-    """Counts the operators that pass through PyTorch's dispatcher."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operators: Counter[Operator] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        packet = func.overloadpacket
-        if packet is torch.ops.aten.convolution:
-            x, w, _, *settings = args
-            frozen = tuple(tuple(setting) if isinstance(setting, list) else setting for setting in settings)
-            self._count(x, w, frozen)
-        elif packet in (torch.ops.aten.mm, torch.ops.aten.addmm):
-            x, w = args[-2:]
-            self._count(x, w, ())
-        return func(*args, **(kwargs or {}))
-
-    def _count(self, x: Tensor, w: Tensor, settings: tuple[Any, ...]) -> None:
-        if x.layout == torch.strided and x.numel() and w.numel():  # RoIAlign on a CPU is a sparse product in fp32
-            operator = Operator(
-                input_shape=tuple(x.shape),
-                weight_shape=tuple(w.shape),
-                channels_last=_is_channels_last(x),
-                in_fp32=x.dtype == torch.float32,
-                settings=settings,
-            )
-            self.operators[operator] += 1
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.ndim in orders and not x.is_contiguous() and x.is_contiguous(memory_format=orders[x.ndim])
-
-
 def _is_faster(verdicts: list[Verdict]) -> bool:
-    """True if the slowest rank gains by the precision; fp32 itself is never slower than fp32."""
-    return max(v.seconds for v in verdicts) <= max(v.fp32_seconds for v in verdicts) * 1.05
+    """True if the slowest rank gains by the precision. fp32, to which it is compared, is as fast as itself."""
+    return max(v.seconds for v in verdicts) <= max(v.fp32_seconds for v in verdicts)
 
 
 def _log(run: Run, precision: Precision, verdicts: list[Verdict]) -> None:
@@ -367,7 +259,3 @@ def _hardware(device: torch.device) -> list[object]:
 def _software() -> list[object]:
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA")
     return [torch.__version__, torch.version.cuda, torch.version.hip, torch.backends.cudnn.version(), isa]
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
