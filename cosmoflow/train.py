@@ -66,7 +66,7 @@ def train(run: Run, grid: Grid, precision: Precision, train_set: Dataset, valida
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
     run.log("spatial_parts", system.spatial_parts)
-    run.log("staging_form", "node_part" if NodePart.of(train_set.manifest) else system.staging_form)
+    run.log("staging_form", node_parts.form(train_set.manifest, system.staging_form))
     batch_size = hyperparameters.global_batch_size // grid.num_replicas
     model = build_model(run, grid, input_size=train_set.sample_shape[-1])
     universes_NCDHW, _ = synthetic_batch(run, grid, train_set, batch_size)
@@ -203,15 +203,11 @@ def check_holdings(dataset: Dataset, grid: Grid, world: World) -> None:
 def build_loader(run: Run, grid: Grid, dataset: Dataset, batch_size: int, *, shuffle: bool) -> DeviceBatches:
     """This rank's batches of `batch_size` samples on its device; the ranks of a grid have the same samples."""
     world, system = run.world, run.config.system
-    if NodePart.of(dataset.manifest):
-        num_takers, taker = world.ranks_per_node, world.local_rank
-    else:
-        num_takers, taker = grid.num_replicas, grid.replica
+    of_grids = {"num_ranks": grid.num_replicas, "rank": grid.replica}
     batches = loader(
         dataset,
         batch_size=batch_size,
-        num_ranks=num_takers,
-        rank=taker,
+        **(of_grids if grid.num_parts > 1 else node_parts.takers(world, dataset.manifest)),
         seed=run.seed,
         shuffle=shuffle,
         num_workers=system.num_workers,

@@ -34,7 +34,6 @@ from harness import local_copy, operator_check, ranges
 from harness.data import node_parts
 from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
-from harness.data.node_parts import NodePart
 from harness.distributed import batch_norm, data_parallel
 from harness.optim.optimizers import LAMB, device_rate, set_learning_rate
 from harness.precision import Precision
@@ -60,7 +59,7 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     """The whole procedure: initialization, then epochs and evaluations until the target is met."""
     hyperparameters, system = run.config.hyperparameters, run.config.system
     run.log_data(train_set, validation_set)
-    run.log("staging_form", "node_part" if NodePart.of(train_set.manifest) else system.staging_form)
+    run.log("staging_form", node_parts.form(train_set.manifest, system.staging_form))
     train_batches, validation_batches = build_loaders(run, train_set, validation_set)
     model = build_model(run)
     optimizer = build_optimizer(model, hyperparameters, capturable=system.cuda_graph)

@@ -28,6 +28,7 @@ from harness import operator_check, ranges
 from harness.data import node_parts
 from harness.data.device_batches import DeviceBatches
 from harness.data.listings import read_for_all
+from harness.device import synchronize
 from harness.distributed import batch_norm, data_parallel
 from harness.distributed.gradient_compression import compress_gradients
 from harness.flops import training_flops
@@ -75,6 +76,7 @@ def train(run: Run, precision: Precision, train_set: Dataset, validation_set: Da
     images_NHWC, _ = synthetic_batch(run, batch_size)
     precision = operator_check.confirm(run, precision, model, partial(predict, run, model, precision, images_NHWC))
     log_problem(run, precision)
+    run.log("staging_form", node_parts.form(train_set.manifest, system.staging_form))
     replica = data_parallel.replicate(model, run.world, **data_parallel.exchange_settings(system))
     compress_gradients(replica, system.gradient_compression)
     optimizer = build_optimizer(model, hyperparameters)
@@ -125,8 +127,7 @@ def training_step(
 
 def images_per_second(run: Run, num_images: int, start: float) -> float:
     """Images of all ranks / seconds since `start` / ranks, after the device has finished."""
-    if run.world.device.type == "cuda":
-        torch.cuda.synchronize(run.world.device)
+    synchronize(run.world.device)
     return num_images / (time.perf_counter() - start) / run.world.num_ranks
 
 
@@ -182,7 +183,6 @@ def log_problem(run: Run, precision: Precision) -> None:
     """Log the operations per image, and the settings that a reader of the speed needs."""
     run.log("flops_per_image", flops_per_image(run.config.hyperparameters))
     run.log("precision", precision.name)
-    run.log("staging_form", run.config.system.staging_form)
     run.log("gradient_compression", run.config.system.gradient_compression)
     run.log("epochs_between_evaluations", run.config.system.epochs_between_evaluations)
 

@@ -124,6 +124,11 @@ def takers(world: World, manifest: Manifest | None) -> dict[str, int]:
     return {"num_ranks": world.num_ranks, "rank": world.rank}
 
 
+def form(manifest: Manifest | None, staging_form: str) -> str:
+    """Form of the data on the nodes, for the log; a part that was staged before the run is a "node_part" too."""
+    return "node_part" if NodePart.of(manifest) else staging_form
+
+
 def check_complete(world: World, manifest: Manifest | None) -> None:
     """Raise NodePartError on all ranks unless every node holds the whole data set, or each node a different part."""
     node_part = NodePart.of(manifest)

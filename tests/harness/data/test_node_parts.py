@@ -68,6 +68,7 @@ def test_a_node_part_says_which_it_is_and_how_large_the_whole_is():
     part = NodePart(index=1, count=3).cut(whole)
     assert NodePart.of(part) == NodePart(index=1, count=3)
     assert NodePart.of(whole) is None
+    assert (node_parts.form(part, "replica"), node_parts.form(whole, "replica")) == ("node_part", "replica")
     assert len(Samples(part)) == 2
     assert node_parts.num_whole(Samples(part), "train") == node_parts.num_whole(Samples(whole), "train") == 7
 
