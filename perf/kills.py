@@ -23,7 +23,9 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
 from compliance.command_line import Parser, command
@@ -76,18 +78,22 @@ class Hyperparameters:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 1 if anything was wrong."""
     parsed = options().parse_args(arguments)
-    with tempfile.TemporaryDirectory(dir=parsed.folder, prefix="kills_") as folder:
-        outcomes = Counter(attempts(Path(folder), parsed.attempts, random.Random(parsed.seed)))
+    folder = Path(tempfile.mkdtemp(dir=parsed.folder, prefix="kills_"))
+    outcomes = Counter(attempts(folder, parsed.attempts, random.Random(parsed.seed)))
     for outcome, number in sorted(outcomes.items()):
         print(f"{number:6} {outcome}")
-    return int(any(outcome.startswith("wrong") for outcome in outcomes))
+    is_wrong = any(outcome.startswith("wrong") for outcome in outcomes)
+    if not is_wrong:  # else the outcomes name what is in the folder
+        shutil.rmtree(folder)
+    return int(is_wrong)
 
 
 def attempts(folder: Path, number: int, chance: random.Random) -> Iterator[str]:
     """The outcome of each attempt in words; one that starts with "wrong" is a fault."""
     torch.set_num_threads(1)
     warm = Attempt(folder / "warm")
-    train(warm.log, folder / "warm.json", resume=False)  # what it imports late, the processes need not import again
+    with redirect_stdout(StringIO()):
+        train(warm.log, folder / "warm.json", resume=False)  # the processes need not import again what it imports late
     whole = Attempt(folder / "whole")
     begin_s = time.perf_counter()
     whole.ended(whole.started(resume=False))
