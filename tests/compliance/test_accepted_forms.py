@@ -28,6 +28,28 @@ CHOSEN = {
 }
 
 
+def train_asynchronously(run, seed, num_epochs):
+    """Log epochs whose evaluations are written during the next epoch, until an evaluation meets the target."""
+    samples = BATCH * EVERY
+    for epoch in range(1, num_epochs + 1):
+        number = epoch * samples
+        run.start("epoch", epoch_num=number)
+        if epoch > 1:
+            run.start("eval", 200, epoch_num=number - samples)
+        run.log("eval_accuracy", 0.7 + 0.007 * epoch + seed * 1e-4, after_ms=20_000, epoch_num=number - samples)
+        run.stop("eval", epoch_num=number - samples)
+        training_ms = 27_000 + seed * 10 + epoch
+        run.stop("epoch", training_ms - 20_000 - (200 if epoch > 1 else 0), epoch_num=number)
+        run.log("tracked_stats", {"throughput": 1000 * samples / training_ms}, step=epoch)
+    last = num_epochs * samples
+    run.start("epoch", 1000, epoch_num=last + samples)
+    run.start("eval", 200, epoch_num=last)
+    run.log("eval_accuracy", 0.801, after_ms=20_000, epoch_num=last)
+    run.stop("eval", epoch_num=last)
+    run.stop("run", status="success")
+    run.stop("epoch", 2000, epoch_num=last + samples)
+
+
 @pytest.fixture
 def openfold(run_log):
     """A log as asynchronous evaluation writes it: the model of epoch k is evaluated during epoch k + 1.
@@ -55,24 +77,7 @@ def openfold(run_log):
         run.log("eval_samples", 180, after_ms=10_000)
         run.start("eval", 1000, epoch_num=0)
         run.log("train_samples", 594_595, after_ms=7000)
-        samples = BATCH * EVERY
-        for epoch in range(1, num_epochs + 1):
-            number = epoch * samples
-            run.start("epoch", epoch_num=number)
-            if epoch > 1:
-                run.start("eval", 200, epoch_num=number - samples)
-            run.log("eval_accuracy", 0.7 + 0.007 * epoch + seed * 1e-4, after_ms=20_000, epoch_num=number - samples)
-            run.stop("eval", epoch_num=number - samples)
-            training_ms = 27_000 + seed * 10 + epoch
-            run.stop("epoch", training_ms - 20_000 - (200 if epoch > 1 else 0), epoch_num=number)
-            run.log("tracked_stats", {"throughput": 1000 * samples / training_ms}, step=epoch)
-        last = num_epochs * samples
-        run.start("epoch", 1000, epoch_num=last + samples)
-        run.start("eval", 200, epoch_num=last)
-        run.log("eval_accuracy", 0.801, after_ms=20_000, epoch_num=last)
-        run.stop("eval", epoch_num=last)
-        run.stop("run", status="success")
-        run.stop("epoch", 2000, epoch_num=last + samples)
+        train_asynchronously(run, seed, num_epochs)
         return run
 
     return build
