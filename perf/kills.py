@@ -158,8 +158,8 @@ class Attempt:
             return process
         code = 1
         try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)  # a signal in Python's own code after a fork is lost
             sys.stdout = sys.stderr = (self.folder / "printed").open("a")  # the parent's may be locked
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)  # a signal in Python's own code after a fork is lost
             code = cli.exit_code(lambda: train(self.log, self._final, resume=resume))
         except BaseException:
             traceback.print_exc()
