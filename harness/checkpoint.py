@@ -105,14 +105,14 @@ class Checkpoints:
         for part in self._parts.values():
             if isinstance(part, nn.Module):
                 batch_norm.average_running_statistics(part)
-        random, fault = self._gather(_random_state(self._world.device)), None
-        if self._world.rank == 0:
-            with self._uninterrupted():
-                fault = self._write(num_epochs_done, random)
-        _raise_on_all(self._world, fault)
+        random = self._gather(_random_state(self._world.device))
+        self._world.on_first_rank(lambda: self._write(num_epochs_done, random))
 
-    def _write(self, num_epochs_done: int, random: list[dict[str, torch.Tensor]]) -> str | None:
-        """Write a checkpoint; returns the reason if it cannot be written."""
+    def _write(self, num_epochs_done: int, random: list[dict[str, torch.Tensor]]) -> None:
+        with self._uninterrupted():
+            self._write_whole(num_epochs_done, random)
+
+    def _write_whole(self, num_epochs_done: int, random: list[dict[str, torch.Tensor]]) -> None:
         folder = folder_of(self._output)
         try:
             atomic_write.sync(self._output)
@@ -127,8 +127,7 @@ class Checkpoints:
             )
             _write(checkpoint, folder)
         except (UserError, OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            return f"{folder}: checkpoint not written: {error}".splitlines()[0]
-        return None
+            raise CheckpointError(f"{folder}: checkpoint not written: {error}".splitlines()[0]) from None
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restore all parts, and the random state of this rank. CheckpointError if a part is not that of this code."""
@@ -162,18 +161,16 @@ def find(
     CheckpointError if the run has succeeded, if it began with another configuration or data set, if its log was edited,
     or if none of its checkpoints can be read.
     """
-    checkpoint, fault = None, None
-    if world.rank == 0:
-        try:
-            _check_unfinished(output)
-            checkpoint = _latest(output, world.num_ranks)
-            if checkpoint is not None:
-                seed = seed or checkpoint.identity["seed"]
-                _check(checkpoint, output, identity(config, world, seed, data_sha256))
-        except CheckpointError as error:
-            fault = str(error)
-    _raise_on_all(world, fault)
-    return world.broadcast(checkpoint)
+
+    def found() -> Checkpoint | None:
+        _check_unfinished(output)
+        checkpoint = _latest(output, world.num_ranks)
+        if checkpoint is not None:
+            expected = identity(config, world, seed or checkpoint.identity["seed"], data_sha256)
+            _check(checkpoint, output, expected)
+        return checkpoint
+
+    return world.on_first_rank(found)
 
 
 def folder_of(output: Path) -> Path:
@@ -306,10 +303,3 @@ def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 def _unwrapped(part: Stateful) -> Stateful:
     return part.module if isinstance(part, DistributedDataParallel) else part
-
-
-def _raise_on_all(world: World, fault: str | None) -> None:
-    """Raise a fault of rank 0 on every rank, so that none is left waiting."""
-    fault = world.broadcast(fault)
-    if fault:
-        raise CheckpointError(fault)

@@ -244,9 +244,17 @@ def _advice(precision: Precision) -> str:
 
 
 def _cache_file(operators: Counter[Operator], precision: str, device: torch.device) -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpc-ai-bench" / "operator_check"
+    folder = _cache_folder() / "hpc-ai-bench" / "operator_check"
     facts = [FORMAT, precision, sorted(operators.items()), *_hardware(device), *_software()]
     return folder / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.json"
+
+
+def _cache_folder() -> Path:
+    """The user's folder for caches; for a user without a home, as in some containers, one that keeps nothing."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return Path(os.devnull)
 
 
 def _hardware(device: torch.device) -> list[object]:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch.profiler import ProfilerActivity
 
+from compliance.files import atomic_write
+
 if TYPE_CHECKING:
     from harness.run import Run
 
@@ -65,7 +67,8 @@ def traced(batches: Iterable[Item], run: "Run", epoch: int) -> Iterator[Item]:
 
 
 def _write_trace(output: Path, profiler: torch.profiler.profile) -> None:
-    profiler.export_chrome_trace(str(output))
+    with atomic_write.unfinished_file(output) as part:
+        profiler.export_chrome_trace(str(part))
 
 
 def _activities() -> list[ProfilerActivity]:

@@ -29,7 +29,7 @@ events before it (compliance/log_digest.py). If every node has a counter, it hol
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -134,7 +134,7 @@ class Run:
     def _enter(self) -> None:
         self._interrupts.install()
         self._resources.callback(self._interrupts.restore)
-        self._resources.enter_context(self._locked())
+        self.world.on_first_rank(self._lock)
         if self.world.rank == 0:
             self._digests = provenance.digests(self.config, self._data)
         self._choose_seed()
@@ -142,25 +142,9 @@ class Run:
         self.world.watchdog.before_exit(self._stop)
         self._log_head()
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from writing the log; an error on rank 0 is raised on all ranks."""
-        with ExitStack() as stack:
-            self._on_first_rank(lambda: stack.enter_context(lock.held(self.output)))
-            yield
-
-    def _on_first_rank(self, work: Callable[[], object]) -> None:
-        """Do it on rank 0; an error there is raised on all ranks, so that none is left waiting."""
-        fault: UserError | None = None
-        if self.world.rank == 0:
-            try:
-                work()
-            except UserError as error:
-                fault = error
-        fault = self.world.broadcast(fault)
-        if fault is not None:
-            fault.same_on_all_ranks = True
-            raise fault
+    def _lock(self) -> None:
+        """Keep other processes from writing the log until the resources are given back."""
+        self._resources.enter_context(lock.held(self.output))
 
     def _choose_seed(self) -> None:
         if self._resume:
@@ -341,7 +325,7 @@ class Run:
             self._events = EventLog(self.output, num_bytes=num_bytes, uninterrupted=self._interrupts.deferred)
             self._resources.callback(self._events.close)
 
-        self._on_first_rank(open_log)
+        self.world.on_first_rank(open_log)
         self._events.muted = self._resumed is not None
 
     def _log_energy(self) -> None:

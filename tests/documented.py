@@ -52,7 +52,7 @@ ELSEWHERE = {
 """Commands that another test, or the continuous integration, runs: a pattern of the command, and by what."""
 NOT_RUN = {
     r"docker|apptainer": "no container registry can be reached",
-    r"module load|source |make venv|make review|python -m pip install": "they set up the environment in which tests run",
+    r"module load|source |make venv|make review|python -m pip install": "they set up the tests' environment",
     r"make bench": "an hour on an idle machine",
     r"python -m deepcam.train .*hyperparameters_512.toml": "a global batch of 512 samples",
 }

@@ -10,12 +10,12 @@ MPI_FROM_NUM_RANKS ranks. A single process has none.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed
@@ -25,10 +25,13 @@ import torch.distributed
 # DistributedDataParallel would import it late.
 import torch.distributed.nn
 
+from compliance.files.errors import UserError
 from harness.distributed import affinity, launchers, mpi_group, rendezvous
 from harness.distributed.launchers import LaunchError, Place
 from harness.distributed.node_layout import RankRecord, ranks_by_node
 from harness.distributed.watchdog import Watchdog
+
+Value = TypeVar("Value")
 
 Backend = Literal["auto", "nccl", "gloo", "mpi"]
 MPI_FROM_NUM_RANKS = 256
@@ -101,6 +104,21 @@ class World(Place):
         values = [None] * self.num_ranks
         torch.distributed.all_gather_object(values, value)
         return values
+
+    def on_first_rank(self, work: Callable[[], Value]) -> Value:
+        """The value that rank 0 computes, on all ranks; a user's error there is raised on all, so that none waits."""
+        value: Any = None
+        fault: UserError | None = None
+        if self.rank == 0:
+            try:
+                value = work()
+            except UserError as error:
+                fault = error
+        value, fault = self.broadcast((value, fault))
+        if fault is not None:
+            fault.same_on_all_ranks = True
+            raise fault
+        return value
 
     def barrier(self) -> None:
         """Return when all ranks have called it."""

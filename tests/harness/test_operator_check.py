@@ -252,6 +252,16 @@ def test_a_home_that_cannot_be_written_is_no_fault(monkeypatch, tmp_path):
     assert operator_check.cached_check(Counter([PRODUCT]), "bf16", CPU).num_operators == 1
 
 
+def test_a_user_without_a_home_checks_each_time(monkeypatch):
+    def no_home() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    monkeypatch.setattr(operator_check, "check", lambda *_: verdict_of())
+    assert operator_check.cached_check(Counter([PRODUCT]), "bf16", CPU) == verdict_of()
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
